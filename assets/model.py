@@ -1,0 +1,109 @@
+"""The compiled model: what the compiler makes of a specification, and what every other layer reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A frame fixed in a link of the compiled model: one of the URDF's links, merged or not.
+
+    Attributes:
+        link: Link of the compiled model that carries the frame.
+        position: (3,) origin in that link's frame, m.
+        orientation: (4,) quaternion xyzw of the frame in that link's frame.
+    """
+
+    link: str
+    position: Array
+    orientation: Array
+
+
+@dataclass(frozen=True, eq=False)
+class FootModel:
+    """A foot: its link, its side and the points of its sole, (k, 3) in the link's frame, m (the support polygon)."""
+
+    link: str
+    side: str
+    sole: Array
+
+
+@dataclass(frozen=True, eq=False)
+class HandModel:
+    """A hand: `frame` names an entry of `CompiledModel.frames`; `fingers` are joint names."""
+
+    side: str
+    frame: str
+    fingers: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Mirror:
+    """Left/right symmetry of the joints: mirrored q = sign * q[permutation]."""
+
+    permutation: NDArray[np.int64]
+    sign: Array
+
+
+@dataclass(frozen=True, eq=False)
+class CompiledModel:
+    """A simulation-ready robot. Arrays have one entry a joint, in the order of `joint_names`.
+
+    Attributes:
+        name: Robot name.
+        hash: sha256 (hex) over the specification, the URDF, its meshes and the compiler's version.
+        directory: Folder in the cache that holds the files below.
+        urdf: URDF with colliders only.
+        visual_urdf: The same with decimated visual meshes.
+        base_link: Link of the floating base.
+        link_names: Links, the base first, then each joint's child in the order of `joint_names`.
+        joint_names: Joints in order (n).
+        default_position: rad.  lower, upper: position limits, rad.
+        effort_limit: N·m.  velocity_limit: rad/s.  saturation: stall torque over effort limit.
+        kp: N·m/rad.  kd: N·m·s/rad.  armature: kg·m².  friction: N·m.
+        effective_inertia: 1/(M⁻¹)ⱼⱼ at the default pose with a floating base, armature included, kg·m².
+        mass: kg.
+        default_height: Height of the base link's origin with the lowest sole point on the ground, default pose, m.
+        base_frame, torso_frame, imu_frame: keys of `frames`.
+        frames: Every link of the source URDF, merged or not.
+        mirror: Joint symmetry, or None where a joint has no twin.
+        disabled_collisions: Link pairs of the compiled model that must not collide.
+    """
+
+    name: str
+    title: str
+    hash: str
+    directory: Path
+    urdf: Path
+    visual_urdf: Path
+    base_link: str
+    link_names: tuple[str, ...]
+    joint_names: tuple[str, ...]
+    default_position: Array
+    lower: Array
+    upper: Array
+    effort_limit: Array
+    velocity_limit: Array
+    saturation: Array
+    kp: Array
+    kd: Array
+    armature: Array
+    friction: Array
+    effective_inertia: Array
+    mass: float
+    default_height: float
+    torso_frame: str
+    imu_frame: str
+    frames: dict[str, Frame]
+    feet: tuple[FootModel, ...]
+    hands: tuple[HandModel, ...]
+    mirror: Mirror | None
+    disabled_collisions: tuple[tuple[str, str], ...]
+    stances: tuple[str, ...]

@@ -1,0 +1,108 @@
+"""The robot specification: everything that a person decides about a robot, in one YAML file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from training_ground.configs.loading import StrictModel
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Vector3 = tuple[float, float, float]
+
+
+class Source(StrictModel):
+    """Where the URDF comes from: exactly one of `package`, `robot_description` and `path`."""
+
+    package: str | None = None
+    """A distribution on PyPI that carries the URDF, such as `example-robot-data`."""
+    robot_description: str | None = None
+    """A name in the `robot_descriptions` package, such as `g1_description`."""
+    path: str | None = None
+    """A URDF file; relative to the specification's folder."""
+    urdf: str | None = None
+    """With `package`: the URDF's path below the package's folder of robots."""
+    licence: str = "unknown"
+
+
+class ActuatorGroup(StrictModel):
+    """Actuators of every joint whose name matches; each joint must match exactly one group."""
+
+    match: tuple[str, ...]
+    """Shell-style patterns over joint names, such as `*_hip_pitch_joint`."""
+    kp: NonNegative
+    """Proportional gain, N·m/rad."""
+    kd: NonNegative
+    """Derivative gain, N·m·s/rad."""
+    armature: NonNegative = 0.0
+    """Reflected rotor inertia, kg·m²."""
+    friction: NonNegative = 0.0
+    """Coulomb friction, N·m."""
+    effort: Positive | None = None
+    """Torque limit, N·m; the URDF's where absent."""
+    velocity: Positive | None = None
+    """Speed at which the torque-speed curve reaches zero, rad/s; the URDF's where absent."""
+    saturation: Annotated[float, Field(ge=1)] = 2.0
+    """Stall torque over the torque limit; the torque-speed line falls from `saturation · effort` to 0 at `velocity`."""
+
+
+class Foot(StrictModel):
+    """A link that stands on the ground."""
+
+    link: str
+    side: Literal["left", "right"]
+
+
+class Hand(StrictModel):
+    """A frame that reaches: a link of the URDF, and a point and orientation in it."""
+
+    link: str
+    side: Literal["left", "right"]
+    offset: Vector3 = (0.0, 0.0, 0.0)
+    """The hand's working point in the link's frame, m."""
+    fingers: tuple[str, ...] = ()
+    """Joints of this hand, in order."""
+
+
+class ColliderRule(StrictModel):
+    """How to make the colliders of the links whose name matches; the first rule that matches wins."""
+
+    match: tuple[str, ...]
+    shape: Literal["keep", "none", "box", "capsule", "sphere", "hull", "auto"]
+    """`keep` leaves URDF primitives; `auto` takes the primitive with the smallest fitting error."""
+    from_visual: bool = False
+    """Fit the visual meshes: for links that have no collision geometry."""
+
+
+class RobotSpec(StrictModel):
+    """One robot: `assets/robots/<name>.yaml`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    title: str
+    description: str
+    source: Source
+    base: str
+    """The floating base's link."""
+    torso: str
+    """The link that must stay upright."""
+    imu: str | None = None
+    """The link that carries the inertial measurement unit; the base where absent."""
+    joints: tuple[str, ...]
+    """Actuated joints in the order of every array."""
+    locked: dict[str, float] = {}
+    """Joints merged into their parent, with the angle (rad) at which they are locked."""
+    default_pose: dict[str, float] = {}
+    """Angles in rad of the joints that do not stand at zero, by name or by pattern."""
+    actuators: tuple[ActuatorGroup, ...]
+    feet: tuple[Foot, ...] = ()
+    hands: tuple[Hand, ...] = ()
+    colliders: tuple[ColliderRule, ...] = ()
+    disabled_collisions: tuple[tuple[str, str], ...] = ()
+    """Pairs of links that overlap by design and must not collide."""
+    stances: tuple[Literal["free", "mounted"], ...] = ("free", "mounted")
+    mirror_pattern: tuple[str, str] = ("left_", "right_")
+    """What stands in the name of a left joint, and what in its right twin's; left/right symmetry comes from it."""
+    symmetric: bool = True
+    """False where the real robot's sides differ; the audit then reports the difference without failing."""

@@ -1,0 +1,1 @@
+"""What happens: world → robot → task → Gymnasium environment."""
