@@ -76,6 +76,19 @@ class ColliderRule(StrictModel):
     """Fit the visual meshes: for links that have no collision geometry."""
 
 
+class Primitive(StrictModel):
+    """A collision shape given outright, for a link whose URDF carries no usable geometry."""
+
+    link: str
+    shape: Literal["box", "capsule", "sphere"]
+    size: tuple[Positive, ...]
+    """`box`: edges along x, y, z; `capsule`: radius and length of the straight part along z; `sphere`: radius. In m."""
+    position: Vector3 = (0.0, 0.0, 0.0)
+    """Centre in the link's frame, m."""
+    rpy: Vector3 = (0.0, 0.0, 0.0)
+    """Roll, pitch and yaw in the link's frame as in a URDF, rad."""
+
+
 class RobotSpec(StrictModel):
     """One robot: `assets/robots/<name>.yaml`."""
 
@@ -98,7 +111,11 @@ class RobotSpec(StrictModel):
     actuators: tuple[ActuatorGroup, ...]
     feet: tuple[Foot, ...] = ()
     hands: tuple[Hand, ...] = ()
+    position_limits: dict[str, tuple[float, float]] = {}
+    """Lower and upper limits (rad) by name or by pattern, in place of the URDF's where those are wrong."""
     colliders: tuple[ColliderRule, ...] = ()
+    primitives: tuple[Primitive, ...] = ()
+    """Collision shapes beside those that the rules make."""
     disabled_collisions: tuple[tuple[str, str], ...] = ()
     """Pairs of links that overlap by design and must not collide."""
     stances: tuple[Literal["free", "mounted"], ...] = ("free", "mounted")
