@@ -1,0 +1,1 @@
+"""Who acts: scripted experts, learned policies, training, evaluation, policy bundles."""

@@ -1,0 +1,1 @@
+"""The command `tg`: one thin file a verb."""

@@ -1,0 +1,1 @@
+"""Robot specifications, one YAML each; a new file here is found without an edit elsewhere."""

@@ -1,0 +1,1 @@
+"""Dataset formats, one file each, imported only when used."""

@@ -1,0 +1,175 @@
+"""The command `tg`: finds its verbs, runs one, and turns every error into one line and an exit status.
+
+A verb is a file `cli/<verb>.py` with an attribute `command`; the first line of its docstring is its line in
+`tg --help`. A plugin adds a verb with an entry point `cli.<verb> = "package.module:command"` in the group
+`training_ground.plugins`.
+Neither is imported before it is called, so that `tg --help` is instant.
+
+Exit status: 0 done, 1 the verb ran and found a failure, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+
+import click
+
+from training_ground.cli.common import Group
+from training_ground.configs.errors import TrainingGroundError
+
+PLUGIN_GROUP = "training_ground.plugins"
+PLUGIN_PREFIX = "cli."
+HIDDEN = {"__init__", "main", "common"}
+EXTRAS = {
+    "torch": "train",
+    "stable_baselines3": "train",
+    "tensorboard": "train",
+    "viser": "view",
+    "pandas": "formats",
+    "av": "formats",
+    "pinocchio": "audit",
+}
+
+
+class VerbGroup(Group):
+    """The group of verbs: lists files, imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every verb's name, ours first, then the plugins'."""
+        return [*_own_verbs(), *(name for name in sorted(_plugin_verbs()) if name not in _own_verbs())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb; None where there is none of that name."""
+        if cmd_name in _own_verbs():
+            command = import_module(f"training_ground.cli.{cmd_name}").command
+        elif cmd_name in _plugin_verbs():
+            command = _plugin_verbs()[cmd_name].load()
+        else:
+            return None
+        if not isinstance(command, click.Command):
+            raise TrainingGroundError(f"verb '{cmd_name}': its attribute 'command' is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one line a verb, read from its file without importing it."""
+        own, plugins = _own_verbs(), _plugin_verbs()
+        rows = [(name, _summary(path)) for name, path in own.items()]
+        rows += [(name, f"(plugin {point.value})") for name, point in sorted(plugins.items()) if name not in own]
+        if rows:
+            with formatter.section("Verbs"):
+                formatter.write_dl(rows)
+
+
+def _own_verbs() -> dict[str, Path]:
+    """Files of this folder that are verbs, by name."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return {path.stem: path for path in files if path.stem not in HIDDEN and not path.stem.startswith("_")}
+
+
+def _plugin_verbs() -> dict[str, metadata.EntryPoint]:
+    """Entry points that other distributions give for verbs, by name."""
+    points = metadata.entry_points(group=PLUGIN_GROUP)
+    return {p.name.removeprefix(PLUGIN_PREFIX): p for p in points if p.name.startswith(PLUGIN_PREFIX)}
+
+
+def _summary(path: Path) -> str:
+    """First line of a module's docstring, without the verb's own name in front."""
+    try:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    except (OSError, SyntaxError, ValueError):
+        return "(cannot be read)"
+    line = text.partition("\n")[0].strip()
+    for prefix in (f"`tg {path.stem}`", f"tg {path.stem}"):
+        line = line.removeprefix(prefix)
+    line = line.lstrip(":, —-").rstrip(".")
+    return line[:1].upper() + line[1:]
+
+
+@click.group(
+    cls=VerbGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="""\b
+Examples:
+  tg demo                                     the whole loop, ends with one HTML page
+  tg envs show TrainingGround/Stand-v0 --robot g1
+  tg record TrainingGround/Stand-v0 --help
+
+Every verb has --help with examples, and --json.""",
+)
+@click.option("--debug", is_flag=True, envvar="TG_DEBUG", help="Show the traceback of an error (also TG_DEBUG=1).")
+@click.version_option(package_name="training-ground", prog_name="tg")
+def tg(debug: bool) -> None:
+    """A training ground for humanoid robots: simulate, train, evaluate, record, replay, export."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `tg` and return the exit status.
+
+    Args:
+        arguments: What stands after `tg` on the command line; `sys.argv[1:]` where absent.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given or os.environ.get("TG_DEBUG", "") not in ("", "0")
+    try:
+        status = tg.main(args=_debug_first(given), prog_name="tg", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except click.exceptions.Abort:
+        return _say("interrupted", 130)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        # The reader went away (`tg envs | head`): nothing is left to say, and the flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except click.ClickException as problem:
+        return _report_usage(problem)
+    except TrainingGroundError as problem:
+        if debug:
+            raise
+        return _say(f"error: {_one_line(problem)}", 2)
+    except ModuleNotFoundError as problem:
+        extra = EXTRAS.get((problem.name or "").partition(".")[0])
+        if debug or extra is None:
+            raise
+        line = f"error: this needs the package '{problem.name}': pip install 'training-ground[{extra}]'"
+        return _say(line, 2)
+    except OSError as problem:
+        if debug or problem.errno is None:
+            raise
+        return _say(f"error: {_one_line(problem)}", 2)
+
+
+def _debug_first(arguments: list[str]) -> list[str]:
+    """Let `--debug` stand anywhere on the line: `tg eval x --debug` is what people type after an error."""
+    if "--debug" not in arguments:
+        return arguments
+    return ["--debug", *(a for a in arguments if a != "--debug")]
+
+
+def _report_usage(problem: click.ClickException) -> int:
+    """Say what is wrong with the command line, and where its help is."""
+    context = getattr(problem, "ctx", None)
+    if isinstance(problem, click.exceptions.NoArgsIsHelpError):
+        click.echo(problem.format_message(), err=True)
+        return 2
+    hint = f" (see `{context.command_path} --help`)" if context is not None else ""
+    return _say(f"error: {_one_line(problem.format_message())}{hint}", 2)
+
+
+def _one_line(problem: object) -> str:
+    return " ".join(str(problem).split())
+
+
+def _say(line: str, status: int) -> int:
+    click.echo(line, err=True)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
