@@ -1,0 +1,62 @@
+# Every target sets up its own environment in .venv: a clean clone needs Python 3.10 or 3.11 and make, nothing else.
+# PYTHON=python3.11 make test picks another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
+PYTEST_ARGS ?= -n 2 --dist worksteal
+BENCH_ARGS ?=
+DEMO_ARGS ?=
+
+# One thread a process: two workers with as many threads as cores are slower than with one each.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: help venv demo test test-slow lint format bench docs clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt $(wildcard setup.py envs/*.c)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v[:2] <= (3, 11) else f"Python {v[0]}.{v[1]}: PyBullet has wheels for 3.10 and 3.11; set PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+venv: $(STAMP)  ## Set up .venv with every extra
+
+demo: $(STAMP)  ## Push the G1 about, record, replay and export 20 episodes, write one HTML page
+	$(BIN)/tg demo $(DEMO_ARGS)
+
+test: $(STAMP)  ## Run the tests, a few minutes
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(STAMP)  ## Run the tests that take longer
+	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(STAMP)  ## Check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(STAMP)  ## Put every file into the common format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH_STAMP)  ## Measure everything that README's table claims; JSON in out/bench.json
+	$(BIN)/tg bench --out out/bench.json $(BENCH_ARGS)
+
+docs: $(STAMP)  ## Build the documentation site into docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+clean:  ## Remove what the targets above made, .venv excepted
+	rm -rf build dist out runs docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
