@@ -113,6 +113,9 @@ class RobotSpec(StrictModel):
     hands: tuple[Hand, ...] = ()
     position_limits: dict[str, tuple[float, float]] = {}
     """Lower and upper limits (rad) by name or by pattern, in place of the URDF's where those are wrong."""
+    inertias: dict[str, tuple[float, float, float, float, float, float]] = {}
+    """Rotational inertia by link in place of the URDF's, where that has none: ixx, ixy, ixz, iyy, iyz, izz in kg·m², about the
+    centre of mass along the link's axes."""
     colliders: tuple[ColliderRule, ...] = ()
     primitives: tuple[Primitive, ...] = ()
     """Collision shapes beside those that the rules make."""
@@ -121,5 +124,7 @@ class RobotSpec(StrictModel):
     stances: tuple[Literal["free", "mounted"], ...] = ("free", "mounted")
     mirror_pattern: tuple[str, str] = ("left_", "right_")
     """What stands in the name of a left joint, and what in its right twin's; left/right symmetry comes from it."""
+    mirror_pairs: dict[str, str] = {}
+    """Left joints and their right twins where the names do not tell."""
     symmetric: bool = True
     """False where the real robot's sides differ; the audit then reports the difference without failing."""
