@@ -71,10 +71,11 @@ class CompiledModel:
         effective_inertia: 1/(M⁻¹)ⱼⱼ at the default pose with a floating base, armature included, kg·m².
         mass: kg.
         default_height: Height of the base link's origin with the lowest sole point on the ground, default pose, m.
-        base_frame, torso_frame, imu_frame: keys of `frames`.
+        torso_frame, imu_frame: keys of `frames`.
         frames: Every link of the source URDF, merged or not.
         mirror: Joint symmetry, or None where a joint has no twin.
         disabled_collisions: Link pairs of the compiled model that must not collide.
+        notes: What the compiler decided or found that a person should know: overlaps at rest, unphysical inertias, no mirror.
     """
 
     name: str
@@ -107,3 +108,4 @@ class CompiledModel:
     mirror: Mirror | None
     disabled_collisions: tuple[tuple[str, str], ...]
     stances: tuple[str, ...]
+    notes: tuple[str, ...] = ()

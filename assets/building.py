@@ -1,0 +1,209 @@
+"""The work behind a cache miss: every step from the parsed URDF to the files of one compiled model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training_ground.assets.colliders import body_colliders, lowest_points, overlapping_pairs
+from training_ground.assets.compiler import Actuator, actuators
+from training_ground.assets.dynamics import effective_inertia
+from training_ground.assets.fitting import Collider
+from training_ground.assets.inertia import triangle_violation
+from training_ground.assets.meshes import MeshLibrary, body_visuals, decimate
+from training_ground.assets.model import CompiledModel, FootModel, Frame, HandModel
+from training_ground.assets.poses import Array, Pose, quaternion_from_rotation
+from training_ground.assets.sources import Files
+from training_ground.assets.spec import RobotSpec
+from training_ground.assets.storing import MODEL, URDF, VISUAL_URDF, model_to_json
+from training_ground.assets.symmetry import find_mirror
+from training_ground.assets.tree import Tree, build_tree, by_pattern
+from training_ground.assets.urdf import Urdf, read_urdf
+from training_ground.assets.writing import write_urdf
+from training_ground.configs.errors import AssetError, unknown
+
+TRIANGLE_TOLERANCE = 0.01
+STAND_CLEARANCE = 0.1
+"""Height of the lowest point over the ground of a robot without feet, m."""
+
+
+def build_model(spec: RobotSpec, files: Files, armature: bool, key: str, folder: Path) -> None:
+    """Compile a robot into an empty folder: two URDFs, their meshes and `model.json`.
+
+    Raises:
+        AssetError: Anything wrong with the specification, the URDF or a mesh.
+    """
+    urdf = read_urdf(files.urdf)
+    drives = actuators(spec, urdf) if not _unknown_joints(spec, urdf) else []
+    rotors = {name: drive.armature if armature else 0.0 for name, drive in zip(spec.joints, drives, strict=False)}
+    tree = build_tree(urdf, spec, {name: rotors.get(name, 0.0) for name in spec.joints})
+    library = MeshLibrary(files)
+    colliders = [body_colliders(body, spec, library.points) for body in tree.bodies]
+    model = _model(spec, urdf, tree, drives, colliders, key, folder)
+    limits = list(zip(model.lower, model.upper, model.effort_limit, model.velocity_limit, strict=True))
+    visuals = decimate([body_visuals(body, library) for body in tree.bodies])
+    write_urdf(folder / URDF, spec.name, tree, colliders, limits)
+    write_urdf(folder / VISUAL_URDF, spec.name, tree, colliders, limits, visuals)
+    (folder / MODEL).write_text(json.dumps(model_to_json(model), indent=1), encoding="utf-8")
+
+
+def _unknown_joints(spec: RobotSpec, urdf: Urdf) -> bool:
+    return any(name not in urdf.joints for name in spec.joints)
+
+
+def _model(
+    spec: RobotSpec,
+    urdf: Urdf,
+    tree: Tree,
+    drives: Sequence[Actuator],
+    colliders: list[tuple[Collider, ...]],
+    key: str,
+    folder: Path,
+) -> CompiledModel:
+    def column(field: str) -> Array:
+        return np.array([getattr(drive, field) for drive in drives])
+
+    lower, upper = column("lower"), column("upper")
+    default = _default_position(spec, lower, upper)
+    frames = _frames(tree)
+    mirror, no_mirror = find_mirror(tree, spec.joints, spec.mirror_pattern)
+    disabled, overlaps = _disabled(spec, tree, colliders, default, frames)
+    notes = [*_inertia_notes(urdf), *overlaps]
+    if no_mirror:
+        notes.append(f"no mirror: {no_mirror}")
+    feet, height = _feet(spec, tree, colliders, default, frames)
+    return CompiledModel(
+        name=spec.name,
+        title=spec.title,
+        hash=key,
+        directory=folder,
+        urdf=folder / URDF,
+        visual_urdf=folder / VISUAL_URDF,
+        base_link=tree.bodies[0].name,
+        link_names=tuple(body.name for body in tree.bodies),
+        joint_names=spec.joints,
+        default_position=default,
+        lower=lower,
+        upper=upper,
+        effort_limit=column("effort"),
+        velocity_limit=column("velocity"),
+        saturation=column("saturation"),
+        kp=column("kp"),
+        kd=column("kd"),
+        armature=column("armature"),
+        friction=column("friction"),
+        effective_inertia=effective_inertia(tree, default),
+        mass=float(sum(body.inertia.mass for body in tree.bodies)),
+        default_height=height,
+        torso_frame=spec.torso,
+        imu_frame=spec.imu or spec.base,
+        frames=frames,
+        feet=feet,
+        hands=_hands(spec, frames),
+        mirror=mirror,
+        disabled_collisions=disabled,
+        stances=spec.stances,
+        notes=tuple(notes),
+    )
+
+
+def _default_position(spec: RobotSpec, lower: Array, upper: Array) -> Array:
+    chosen = by_pattern(spec.default_pose, spec.joints, "default_pose")
+    default = np.array([chosen.get(name, 0.0) for name in spec.joints])
+    for name, value, low, high in zip(spec.joints, default, lower, upper, strict=True):
+        if not low <= value <= high:
+            raise AssetError(f"default_pose: {name} = {value:g} rad is outside of its limits [{low:g}, {high:g}]")
+    return default
+
+
+def _frames(tree: Tree) -> dict[str, Frame]:
+    return {
+        link.name: Frame(body.name, pose.position, quaternion_from_rotation(pose.rotation))
+        for body in tree.bodies
+        for link, pose in body.members
+    }
+
+
+def _hands(spec: RobotSpec, frames: dict[str, Frame]) -> tuple[HandModel, ...]:
+    result = []
+    for hand in spec.hands:
+        if hand.link not in frames:
+            raise AssetError(f"hands: {unknown('link', hand.link, frames)}")
+        for finger in hand.fingers:
+            if finger not in spec.joints:
+                raise AssetError(f"hands: {unknown('joint', finger, spec.joints)}")
+        # The working point becomes a frame of its own, beside the URDF's links.
+        frame, name = frames[hand.link], f"{hand.side}_hand_point"
+        turn = _rotation(frame.orientation)
+        frames[name] = Frame(frame.link, frame.position + turn @ np.array(hand.offset), frame.orientation)
+        result.append(HandModel(hand.side, name, hand.fingers))
+    return tuple(result)
+
+
+def _rotation(quaternion: Array) -> Array:
+    v, w = quaternion[:3], quaternion[3]
+    k = np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])
+    return np.eye(3) + 2.0 * (w * k + k @ k)
+
+
+def _disabled(
+    spec: RobotSpec, tree: Tree, colliders: list[tuple[Collider, ...]], default: Array, frames: dict[str, Frame]
+) -> tuple[tuple[tuple[str, str], ...], list[str]]:
+    names = [body.name for body in tree.bodies]
+    pairs = [(names[body.parent], body.name) for body in tree.bodies if body.joint is not None]
+    for pair in spec.disabled_collisions:
+        for link in pair:
+            if link not in frames:
+                raise AssetError(f"disabled_collisions: {unknown('link', link, frames)}")
+        a, b = frames[pair[0]].link, frames[pair[1]].link
+        if a != b:
+            pairs.append((a, b))
+    known = {frozenset(pair) for pair in pairs}
+    notes = []
+    for i, j, gap in overlapping_pairs(tree, colliders, default):
+        if frozenset((names[i], names[j])) not in known:
+            pairs.append((names[i], names[j]))
+            notes.append(f"overlap at rest: {names[i]} and {names[j]} ({1000 * gap:.1f} mm); they do not collide")
+    return tuple(dict.fromkeys(pairs)), notes
+
+
+def _inertia_notes(urdf: Urdf) -> list[str]:
+    notes = []
+    for link in urdf.links.values():
+        excess = triangle_violation(link.inertia.matrix) if link.inertia.mass else 0.0
+        if excess > TRIANGLE_TOLERANCE:
+            notes.append(
+                f"inertia of '{link.name}' breaks the triangle inequality by {100 * excess:.1f} %; used as the URDF gives it"
+            )
+    return notes
+
+
+def _feet(
+    spec: RobotSpec, tree: Tree, colliders: list[tuple[Collider, ...]], default: Array, frames: dict[str, Frame]
+) -> tuple[tuple[FootModel, ...], float]:
+    """Return the feet, and the height of the base at which the lowest sole touches the ground."""
+    poses = tree.poses(default)
+    names = [body.name for body in tree.bodies]
+    feet, lowest = [], np.inf
+    for foot in spec.feet:
+        if foot.link not in frames:
+            raise AssetError(f"feet: {unknown('link', foot.link, frames)}")
+        index = names.index(frames[foot.link].link)
+        if not colliders[index]:
+            raise AssetError(f"feet: '{foot.link}' has no colliders; give it a collider rule with from_visual: true")
+        sole = lowest_points(colliders[index], poses[index].rotation.T @ np.array([0.0, 0.0, 1.0]))
+        feet.append(FootModel(names[index], foot.side, sole))
+        lowest = min(lowest, float(poses[index].points(sole)[:, 2].min()))
+    if not feet:
+        lowest = min(
+            (_lowest(shape, pose) for shapes, pose in zip(colliders, poses, strict=True) for shape in shapes), default=0.0
+        ) - STAND_CLEARANCE  # fmt: skip
+    return tuple(feet), -lowest
+
+
+def _lowest(shape: Collider, pose: Pose) -> float:
+    points, radius = shape.core()
+    return float(pose.points(points)[:, 2].min()) - radius

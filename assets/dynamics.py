@@ -1,0 +1,65 @@
+"""Mass matrix and gravity forces of the merged tree, in plain numpy: a check on the engine and the source of effective inertias.
+
+The generalised velocity is (base angular 3, base linear 3, joints n), the base's part in the base frame at its origin.
+Sums over bodies of JᵀIJ: slower than the composite-rigid-body algorithm and with nothing to get wrong; it runs once a compilation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from training_ground.assets.poses import Array, skew
+from training_ground.assets.tree import Tree
+
+GRAVITY = 9.81
+
+
+def mass_matrix(tree: Tree, position: Array) -> Array:
+    """Return the (6 + n, 6 + n) mass matrix at joint angles (n,); armature is in the bodies' inertias."""
+    total = np.zeros((6 + len(tree.bodies) - 1,) * 2)
+    for body, jacobian in zip(tree.bodies, _jacobians(tree, position), strict=True):
+        total += jacobian.T @ body.inertia.spatial() @ jacobian
+    return total
+
+
+def gravity_force(tree: Tree, position: Array, up: Array | None = None) -> Array:
+    """Return the (6 + n,) generalised force that holds the robot still against gravity of 9.81 m/s².
+
+    Args:
+        tree: The robot.
+        position: (n,) joint angles, rad.
+        up: (3,) unit vector away from the ground, in the base frame; z where None.
+    """
+    direction = np.array([0.0, 0.0, 1.0]) if up is None else up
+    force = np.zeros(6 + len(tree.bodies) - 1)
+    poses = tree.poses(position)
+    for body, pose, jacobian in zip(tree.bodies, poses, _jacobians(tree, position), strict=True):
+        weight = pose.rotation.T @ direction * (body.inertia.mass * GRAVITY)
+        force += jacobian.T @ np.concatenate([np.cross(body.inertia.centre, weight), weight])
+    return force
+
+
+def effective_inertia(tree: Tree, position: Array) -> Array:
+    """Return (n,) 1/(M⁻¹)ⱼⱼ, kg·m²: what one joint's motor feels while all else is free to move. Bounds for PD gains follow from it."""
+    inverse = np.linalg.inv(mass_matrix(tree, position))
+    return 1.0 / np.diag(inverse)[6:]
+
+
+def _jacobians(tree: Tree, position: Array) -> list[Array]:
+    """Return each body's (6, 6 + n) Jacobian: its spatial velocity (angular, linear at its origin) in its own frame."""
+    poses = tree.poses(position)
+    result = []
+    for pose, chain in zip(poses, tree.ancestors(), strict=True):
+        jacobian = np.zeros((6, 6 + len(tree.bodies) - 1))
+        turn = pose.rotation.T
+        jacobian[:3, :3] = turn
+        jacobian[3:, 3:6] = turn
+        jacobian[3:, :3] = -turn @ skew(pose.position)
+        for index in chain:
+            joint = tree.bodies[index].joint
+            assert joint is not None
+            axis = poses[index].rotation @ joint.axis
+            jacobian[:3, 5 + index] = turn @ axis
+            jacobian[3:, 5 + index] = turn @ np.cross(axis, pose.position - poses[index].position)
+        result.append(jacobian)
+    return result

@@ -1,0 +1,178 @@
+"""Read meshes and write small ones: vertices for fitting, decimated coloured OBJ files for cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training_ground.assets.poses import Array
+from training_ground.assets.sources import Files
+from training_ground.assets.tree import Body
+from training_ground.assets.urdf import DEFAULT_COLOUR, Geometry
+from training_ground.configs.errors import AssetError
+
+VISUAL_TRIANGLES = 5000
+"""Triangles of a whole robot; the software renderer's time is proportional to them."""
+LINK_TRIANGLES = (40, 600)
+"""Least and most triangles of one mesh."""
+
+
+@dataclass(frozen=True, eq=False)
+class VisualMesh:
+    """Triangles of one colour in a link's frame: vertices (k, 3) m, faces (t, 3)."""
+
+    vertices: Array
+    faces: Any
+    colour: tuple[float, ...]
+
+
+@dataclass
+class MeshLibrary:
+    """Meshes by file, each read once. `used` lists the files read."""
+
+    files: Files
+    _meshes: dict[Path, Any] = field(default_factory=dict)
+
+    @property
+    def used(self) -> list[Path]:
+        """Return the files read so far."""
+        return list(self._meshes)
+
+    def mesh(self, geometry: Geometry) -> Any:
+        """Return a geometry's `trimesh.Trimesh` in the geometry's frame, scaled.
+
+        Raises:
+            AssetError: The file is missing, unreadable, of an unknown format, or empty.
+        """
+        path = self.files.mesh(geometry.mesh)
+        if path not in self._meshes:
+            self._meshes[path] = _read(path)
+        mesh = self._meshes[path].copy()
+        mesh.apply_scale(geometry.scale)
+        return mesh
+
+    def points(self, geometry: Geometry) -> Array:
+        """Return a mesh's vertices (k, 3) in the geometry's frame, m."""
+        return np.asarray(self.mesh(geometry).vertices, dtype=float)
+
+
+def _read(path: Path) -> Any:
+    import trimesh
+
+    try:
+        mesh = trimesh.load(path, force="mesh")
+    except Exception as problem:
+        # trimesh and the readers below it raise whatever their format's parser raises.
+        raise AssetError(f"{path}: no readable mesh: {problem}") from problem
+    vertices = np.asarray(getattr(mesh, "vertices", ()), dtype=float)
+    if vertices.size == 0 or not np.isfinite(vertices).all():
+        raise AssetError(f"{path}: the mesh is empty or has vertices that are not finite")
+    return mesh
+
+
+def body_visuals(body: Body, library: MeshLibrary) -> list[VisualMesh]:
+    """Return a body's visual geometry in its frame, one mesh a colour, not yet decimated."""
+    import trimesh
+
+    parts: dict[tuple[float, ...], list[Any]] = {}
+    for link, pose in body.members:
+        for geometry in link.visuals:
+            mesh = _shape(geometry, library)
+            colour = geometry.colour or _own_colour(mesh)
+            mesh = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+            placed = pose @ geometry.pose
+            mesh.vertices = placed.points(np.asarray(mesh.vertices, dtype=float))
+            parts.setdefault(tuple(round(c, 3) for c in colour), []).append(mesh)
+    result = []
+    for colour, meshes in parts.items():
+        joined = trimesh.util.concatenate(meshes)
+        joined.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=5)
+        result.append(VisualMesh(np.asarray(joined.vertices, dtype=float), np.asarray(joined.faces), colour))
+    return result
+
+
+def _shape(geometry: Geometry, library: MeshLibrary) -> Any:
+    import trimesh
+
+    if geometry.shape == "mesh":
+        return library.mesh(geometry)
+    if geometry.shape == "box":
+        return trimesh.creation.box(extents=geometry.size)
+    if geometry.shape == "sphere":
+        return trimesh.creation.icosphere(subdivisions=2, radius=geometry.size[0])
+    if geometry.shape == "capsule":
+        return trimesh.creation.capsule(radius=geometry.size[0], height=geometry.size[1], count=[12, 12])
+    return trimesh.creation.cylinder(radius=geometry.size[0], height=geometry.size[1], sections=16)
+
+
+def _own_colour(mesh: Any) -> tuple[float, ...]:
+    try:
+        material = getattr(mesh.visual, "material", None)
+        colour = material.main_color if material is not None else mesh.visual.main_color
+        return tuple(float(c) / 255.0 for c in colour)
+    except (AttributeError, TypeError, ValueError):
+        return DEFAULT_COLOUR
+
+
+def decimate(visuals: list[list[VisualMesh]], total: int = VISUAL_TRIANGLES) -> list[list[VisualMesh]]:
+    """Reduce the meshes of all links to about `total` triangles, shared out by the square root of their surface area."""
+    weights = [[np.sqrt(_area(mesh)) for mesh in meshes] for meshes in visuals]
+    whole = max(float(sum(sum(w) for w in weights)), 1e-12)
+    least, most = LINK_TRIANGLES
+    return [
+        [_decimated(mesh, int(np.clip(total * w / whole, least, most))) for mesh, w in zip(meshes, row, strict=True)]
+        for meshes, row in zip(visuals, weights, strict=True)
+    ]
+
+
+def _area(mesh: VisualMesh) -> float:
+    corner = mesh.vertices[mesh.faces]
+    return float(np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1).sum() / 2)
+
+
+def _decimated(mesh: VisualMesh, triangles: int) -> VisualMesh:
+    if len(mesh.faces) <= triangles:
+        return mesh
+    import fast_simplification
+
+    vertices, faces = fast_simplification.simplify(
+        mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32), target_count=triangles, agg=7
+    )[:2]
+    if len(faces) > 1.5 * triangles:
+        # Meshes of many loose shells resist quadric decimation; their hull is what a small camera sees.
+        import trimesh
+
+        hull = trimesh.Trimesh(vertices, faces, process=False).convex_hull
+        vertices, faces = hull.vertices, hull.faces
+        if len(faces) > triangles:
+            vertices, faces = fast_simplification.simplify(
+                np.asarray(vertices, np.float32), np.asarray(faces, np.int32), target_count=triangles, agg=7
+            )[:2]
+    return VisualMesh(np.asarray(vertices, dtype=float), np.asarray(faces), mesh.colour)
+
+
+def write_obj(path: Path, vertices: Array, faces: Any) -> None:
+    """Write an OBJ with flat normals, which PyBullet's renderer needs for its shading."""
+    corner = vertices[faces]
+    normals = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices]
+    lines += [f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in normals]
+    lines += [f"f {a + 1}//{n} {b + 1}//{n} {c + 1}//{n}" for n, (a, b, c) in enumerate(faces, start=1)]
+    path.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def hull_faces(vertices: Array) -> Any:
+    """Return outward (t, 3) triangles of the convex hull of vertices (k, 3), every vertex on it."""
+    from scipy.spatial import ConvexHull
+
+    hull = ConvexHull(vertices)
+    faces = hull.simplices.copy()
+    corner = vertices[faces]
+    normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    flip = np.einsum("ij,ij->i", normal, hull.equations[:, :3]) < 0
+    faces[flip] = faces[flip][:, ::-1]
+    return faces
