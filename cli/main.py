@@ -116,12 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or os.environ.get("TG_DEBUG", "") not in ("", "0")
     try:
-        status = tg.main(args=_debug_first(given), prog_name="tg", standalone_mode=False)
+        status = _run(_debug_first(given))
         sys.stdout.flush()
-        return status if isinstance(status, int) else 0
-    except click.exceptions.Abort:
-        return _say("interrupted", 130)
-    except KeyboardInterrupt:
+        return status
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
         return _say("interrupted", 130)
     except BrokenPipeError:
         # The reader went away (`tg envs | head`): nothing is left to say, and the flush at exit must not complain.
@@ -143,6 +143,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug or problem.errno is None:
             raise
         return _say(f"error: {_one_line(problem)}", 2)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run the verb and return what it returned; click's own `main` would answer a closed pipe with a failure."""
+    completion = os.environ.get("_TG_COMPLETE")
+    if completion:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(tg, {}, "tg", "_TG_COMPLETE", completion)
+    with tg.make_context("tg", arguments) as context:
+        status = tg.invoke(context)
+    return status if isinstance(status, int) else 0
 
 
 def _debug_first(arguments: list[str]) -> list[str]:

@@ -1,0 +1,27 @@
+"""Sphinx configuration; the pages of tasks, robots and verbs are generated from the catalogue before each build."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import _generate
+
+project = "Training ground"
+author = "The training ground authors"
+copyright = f"2026, {author}"
+release = version = metadata.version("training-ground")
+
+extensions = ["myst_parser"]
+source_suffix = {".md": "markdown"}
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = f"Training ground {release}"
+
+_generate.write_all(Path(__file__).parent / "generated")
