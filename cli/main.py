@@ -1,9 +1,8 @@
 """The command `tg`: finds its verbs, runs one, and turns every error into one line and an exit status.
 
 A verb is a file `cli/<verb>.py` with an attribute `command`; the first line of its docstring is its line in
-`tg --help`. A plugin adds a verb with an entry point `cli.<verb> = "package.module:command"` in the group
-`training_ground.plugins`.
-Neither is imported before it is called, so that `tg --help` is instant.
+`tg --help`. A plugin, an entry point in the group `training_ground.plugins` that names a package, adds the verbs in its
+folder `cli`. None is imported before it is called, so that `tg --help` is instant.
 
 Exit status: 0 done, 1 the verb ran and found a failure, 2 bad input, 130 interrupted.
 """
@@ -11,11 +10,14 @@ Exit status: 0 done, 1 the verb ran and found a failure, 2 bad input, 130 interr
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -23,7 +25,6 @@ from training_ground.cli.common import Group
 from training_ground.configs.errors import TrainingGroundError
 
 PLUGIN_GROUP = "training_ground.plugins"
-PLUGIN_PREFIX = "cli."
 HIDDEN = {"__init__", "main", "common"}
 EXTRAS = {
     "torch": "train",
@@ -41,40 +42,54 @@ class VerbGroup(Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every verb's name, ours first, then the plugins'."""
-        return [*_own_verbs(), *(name for name in sorted(_plugin_verbs()) if name not in _own_verbs())]
+        return list(verbs())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb; None where there is none of that name."""
-        if cmd_name in _own_verbs():
-            command = import_module(f"training_ground.cli.{cmd_name}").command
-        elif cmd_name in _plugin_verbs():
-            command = _plugin_verbs()[cmd_name].load()
-        else:
+        """Import one verb; None where there is none of that name.
+
+        Raises:
+            TrainingGroundError: The file has no click command named `command`.
+        """
+        if cmd_name not in verbs():
             return None
+        command = getattr(import_module(verbs()[cmd_name].module), "command", None)
         if not isinstance(command, click.Command):
-            raise TrainingGroundError(f"verb '{cmd_name}': its attribute 'command' is no click command")
+            raise TrainingGroundError(
+                f"verb '{cmd_name}': {verbs()[cmd_name].path} has no click command named 'command'"
+            )
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one line a verb, read from its file without importing it."""
-        own, plugins = _own_verbs(), _plugin_verbs()
-        rows = [(name, _summary(path)) for name, path in own.items()]
-        rows += [(name, f"(plugin {point.value})") for name, point in sorted(plugins.items()) if name not in own]
-        if rows:
-            with formatter.section("Verbs"):
-                formatter.write_dl(rows)
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, _summary(verb.path)) for name, verb in verbs().items()])
 
 
-def _own_verbs() -> dict[str, Path]:
-    """Files of this folder that are verbs, by name."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return {path.stem: path for path in files if path.stem not in HIDDEN and not path.stem.startswith("_")}
+class Verb(NamedTuple):
+    """A file that holds a verb, and the name under which it is imported."""
+
+    path: Path
+    module: str
 
 
-def _plugin_verbs() -> dict[str, metadata.EntryPoint]:
-    """Entry points that other distributions give for verbs, by name."""
-    points = metadata.entry_points(group=PLUGIN_GROUP)
-    return {p.name.removeprefix(PLUGIN_PREFIX): p for p in points if p.name.startswith(PLUGIN_PREFIX)}
+@functools.cache
+def verbs() -> dict[str, Verb]:
+    """Every verb by name: the files of this folder, then of the plugins' folders `cli`, which cannot replace ours."""
+    found = {name: Verb(path, f"training_ground.cli.{name}") for name, path in _files(Path(__file__).parent)}
+    for point in metadata.entry_points(group=PLUGIN_GROUP):
+        try:
+            spec = find_spec(point.module)
+        except (ImportError, ValueError):
+            continue  # a broken plugin must not take `tg` with it; `tg doctor` names it
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for name, path in _files(Path(folder) / "cli"):
+                found.setdefault(name, Verb(path, f"{point.module}.cli.{name}"))
+    return found
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    paths = sorted(folder.glob("*.py"))
+    return [(path.stem, path) for path in paths if path.stem not in HIDDEN and not path.stem.startswith("_")]
 
 
 def _summary(path: Path) -> str:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -18,7 +18,7 @@ import pytest
 from training_ground.cli import common, main
 from training_ground.configs.errors import AssetError
 
-VERBS = sorted(main._own_verbs())
+VERBS = sorted(main.verbs())
 
 
 @pytest.fixture
@@ -151,14 +151,34 @@ def test_closed_pipe_is_quiet():
     assert done.returncode == 0 and done.stderr == b""
 
 
-def test_plugin_verb_is_listed_without_import_and_runs(monkeypatch, capsys):
-    point = metadata.EntryPoint("cli.inspect", "no_such_module:command", main.PLUGIN_GROUP)
-    monkeypatch.setattr(main, "_plugin_verbs", lambda: {"inspect": point})
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A distribution with an entry point that names a package, and in it verbs `inspect` and `doctor`."""
+    for name in ("inspect", "doctor"):
+        path = tmp_path / "a_plugin" / "cli" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            '"""Look into it."""\nimport click\n@click.command()\ndef command():\n    click.echo("plugged in")\n'
+        )
+    information = tmp_path / "a_plugin-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: a-plugin\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(
+        f"[{main.PLUGIN_GROUP}]\na-plugin = a_plugin\nbroken = no_such_package.module\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    main.verbs.cache_clear()
+    yield
+    main.verbs.cache_clear()
+
+
+@pytest.mark.usefixtures("plugin")
+def test_plugin_verb_is_listed_and_runs(capsys):
     assert main.main(["--help"]) == 0
-    assert "inspect" in capsys.readouterr().out
-    monkeypatch.setattr(metadata.EntryPoint, "load", lambda self: click.command()(lambda: print("plugged in")))
+    assert "Look into it" in capsys.readouterr().out
     assert main.main(["inspect"]) == 0
     assert "plugged in" in capsys.readouterr().out
+    assert main.verbs()["doctor"].module == "training_ground.cli.doctor", "a plugin must not replace a verb of ours"
 
 
 def test_emit_json_is_strict(capsys):
