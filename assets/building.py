@@ -10,6 +10,7 @@ import numpy as np
 
 from training_ground.assets.colliders import body_colliders, lowest_points, overlapping_pairs
 from training_ground.assets.compiler import Actuator, actuators
+from training_ground.assets.corrections import corrected
 from training_ground.assets.dynamics import effective_inertia
 from training_ground.assets.fitting import Collider
 from training_ground.assets.inertia import triangle_violation
@@ -36,7 +37,7 @@ def build_model(spec: RobotSpec, files: Files, armature: bool, key: str, folder:
     Raises:
         AssetError: Anything wrong with the specification, the URDF or a mesh.
     """
-    urdf = read_urdf(files.urdf)
+    urdf = corrected(read_urdf(files.urdf), spec)
     drives = actuators(spec, urdf) if not _unknown_joints(spec, urdf) else []
     rotors = {name: drive.armature if armature else 0.0 for name, drive in zip(spec.joints, drives, strict=False)}
     tree = build_tree(urdf, spec, {name: rotors.get(name, 0.0) for name in spec.joints})
@@ -69,7 +70,7 @@ def _model(
     lower, upper = column("lower"), column("upper")
     default = _default_position(spec, lower, upper)
     frames = _frames(tree)
-    mirror, no_mirror = find_mirror(tree, spec.joints, spec.mirror_pattern)
+    mirror, no_mirror = find_mirror(tree, spec.joints, spec.mirror_pattern, spec.mirror_pairs)
     disabled, overlaps = _disabled(spec, tree, colliders, default, frames)
     notes = [*_inertia_notes(urdf), *overlaps]
     if no_mirror:
@@ -95,7 +96,7 @@ def _model(
         kd=column("kd"),
         armature=column("armature"),
         friction=column("friction"),
-        effective_inertia=effective_inertia(tree, default),
+        effective_inertia=effective_inertia(tree, default, floating="free" in spec.stances),
         mass=float(sum(body.inertia.mass for body in tree.bodies)),
         default_height=height,
         torso_frame=spec.torso,

@@ -35,7 +35,20 @@ def body_colliders(body: Body, spec: RobotSpec, points: MeshPoints) -> tuple[Col
             continue
         for geometry in link.visuals if rule.from_visual else link.collisions:
             result.append(_collider(link, pose @ geometry.pose, geometry, rule.shape, points))
+    result.extend(_primitives(body, spec))
     return tuple(result)
+
+
+def _primitives(body: Body, spec: RobotSpec) -> list[Collider]:
+    """Return the shapes that the specification gives outright for members of a body."""
+    poses = {link.name: pose for link, pose in body.members}
+    return [
+        Collider(
+            p.shape, poses[p.link] @ Pose.from_xyz_rpy(np.array(p.position), np.array(p.rpy)), p.size, source=p.link
+        )
+        for p in spec.primitives
+        if p.link in poses
+    ]
 
 
 def _collider(link: Link, pose: Pose, geometry: Geometry, shape: str, points: MeshPoints) -> Collider:

@@ -39,10 +39,18 @@ def gravity_force(tree: Tree, position: Array, up: Array | None = None) -> Array
     return force
 
 
-def effective_inertia(tree: Tree, position: Array) -> Array:
-    """Return (n,) 1/(M⁻¹)ⱼⱼ, kg·m²: what one joint's motor feels while all else is free to move. Bounds for PD gains follow from it."""
-    inverse = np.linalg.inv(mass_matrix(tree, position))
-    return 1.0 / np.diag(inverse)[6:]
+def effective_inertia(tree: Tree, position: Array, floating: bool = True) -> Array:
+    """Return (n,) 1/(M⁻¹)ⱼⱼ, kg·m²: what one joint's motor feels while all else is free to move. Bounds for PD gains follow from it.
+
+    Args:
+        tree: The robot.
+        position: (n,) joint angles, rad.
+        floating: Whether the base is free to move too; False for robots that are always mounted.
+    """
+    matrix = mass_matrix(tree, position)
+    if floating:
+        return 1.0 / np.diag(np.linalg.inv(matrix))[6:]
+    return 1.0 / np.diag(np.linalg.inv(matrix[6:, 6:]))
 
 
 def _jacobians(tree: Tree, position: Array) -> list[Array]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from training_ground.assets.model import Mirror
@@ -13,8 +15,11 @@ AXIS_TOLERANCE = 0.02
 _REFLECT = np.diag([1.0, -1.0, 1.0])
 
 
-def twin(name: str, pattern: tuple[str, str], names: tuple[str, ...]) -> str:
+def twin(name: str, pattern: tuple[str, str], names: tuple[str, ...], pairs: Mapping[str, str] | None = None) -> str:
     """Return the joint on the other side, or the name itself where there is none: `left_knee` gives `right_knee`."""
+    given = {**(pairs or {}), **{right: left for left, right in (pairs or {}).items()}}
+    if name in given:
+        return given[name]
     for this, other in (pattern, pattern[::-1]):
         start = name.find(this)
         while start >= 0:
@@ -25,7 +30,9 @@ def twin(name: str, pattern: tuple[str, str], names: tuple[str, ...]) -> str:
     return name
 
 
-def find_mirror(tree: Tree, joint_names: tuple[str, ...], pattern: tuple[str, str]) -> tuple[Mirror | None, str]:
+def find_mirror(
+    tree: Tree, joint_names: tuple[str, ...], pattern: tuple[str, str], pairs: Mapping[str, str] | None = None
+) -> tuple[Mirror | None, str]:
     """Derive the map of joint angles under reflection in the base's x-z plane.
 
     A rotation about axis a, reflected, is one about -R a (R reflects y), so the sign is that of the twin's axis against -R a, with
@@ -42,7 +49,7 @@ def find_mirror(tree: Tree, joint_names: tuple[str, ...], pattern: tuple[str, st
         assert joint is not None
         axes.append(poses[index + 1].rotation @ joint.axis)
     permutation = np.array(
-        [joint_names.index(twin(name, pattern, joint_names)) for name in joint_names], dtype=np.int64
+        [joint_names.index(twin(name, pattern, joint_names, pairs)) for name in joint_names], dtype=np.int64
     )
     sign = np.empty(len(joint_names))
     for index, other in enumerate(permutation):

@@ -191,13 +191,15 @@ class _Reader:
         mass, matrix = inertial.find("mass"), inertial.find("inertia")
         if mass is None or matrix is None:
             raise self.error(where, "<inertial> needs <mass> and <inertia>; a link without mass has no <inertial>")
-        kilograms = self.positive(mass, "value", 1, where)[0]
+        kilograms = self.numbers(mass, "value", 1, where)[0]
+        if kilograms < 0:
+            raise self.error(where, f"<mass value=\"{kilograms:g}\">: must not be negative")
         xx, xy, xz, yy, yz, zz = (
             self.numbers(matrix, key, 1, where)[0] for key in ("ixx", "ixy", "ixz", "iyy", "iyz", "izz")
         )
         about_centre = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
         smallest = np.linalg.eigvalsh(about_centre)[0]
-        if smallest < -1e-9 * max(np.abs(about_centre).max(), 1e-12):
+        if smallest < -1e-9 * max(np.abs(about_centre).max(), 1e-9):
             raise self.error(
                 where, f"<inertia> has the negative principal moment {smallest:.3g} kg·m²; a body has none"
             )
