@@ -1,1 +1,1 @@
-"""Tasks, one file each in a folder a family; a new file here is found without an edit elsewhere."""
+"""Tasks: one file each, in a folder for each family."""

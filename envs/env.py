@@ -1,0 +1,351 @@
+"""`HumanoidEnv`: one pipeline from action to observation, readable from top to bottom."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import importlib.metadata
+import json
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from training_ground.assets.catalog import load_model
+from training_ground.configs.errors import SimulationError
+from training_ground.configs.loading import StrictModel
+from training_ground.envs import world as engine_world
+from training_ground.envs.channels import Channel
+from training_ground.envs.observation import Observation
+from training_ground.envs.randomisation import Noise, Randomisation, draw
+from training_ground.envs.robot import Robot
+from training_ground.envs.sensing import Sensing
+from training_ground.envs.task import Outcome, Task
+from training_ground.envs.world import SavedState, World
+
+Observed = NDArray[np.float32] | dict[str, NDArray[np.float32]]
+
+RENDER_SIZE = (480, 640)
+
+
+class EnvConfig(StrictModel):
+    """Keyword arguments that every task has, beside its own."""
+
+    robot: str = "g1"
+    """Name of a shipped robot, or path of a specification."""
+    stance: Literal["free", "mounted"] | None = None
+    """`free`, or `mounted`: the base fixed on a stand. The task's default where absent."""
+    control: Literal["joint_position", "joint_delta", "joint_torque"] = "joint_position"
+    """What an action means: joint targets around the default pose, changes of the targets, or torques."""
+    action_scale: Annotated[float, Field(gt=0)] | None = None
+    """rad a unit of action (`joint_position`, the task's where absent), rad a step (`joint_delta`, 0.05), or share of
+    the effort limit (`joint_torque`, 1)."""
+    physics_timestep: Annotated[float, Field(gt=0)] = 0.005
+    """s."""
+    decimation: Annotated[int, Field(ge=1, le=200)] = 4
+    """Physics steps in a control step."""
+    solver_iterations: Annotated[int, Field(ge=1, le=500)] = 10
+    episode_length_s: Annotated[float, Field(gt=0)] = 20.0
+    start_joint_noise: Annotated[float, Field(ge=0)] = 0.05
+    """Half width of the uniform noise on the joint positions at the start, rad."""
+    randomisation: Randomisation = Randomisation()
+    noise: Noise | None = None
+    observation_format: Literal["flat", "dict"] = "flat"
+    visuals: bool = False
+    """Whether to load the meshes that cameras see; `render_mode` implies it."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An exact state of an environment, generators included; valid for the environment that gave it."""
+
+    world: SavedState
+    rest: dict[str, Any]
+
+
+class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
+    """A humanoid robot with a task.
+
+    The reset's seed fixes the whole episode, bit for bit; an episode that was reset without a seed tells the one that it
+    drew in `info["seed"]`.
+
+    Args:
+        task: The task's class.
+        render_mode: `rgb_array`, or None.
+        **options: Fields of `EnvConfig` and of the task's own configuration.
+
+    Raises:
+        SimulationError: An option is unknown or out of range, or the robot cannot do the task.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012 (Gymnasium's own convention)
+
+    def __init__(self, task: type[Task], render_mode: str | None = None, **options: Any) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise SimulationError(f"render_mode = {render_mode!r}: allowed are None and 'rgb_array'")
+        self.render_mode = render_mode
+        self.config, task_config = split_options(task, options)
+        self.model = load_model(self.config.robot, visuals=self._wants_visuals)
+        self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
+        reason = task.unsupported(self.model, self.stance)
+        if reason:
+            raise SimulationError(reason)
+        self.control_timestep = self.config.physics_timestep * self.config.decimation
+        self.max_steps = max(1, round(self.config.episode_length_s / self.control_timestep))
+        self.metadata = {**self.metadata, "render_fps": round(1 / self.control_timestep)}
+        self._build_world(task)
+        self.task = task(task_config, self)
+        self.observation = Observation(self.robot, self.task, self.control_timestep)
+        self.channels: tuple[Channel, ...] = self.observation.channels
+        self.sensing = Sensing(self.config.noise, self.observation.observed)
+        self.observation_space = self.observation.space(self.config.observation_format)
+        count = len(self.model.joint_names)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (count,), np.float32)
+        self._scale = self._action_scale()
+        self.target = self.model.default_position.copy()
+        self.action = np.zeros(count, np.float32)
+        self.previous_action = np.zeros(count, np.float32)
+        self.outcome = Outcome({}, False)
+        self.steps = 0
+        self.episode_seed = 0
+        self.drawn: dict[str, Any] = {}
+        self.generator = np.random.default_rng(0)
+        self._ended = True
+        self._origin = self.world.save()
+
+    @property
+    def _wants_visuals(self) -> bool:
+        return self.config.visuals or self.render_mode is not None
+
+    def _build_world(self, task: type[Task]) -> None:
+        config = self.config
+        self.world = World(timestep=config.physics_timestep, solver_iterations=config.solver_iterations)
+        self.world.add_ground(visual=self._wants_visuals)
+        self.robot = Robot(
+            self.world,
+            self.model,
+            stance=self.stance,
+            visuals=self._wants_visuals,
+            tracked=task.tracked(self.model),
+            ballast=config.randomisation.centre_of_mass is not None,
+        )
+
+    def _action_scale(self) -> NDArray[np.float64]:
+        config = self.config
+        if config.control == "joint_torque":
+            return self.model.effort_limit * (config.action_scale or 1.0)
+        default = self.task.action_scale if config.control == "joint_position" else 0.05
+        return np.full(len(self.model.joint_names), config.action_scale or default)
+
+    # ---- the pipeline ------------------------------------------------------------------------------------------------
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Observed, float, bool, bool, dict[str, Any]]:
+        """Advance by one control step.
+
+        Args:
+            action: (n,) in [-1, 1], in the order of `model.joint_names`; what lies beyond is clipped.
+
+        Raises:
+            SimulationError: The action has another shape, is not finite, or the episode has ended.
+        """
+        command = self._command(action)
+        self.task.before_step()
+        if self.config.control == "joint_torque":
+            self.robot.advance_torque(command, self.config.decimation)
+        else:
+            self.robot.advance(command, self.config.decimation)
+        self.steps += 1
+        self.outcome = outcome = self.task.evaluate()
+        reward = sum(outcome.terms.values())
+        if not math.isfinite(reward):
+            raise SimulationError(self._diverged(outcome))
+        terminated = outcome.failure is not None
+        truncated = not terminated and self.steps >= self.max_steps
+        self._ended = terminated or truncated
+        return self._observe(), reward, terminated, truncated, self._info()
+
+    def _command(self, action: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Turn an action into joint targets, rad, or torques, N·m."""
+        if self._ended:
+            raise SimulationError("step: the episode has ended; call reset first")
+        action = np.asarray(action, dtype=np.float32)
+        if action.shape != self.action.shape:
+            raise SimulationError(f"action: shape {action.shape}, expected {self.action.shape}, one number a joint")
+        if not math.isfinite(float(action.sum())):
+            bad = [self.model.joint_names[i] for i in np.flatnonzero(~np.isfinite(action))[:3]]
+            raise SimulationError(f"action: not finite for {', '.join(bad)}; allowed are numbers in [-1, 1]")
+        self.previous_action = self.action
+        self.action = action = np.minimum(np.maximum(action, -1.0), 1.0)
+        change = self._scale * action
+        if self.config.control == "joint_torque":
+            return change
+        origin = self.model.default_position if self.config.control == "joint_position" else self.target
+        self.target = np.minimum(np.maximum(origin + change, self.model.lower), self.model.upper)
+        return self.target
+
+    def _observe(self) -> Observed:
+        truth = self.observation.read(self)
+        seen = self.sensing.apply(truth, self.generator)
+        return seen if self.config.observation_format == "flat" else self.observation.split(seen)
+
+    def _info(self) -> dict[str, Any]:
+        outcome = self.outcome
+        return {
+            "reward_terms": outcome.terms,
+            "success": outcome.success,
+            "failure": outcome.failure,
+            "phase": outcome.phase,
+        }
+
+    def _diverged(self, outcome: Outcome) -> str:
+        bad = [name for name, value in outcome.terms.items() if not math.isfinite(value)]
+        return (
+            f"the simulation diverged at step {self.steps}: reward terms {', '.join(bad)} are not finite; "
+            "lower physics_timestep, or the gains (`tg robots audit` names the joint)"
+        )
+
+    # ---- episodes ----------------------------------------------------------------------------------------------------
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observed, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: Fixes the episode; drawn from the environment's generator where absent.
+            options: None are known.
+
+        Returns:
+            The first observation, and info with `seed` and the drawn `randomisation`.
+        """
+        super().reset(seed=seed)
+        if options:
+            raise SimulationError(f"reset: unknown options {', '.join(options)}; randomise by keyword arguments instead")
+        self.episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
+        # A stream of its own: the episode must not depend on how many episodes were drawn before it.
+        self.generator = np.random.default_rng([self.episode_seed, 1])
+        self.world.restore(self._origin)
+        self.drawn = draw(self.config.randomisation, len(self.model.joint_names), self.generator)
+        self.robot.randomise(self.drawn)
+        self.drawn.update(self.sensing.reset(self.generator))
+        self.steps = 0
+        self._ended = False
+        self.target = self.model.default_position.copy()
+        self.action = np.zeros_like(self.action)
+        self.previous_action = np.zeros_like(self.action)
+        self.outcome = Outcome(dict.fromkeys(self.task.terms, 0.0), False, None, self.task.phases[0])
+        self._place()
+        self.task.reset(self.generator)
+        self.observation.reset(self)
+        return self._observe(), {"seed": self.episode_seed, "randomisation": self.drawn}
+
+    def _place(self) -> None:
+        """Put the robot in a randomised start pose, inside the joint limits."""
+        noise = self.config.start_joint_noise
+        offset = self.generator.uniform(-noise, noise, len(self.model.joint_names))
+        joints = np.clip(self.model.default_position + offset, self.model.lower, self.model.upper)
+        free = self.stance == "free"
+        yaw = float(self.generator.uniform(-math.pi, math.pi)) if free else 0.0
+        tilt = self.generator.uniform(-0.02, 0.02, 2).tolist() if free else [0.0, 0.0]
+        self.robot.place(joints.tolist(), yaw, (tilt[0], tilt[1]))
+
+    def save(self) -> Snapshot:
+        """Keep the exact state: world, actuators, task, sensors and generators."""
+        rest = {name: copy.deepcopy(getattr(self, name)) for name in _SAVED}
+        rest["task"] = copy.deepcopy(self.task.state)
+        rest["drive"] = self.robot.drive.save()
+        rest["sensing"] = self.sensing.save()
+        rest["observation"] = self.observation.save()
+        rest["np_random"] = copy.deepcopy(self.np_random)
+        return Snapshot(self.world.save(), rest)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Return to a kept state, bit for bit."""
+        self.world.restore(snapshot.world)
+        rest = copy.deepcopy(snapshot.rest)
+        for name in _SAVED:
+            setattr(self, name, rest[name])
+        self.robot.randomise(self.drawn)
+        self.robot.drive.restore(rest["drive"])
+        self.task.state = rest["task"]
+        self.sensing.restore(rest["sensing"])
+        self.np_random = rest["np_random"]
+        self.robot.read()
+        self.observation.restore(rest["observation"])
+
+    # ---- what others read --------------------------------------------------------------------------------------------
+
+    def frame(self) -> dict[str, NDArray[Any]]:
+        """Current value of every channel, by name, with the declared shape and dtype."""
+        return self.observation.frame(self)
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that makes this environment what it is, as plain JSON data."""
+        options = self.config.model_dump(mode="json") | self.task.config.model_dump(mode="json")
+        options["stance"] = self.stance
+        text = json.dumps(options, sort_keys=True)
+        return {
+            "env_id": f"TrainingGround/{self.task.id}-v0",
+            "options": options,
+            "config_hash": hashlib.sha256(text.encode()).hexdigest(),
+            "instruction": self.task.instruction,
+            "robot": self.model.name,
+            "model_hash": self.model.hash,
+            "joint_names": list(self.model.joint_names),
+            "control_rate": 1 / self.control_timestep,
+            "physics": {
+                "engine": engine_world.ENGINE,
+                "engine_api": engine_world.ENGINE_API,
+                "timestep": self.config.physics_timestep,
+                "decimation": self.config.decimation,
+                "solver_iterations": self.config.solver_iterations,
+                "gravity": self.world.gravity,
+            },
+            "versions": {name: _version(name) for name in ("training-ground", "pybullet", "numpy", "gymnasium")},
+        }
+
+    def render(self) -> NDArray[np.uint8]:  # type: ignore[override]
+        """Picture (480, 640, 3) uint8 from a camera that follows the robot."""
+        if not self._wants_visuals:
+            raise SimulationError("render: make the environment with render_mode='rgb_array' or visuals=True")
+        x, y, z = self.robot.base.position
+        height, width = RENDER_SIZE
+        eye = (x + 2.2, y - 1.6, max(z, 0.5) + 0.5)
+        return self.world.camera(eye, (x, y, max(0.55 * self.model.default_height, z - 0.2)), width=width, height=height).rgb
+
+    def close(self) -> None:
+        """Free the engine's memory."""
+        self.world.close()
+
+
+_SAVED = (
+    "target", "action", "previous_action", "outcome", "steps", "episode_seed", "drawn", "generator", "_ended",
+)  # fmt: skip
+
+
+def split_options(task: type[Task], options: dict[str, Any]) -> tuple[EnvConfig, Any]:
+    """Sort keyword arguments into the environment's and the task's, and check both.
+
+    Raises:
+        SimulationError: An option is unknown to both (the nearest name is offered), or its value is not allowed.
+    """
+    from training_ground.configs.errors import unknown
+    from training_ground.configs.loading import validate
+
+    own, tasks = EnvConfig.model_fields, task.config_type.model_fields
+    for name in options:
+        if name not in own and name not in tasks:
+            raise SimulationError(unknown(f"option of TrainingGround/{task.id}-v0", name, [*own, *tasks]))
+    where = f"TrainingGround/{task.id}-v0"
+    config = validate(EnvConfig, {k: v for k, v in options.items() if k in own}, where, SimulationError)
+    rest = {k: v for k, v in options.items() if k in tasks}
+    return config, validate(task.config_type, rest, where, SimulationError)
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

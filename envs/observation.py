@@ -1,0 +1,169 @@
+"""The channels of an environment and their values: what a policy sees, and what a record holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.envs import rotations
+from training_ground.envs.channels import Channel
+from training_ground.envs.robot import Robot
+from training_ground.envs.task import Task
+
+if TYPE_CHECKING:
+    from training_ground.envs.env import HumanoidEnv
+
+XYZ = ("x", "y", "z")
+
+
+def robot_channels(robot: Robot) -> tuple[Channel, ...]:
+    """Observation channels that every task has, in the order of the flat vector."""
+    joints = robot.model.joint_names
+    n = len(joints)
+    free = (
+        Channel("base_angular_velocity", (3,), "rad/s", "base", "observation", "Gyroscope: turn rate of the base.", XYZ),
+        Channel("projected_gravity", (3,), "1", "base", "observation", "Direction of gravity, unit vector.", XYZ),
+    )
+    return (
+        *(free if robot.stance == "free" else ()),
+        Channel("joint_position", (n,), "rad", "joint", "observation", "Joint angles minus the default pose.", joints),
+        Channel("joint_velocity", (n,), "rad/s", "joint", "observation", "Joint speeds.", joints),
+        Channel("previous_action", (n,), "1", "joint", "observation", "The action of the last control step.", joints),
+    )
+
+
+def record_channels(robot: Robot, terms: tuple[str, ...]) -> tuple[Channel, ...]:
+    """Channels of the simulator's truth and of the outcome, which a record holds and a policy does not see."""
+    joints = robot.model.joint_names
+    n, feet = len(joints), tuple(foot.link for foot in robot.model.feet)
+    state = "state"
+    channels = [
+        Channel("action", (n,), "1", "joint", "action", "Action applied from this step to the next.", joints),
+        Channel("joint_angle", (n,), "rad", "joint", state, "Joint angles.", joints, "float64"),
+        Channel("joint_speed", (n,), "rad/s", "joint", state, "Joint speeds.", joints, "float64"),
+        Channel("joint_torque", (n,), "N·m", "joint", state, "Mean motor torques over the control step.", joints),
+        Channel("base_position", (3,), "m", "world", state, "Origin of the base link.", XYZ, "float64"),
+        Channel("base_orientation", (4,), "1", "world", state, "Quaternion of the base.", (*XYZ, "w"), "float64"),
+        Channel("base_linear_velocity", (3,), "m/s", "base", state, "Velocity of the base's origin.", XYZ),
+        Channel("imu_angular_velocity", (3,), "rad/s", "imu", state, "Gyroscope.", XYZ),
+        Channel("imu_linear_acceleration", (3,), "m/s²", "imu", state, "Accelerometer: mean specific force.", XYZ),
+    ]
+    if feet:
+        components = tuple(f"{foot}_{axis}" for foot in feet for axis in XYZ)
+        channels += [
+            Channel("foot_force", (len(components),), "N", "world", state, "Ground reaction on each foot.", components),
+            Channel("foot_contact", (len(feet),), "1", "none", state, "Whether a foot carries more than 1 N.", feet, "bool"),
+        ]
+    return (
+        *channels,
+        *(Channel(f"reward_{name}", (), "1", "none", "reward", f"Reward term {name}, weighted.") for name in terms),
+        Channel("reward", (), "1", "none", "reward", "Sum of the reward terms.", (), "float64"),
+        Channel("success", (), "1", "none", "event", "Whether the success predicate holds.", (), "bool"),
+    )
+
+
+class Observation:
+    """Reads the environment's channels.
+
+    Args:
+        robot: What to read.
+        task: Adds its channels.
+        control_timestep: s.
+
+    Attributes:
+        observed: Observation channels, in the order of the flat vector.
+        channels: All channels, the observed ones first.
+    """
+
+    def __init__(self, robot: Robot, task: Task, control_timestep: float) -> None:
+        own = task.channels()
+        self.observed = (*robot_channels(robot), *(c for c in own if c.role == "observation"))
+        rest = tuple(c for c in own if c.role != "observation")
+        self.channels = (*self.observed, *record_channels(robot, task.terms), *rest)
+        self._free = robot.stance == "free"
+        self._task_names = [c.name for c in own if c.role == "observation"]
+        self._timestep = control_timestep
+        self.slices: dict[str, slice] = {}
+        start = 0
+        for channel in self.observed:
+            self.slices[channel.name] = slice(start, start + channel.size)
+            start += channel.size
+        self._flat = np.zeros(start, np.float32)
+        self._views = {name: self._flat[where] for name, where in self.slices.items()}
+        self._default = robot.model.default_position
+        self._velocities = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+
+    def space(self, kind: str) -> gymnasium.Space[Any]:
+        """Observation space: one Box (d,), or a Dict of Boxes by channel name."""
+        if kind == "flat":
+            return gymnasium.spaces.Box(-np.inf, np.inf, (self._flat.size,), np.float32)
+        boxes = {c.name: gymnasium.spaces.Box(-np.inf, np.inf, c.shape, np.float32) for c in self.observed}
+        return gymnasium.spaces.Dict(boxes)
+
+    def reset(self, env: HumanoidEnv) -> None:
+        """Forget the last episode; the first accelerometer sample is that of a robot at rest."""
+        velocity = self._imu_velocity(env)
+        self._velocities = (velocity, velocity)
+
+    def read(self, env: HumanoidEnv) -> NDArray[np.float32]:
+        """True flat observation (d,); the array is used again by the next call."""
+        robot, views = env.robot, self._views
+        if self._free:
+            views["base_angular_velocity"][:] = robot.base_angular_velocity
+            views["projected_gravity"][:] = robot.projected_gravity
+        views["joint_position"][:] = robot.joint_position - self._default
+        views["joint_velocity"][:] = robot.joint_velocity
+        views["previous_action"][:] = env.action
+        if self._task_names:
+            values = env.task.values()
+            for name in self._task_names:
+                views[name][...] = values[name]
+        if env.steps:
+            self._velocities = (self._velocities[1], self._imu_velocity(env))
+        return self._flat
+
+    def split(self, flat: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Flat observation (d,) by channel name, each with its declared shape."""
+        return {c.name: flat[self.slices[c.name]].reshape(c.shape) for c in self.observed}
+
+    def _imu_velocity(self, env: HumanoidEnv) -> rotations.Vector:
+        """Velocity of the base in the world; the base carries the IMU, or moves nearly as it does."""
+        return env.robot.base.linear_velocity
+
+    def frame(self, env: HumanoidEnv) -> dict[str, NDArray[Any]]:
+        """Current value of every channel, with the declared shape and dtype."""
+        robot, outcome = env.robot, env.outcome
+        values: dict[str, Any] = dict(self.split(self._flat))
+        old, new = self._velocities
+        force = [(b - a) / self._timestep for a, b in zip(old, new, strict=True)]
+        force[2] += env.world.gravity
+        values.update(
+            action=env.action,
+            joint_angle=robot.joint_position,
+            joint_speed=robot.joint_velocity,
+            joint_torque=robot.joint_torque,
+            base_position=robot.base.position,
+            base_orientation=robot.base.orientation,
+            base_linear_velocity=robot.base_linear_velocity,
+            imu_angular_velocity=robot.base_angular_velocity,
+            imu_linear_acceleration=rotations.rotate_inverse(robot.base.orientation, force),
+            reward=sum(outcome.terms.values()),
+            success=outcome.success,
+        )
+        if robot.model.feet:
+            values.update(foot_force=robot.foot_force.reshape(-1), foot_contact=robot.foot_contact)
+        values.update({f"reward_{name}": value for name, value in outcome.terms.items()})
+        values.update(env.task.values())
+        return {c.name: np.array(values[c.name], dtype=c.dtype).reshape(c.shape) for c in self.channels}
+
+    def save(self) -> Any:
+        """State for `restore`."""
+        return self._velocities, self._flat.copy()
+
+    def restore(self, state: Any) -> None:
+        """Return to what `save` gave."""
+        self._velocities = state[0]
+        self._flat[:] = state[1]

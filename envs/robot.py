@@ -1,0 +1,203 @@
+"""A robot in a world: its actuators, and one read of its state per control step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.assets.model import CompiledModel
+from training_ground.configs.errors import SimulationError, unknown
+from training_ground.envs import rotations
+from training_ground.envs.states import LinkState
+from training_ground.envs.world import World
+
+Array = NDArray[np.float64]
+
+CONTACT_THRESHOLD = 1.0
+"""N: a foot that carries less is in the air."""
+
+_BALLAST_REACH = 0.1
+"""m: distance of the ballast points from the torso's centre of mass."""
+
+_BALLAST_AXES = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
+
+
+class Robot:
+    """A robot and what is known of it after the last control step.
+
+    Args:
+        world: The world to load it into.
+        model: From the compiler.
+        stance: `free`, or `mounted`: the base fixed on a stand.
+        visuals: Whether cameras see its meshes.
+        tracked: Frames (keys of `model.frames`) whose state is read every step, beside the feet.
+        ballast: Whether its torso's centre of mass can be shifted.
+
+    Attributes:
+        base: State of the base link's frame, world frame.
+        joint_position: (n,) rad.  joint_velocity: (n,) rad/s.  joint_torque: (n,) mean over the control step, N·m.
+        projected_gravity: Unit vector of gravity in the base frame.
+        base_linear_velocity, base_angular_velocity: (3,) in the base frame, m/s and rad/s.
+        feet: State of each foot's link frame.
+        foot_force: (feet, 3) ground reaction on each foot, world frame, N.
+        foot_contact: Whether each foot carries more than 1 N.
+        touching: Names of the links other than feet that touch the ground.
+        self_contact: Whether two of its own links touch.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        model: CompiledModel,
+        *,
+        stance: str = "free",
+        visuals: bool = False,
+        tracked: Sequence[str] = (),
+        ballast: bool = False,
+    ) -> None:
+        self.world = world
+        self.model = model
+        self.stance = stance
+        self.count = len(model.joint_names)
+        self._torso_link = model.frames[model.torso_frame].link
+        points = [(self._torso_link, [_BALLAST_REACH * a for a in axis]) for axis in _BALLAST_AXES]
+        self.body = world.load(model, fixed=stance == "mounted", visuals=visuals, ballast=points if ballast else ())
+        self.start_height = model.default_height + (0.15 if stance == "mounted" else 0.0)
+        self._track(tracked)
+
+    def _track(self, tracked: Sequence[str]) -> None:
+        """Prepare the one read of link states: feet first, then the links that carry the tracked frames."""
+        frames = self.model.frames
+        for name in tracked:
+            if name not in frames:
+                raise SimulationError(unknown(f"frame of robot '{self.model.name}'", name, frames))
+        feet = [foot.link for foot in self.model.feet]
+        carriers = dict.fromkeys([*feet, *(frames[name].link for name in tracked)])
+        carriers.pop(self.model.base_link, None)
+        self._carriers = tuple(carriers)
+        self.drive = self.body.drive(self._carriers)
+        self._nominal = self.drive.actuator.parameters
+        self.joint_position: Array = self.drive.position
+        self.joint_velocity: Array = self.drive.velocity
+        self.joint_torque: Array = self.drive.torque
+        self._tracked = tuple(tracked)
+        names = self.body.link_names
+        self._foot_of_link = {names.index(link): i for i, link in enumerate(feet)}
+        self.foot_force: Array = np.zeros((len(feet), 3))
+        self.foot_contact: list[bool] = [False] * len(feet)
+        self.touching: tuple[str, ...] = ()
+        self.self_contact = False
+        self._links: dict[str, LinkState] = {}
+
+    # ---- control -----------------------------------------------------------------------------------------------------
+
+    def advance(self, target: Array, substeps: int) -> None:
+        """Simulate `substeps` physics steps towards joint targets (n), rad, and read the state once."""
+        self.drive.advance(target, substeps)
+        self.read()
+
+    def advance_torque(self, torque: Array, substeps: int) -> None:
+        """Simulate `substeps` physics steps under commanded joint torques (n), N·m, and read the state once."""
+        self.drive.advance_torque(torque, substeps)
+        self.read()
+
+    def read(self) -> None:
+        """Refresh every attribute from the engine."""
+        body = self.body
+        self.base = base = body.link_state(self.model.base_link)
+        (a, b, c), (d, e, f), (g, h, i) = rotations.matrix(base.orientation)
+        self.projected_gravity = (-g, -h, -i)
+        x, y, z = base.linear_velocity
+        self.base_linear_velocity = (a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z)
+        x, y, z = base.angular_velocity
+        self.base_angular_velocity = (a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z)
+        for name in self._carriers:
+            self._links[name] = body.link_state(name)
+        self._read_contacts()
+
+    def _read_contacts(self) -> None:
+        forces = [[0.0, 0.0, 0.0] for _ in self.foot_contact]
+        touching: set[int] = set()
+        self.self_contact = False
+        for contact in self.body.contacts():
+            if contact.other == self.model.name:
+                self.self_contact = True
+                continue
+            foot = self._foot_of_link.get(contact.link)
+            if foot is None:
+                touching.add(contact.link)
+                continue
+            force = forces[foot]
+            fx, fy, fz = contact.force
+            force[0] += fx
+            force[1] += fy
+            force[2] += fz
+        for i, force in enumerate(forces):
+            self.foot_contact[i] = force[2] > CONTACT_THRESHOLD
+        if forces:
+            self.foot_force[:] = forces
+        names = self.body.link_names
+        self.touching = tuple(names[i] for i in sorted(touching))
+
+    # ---- frames ------------------------------------------------------------------------------------------------------
+
+    @property
+    def feet(self) -> list[LinkState]:
+        """State of each foot's link frame, in the order of `model.feet`."""
+        return [self._links[foot.link] for foot in self.model.feet]
+
+    def frame(self, name: str) -> LinkState:
+        """State of a tracked frame (or any frame of the base) in the world frame."""
+        frame = self.model.frames[name]
+        carrier = self.base if frame.link == self.model.base_link else self._links[frame.link]
+        dx, dy, dz = offset = rotations.rotate(carrier.orientation, frame.position.tolist())
+        cx, cy, cz = rotations.cross(carrier.angular_velocity, offset)
+        (px, py, pz), (vx, vy, vz) = carrier.position, carrier.linear_velocity
+        return LinkState(
+            (px + dx, py + dy, pz + dz),
+            rotations.multiply(carrier.orientation, frame.orientation.tolist()),
+            (vx + cx, vy + cy, vz + cz),
+            carrier.angular_velocity,
+        )
+
+    # ---- episode start -----------------------------------------------------------------------------------------------
+
+    def place(self, joints: Sequence[float], yaw: float = 0.0, tilt: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Put the robot in a pose at rest: a free one with its lowest sole point just above the ground.
+
+        Args:
+            joints: Positions (n), rad.
+            yaw: Heading, rad.
+            tilt: Roll and pitch of the base, rad.
+        """
+        self.body.set_joints(joints)
+        orientation = rotations.from_euler(tilt[0], tilt[1], yaw)
+        self.body.set_base((0.0, 0.0, self.start_height), orientation)
+        self.world.advance(0)
+        if self.stance == "free" and self.model.feet:
+            self.read()
+            lowest = min(
+                state.position[2] + rotations.rotate(state.orientation, point)[2]
+                for foot, state in zip(self.model.feet, self.feet, strict=True)
+                for point in foot.sole.tolist()
+            )
+            self.body.set_base((0.0, 0.0, self.start_height - lowest + 0.001), orientation)
+        self.drive.reset()
+        self.read()
+
+    def randomise(self, drawn: Mapping[str, Any]) -> None:
+        """Apply one episode's drawn values (see `randomisation.draw`); what is not in it is nominal."""
+        if "friction" in drawn:
+            self.world.set_ground_friction(drawn["friction"])
+        if "mass_scale" in drawn or "centre_of_mass" in drawn:
+            shares = _ballast(drawn["centre_of_mass"]) if "centre_of_mass" in drawn else ()
+            self.body.set_masses(drawn.get("mass_scale", 1.0), self._torso_link, shares)
+        self.drive.set_parameters(self._nominal.randomised(drawn, self.world.timestep))
+
+
+def _ballast(shift: Sequence[float]) -> list[float]:
+    """Shares (6) of the torso's mass to move to the ballast points so that its centre of mass shifts by `shift`, m."""
+    return [max(0.0, sign * s) / _BALLAST_REACH for s in shift for sign in (1, -1)]

@@ -1,0 +1,105 @@
+"""The task interface: what a task file fills in, and what it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.assets.model import CompiledModel
+from training_ground.configs.loading import StrictModel
+from training_ground.envs.channels import Channel
+
+if TYPE_CHECKING:
+    from training_ground.envs.env import HumanoidEnv
+
+
+class TaskConfig(StrictModel):
+    """A task's own keyword arguments; a subclass adds fields with defaults."""
+
+
+@dataclass
+class Outcome:
+    """What a task says of one control step.
+
+    Attributes:
+        terms: Reward terms, weighted; the reward is their sum.
+        success: Whether the task's success predicate holds now; the reward plays no part in it.
+        failure: Kind of failure that ends the episode (`fall`, ...), or None.
+        phase: Name of the phase that the robot is in.
+    """
+
+    terms: dict[str, float]
+    success: bool
+    failure: str | None = None
+    phase: str = ""
+
+
+@dataclass
+class TaskState:
+    """Everything of a task that changes during an episode; saved and restored with the world."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class Task:
+    """A task: one short file in `envs/tasks/<family>/`. Its docstring is its documentation page.
+
+    Class attributes:
+        id: Name in `TrainingGround/<id>-v0`.
+        instruction: The task in words, as a dataset or a language-conditioned policy has it.
+        stances: Stances that it can be done in, the default one first.
+        terms: Names of the reward terms.
+        failures: Kinds of failure that it reports.
+        phases: Names of the phases that it reports.
+        action_scale: rad a unit of action in control mode `joint_position`.
+        config_type: Its keyword arguments.
+    """
+
+    id: ClassVar[str]
+    instruction: ClassVar[str]
+    stances: ClassVar[tuple[str, ...]]
+    terms: ClassVar[tuple[str, ...]]
+    failures: ClassVar[tuple[str, ...]] = ("fall",)
+    phases: ClassVar[tuple[str, ...]] = ("",)
+    action_scale: ClassVar[float] = 0.5
+    config_type: ClassVar[type[TaskConfig]] = TaskConfig
+
+    def __init__(self, config: Any, env: HumanoidEnv) -> None:
+        self.config = config
+        self.env = env
+        self.state = TaskState()
+
+    @classmethod
+    def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
+        """Why this robot cannot do the task in this stance, as a sentence; None where it can."""
+        if stance not in cls.stances:
+            return f"task '{cls.id}' has no stance '{stance}'. Allowed: {', '.join(cls.stances)}"
+        if stance not in model.stances:
+            return f"robot '{model.name}' has no stance '{stance}'. Allowed: {', '.join(model.stances)}"
+        return None
+
+    @classmethod
+    def tracked(cls, model: CompiledModel) -> tuple[str, ...]:
+        """Frames (keys of `model.frames`) whose state the robot must read every step, beside its feet."""
+        return ()
+
+    def channels(self) -> tuple[Channel, ...]:
+        """Channels that the task adds to the environment's own."""
+        return ()
+
+    def reset(self, generator: np.random.Generator) -> None:
+        """Start an episode: the robot stands in its start pose already; every draw comes from `generator`."""
+
+    def before_step(self) -> None:
+        """Act on the world before a control step: pushes, commands, moving goals."""
+
+    def values(self) -> dict[str, NDArray[np.float64] | list[float] | float]:
+        """Current values of the task's channels, by name."""
+        return {}
+
+    def evaluate(self) -> Outcome:
+        """Judge the control step that has just been simulated."""
+        raise NotImplementedError

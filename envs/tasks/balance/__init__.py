@@ -1,0 +1,1 @@
+"""Tasks of keeping one's balance."""

@@ -1,0 +1,115 @@
+"""Stand: keep one's balance while being pushed."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from training_ground.assets.model import CompiledModel
+from training_ground.envs.channels import Channel
+from training_ground.envs.randomisation import NonNegativeRange
+from training_ground.envs.rewards import near
+from training_ground.envs.task import Outcome, Task, TaskConfig
+
+FALL_TILT = 1.0
+"""rad between the base's z axis and the vertical beyond which the robot has fallen (unitree_rl_gym stops at pitch 1)."""
+
+FALL_HEIGHT = 0.6
+"""Share of the standing height of the base below which the robot has fallen."""
+
+
+class StandConfig(TaskConfig):
+    """Keyword arguments of Stand."""
+
+    push_speed: NonNegativeRange = (0.5, 0.5)
+    """Range of the velocity that a push gives the whole robot at once, m/s; its direction is uniform."""
+    push_interval_s: Annotated[float, Field(gt=0)] = 5.0
+    """Time between pushes, s; the first one comes at a random time within the first interval."""
+
+
+class Stand(Task):
+    """Stand still and upright, in spite of pushes.
+
+    The robot starts near its default pose with a random heading. A push changes the velocity of the whole robot at once,
+    horizontally, in a random direction. The robot may step to catch itself.
+
+    **Success** holds while the robot stands: base above 80 % of its standing height, tilted by less than 0.5 rad, nothing
+    but its feet on the ground. An episode is a success if it holds at the end; the episode ends early, with failure
+    `fall`, where the base comes below 60 % of its standing height, tilts by more than 1 rad, or anything above the feet
+    touches the ground.
+
+    **Reward**, at most 1 a step: upright base, height of the base, no horizontal speed, no turning, joints near the default
+    pose, little change of the action.
+    """
+
+    id = "Stand"
+    instruction = "Stand upright and keep your balance when you are pushed."
+    stances = ("free",)
+    terms = ("upright", "height", "still", "turning", "posture", "smooth")
+    phases = ("stand", "recover")
+    config_type = StandConfig
+    config: StandConfig
+
+    @classmethod
+    def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
+        """A robot needs feet to stand."""
+        if not model.feet:
+            return f"robot '{model.name}' has no feet; task 'Stand' needs them"
+        return super().unsupported(model, stance)
+
+    def channels(self) -> tuple[Channel, ...]:
+        """The push of the step, for the record."""
+        return (
+            Channel("push_velocity", (2,), "m/s", "world", "event", "Velocity change by a push before this step.", ("x", "y")),
+        )
+
+    def reset(self, generator: np.random.Generator) -> None:
+        """Draw every push of the episode."""
+        env, config = self.env, self.config
+        interval = max(1, round(config.push_interval_s / env.control_timestep))
+        first = int(generator.integers(1, interval + 1))
+        times = range(first, env.max_steps, interval)
+        pushes = {}
+        for time in times:
+            speed, angle = generator.uniform(*config.push_speed), generator.uniform(-math.pi, math.pi)
+            pushes[time] = (speed * math.cos(angle), speed * math.sin(angle))
+        self.state.values = {"pushes": pushes, "push": (0.0, 0.0)}
+
+    def before_step(self) -> None:
+        """Push where it is time to."""
+        push = self.state.values["pushes"].get(self.env.steps, (0.0, 0.0))
+        self.state.values["push"] = push
+        if push != (0.0, 0.0):
+            self.env.robot.body.add_base_velocity((*push, 0.0))
+
+    def values(self) -> dict[str, Any]:
+        """Current push."""
+        return {"push_velocity": self.state.values["push"]}
+
+    def evaluate(self) -> Outcome:
+        """Judge the last control step."""
+        env, robot = self.env, self.env.robot
+        standing = env.model.default_height
+        height = robot.base.position[2] / standing
+        gx, gy, gz = robot.projected_gravity
+        tilt = math.atan2(math.hypot(gx, gy), -gz)
+        vx, vy, _ = robot.base_linear_velocity
+        wx, wy, wz = robot.base_angular_velocity
+        posture = robot.joint_position - env.model.default_position
+        change = env.action - env.previous_action
+        count = len(posture)
+        terms = {
+            "upright": 0.25 * near(tilt, 0.3),
+            "height": 0.15 * near(height - 1.0, 0.1),
+            "still": 0.25 * near(math.hypot(vx, vy), 0.4),
+            "turning": 0.1 * near(math.sqrt(wx * wx + wy * wy + wz * wz), 1.0),
+            "posture": 0.15 * near(math.sqrt(float(posture @ posture) / count), 0.25),
+            "smooth": 0.1 * near(math.sqrt(float(change @ change) / count), 0.3),
+        }
+        fallen = height < FALL_HEIGHT or tilt > FALL_TILT or bool(robot.touching)
+        success = not fallen and height > 0.8 and tilt < 0.5
+        calm = math.hypot(vx, vy) < 0.2 and tilt < 0.2
+        return Outcome(terms, success, "fall" if fallen else None, "stand" if calm else "recover")
