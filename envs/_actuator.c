@@ -111,7 +111,7 @@ static int read_state(const struct engine *engine, struct drive *drive, int whol
     return 1;
 }
 
-/* Actuator.compute. */
+/* Actuator.compute. Zeros may differ in sign on the way; the last addition makes every zero positive. */
 static void compute_torque(struct drive *drive) {
     const int n = drive->joints;
     const long long cursor = drive->line[0], delay = drive->line[1], length = drive->line[2];

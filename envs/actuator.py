@@ -158,11 +158,11 @@ class Actuator:
         self.history: Array = np.zeros((max_delay + 1, 2, joints))
         self.line: NDArray[np.int64] = np.array([0, 0, max_delay + 1], dtype=np.int64)  # cursor, delay, length
         self.target, self.feedforward = self.command
-        self._kp, self._kd, self._effort, self._stall, self._slope = self.rows[:5]
-        self._strength, self._friction, self._damping, self.torque, self.total = self.rows[5:]
-        self._zero = np.zeros(joints)
-        self._negative_friction = np.zeros(joints)
-        self._scratch = np.zeros((3, joints))
+        self._kp, self._kd, self._strength = self.rows[0], self.rows[1], self.rows[5]
+        self.torque, self.total = self.rows[8:]
+        # The upper limit, the lower limit and the friction are clipped lines over the speed: all three at once.
+        self._slope, self._offset, self._floor, self._ceiling, self._lines = np.zeros((5, 3, joints))
+        self._damping_torque = np.zeros(joints)
         self.configure(parameters)
 
     def configure(self, parameters: ActuatorParameters) -> None:
@@ -179,7 +179,10 @@ class Actuator:
         stall = p.saturation * p.effort
         damping = np.minimum(p.friction / FRICTION_SPEED, FRICTION_SHARE * p.inertia / self.timestep)
         self.rows[:8] = (p.kp, p.kd, p.effort, stall, stall / p.velocity, p.strength, p.friction, damping)
-        np.negative(p.friction, out=self._negative_friction)
+        self._slope[:] = -self.rows[4], -self.rows[4], damping
+        self._offset[:] = stall, -stall, np.zeros_like(stall)
+        self._floor[:] = np.zeros_like(stall), -p.effort, -p.friction
+        self._ceiling[:] = p.effort, np.zeros_like(stall), p.friction
         self.line[1] = p.delay
         self.parameters = parameters
 
@@ -208,27 +211,26 @@ class Actuator:
             (n,) N·m: the array `torque`, which the next call overwrites.
         """
         cursor, delay, length = self.line.tolist()
-        history, torque, zero = self.history, self.torque, self._zero
-        derating, limit, drag = self._scratch
+        history, torque, lines = self.history, self.torque, self._lines
         history[cursor] = self.command
         target, feedforward = history[cursor - delay]  # a negative index counts from the end: the line is a ring
         self.line[0] = (cursor + 1) % length
 
+        np.multiply(self._slope, velocity, out=lines)
+        np.add(lines, self._offset, out=lines)
+        np.maximum(lines, self._floor, out=lines)
+        np.minimum(lines, self._ceiling, out=lines)
+        upper, lower, friction = lines
+
         np.subtract(target, position, out=torque)
-        torque *= self._kp
-        torque -= np.multiply(self._kd, velocity, out=drag)
-        torque += feedforward
-        np.multiply(self._slope, velocity, out=derating)
-        np.add(self._stall, derating, out=limit)
-        np.minimum(np.maximum(limit, zero, out=limit), self._effort, out=limit)
-        np.maximum(torque, np.negative(limit, out=limit), out=torque)
-        np.subtract(self._stall, derating, out=limit)
-        np.minimum(np.maximum(limit, zero, out=limit), self._effort, out=limit)
-        np.minimum(torque, limit, out=torque)
-        torque *= self._strength
-        np.multiply(self._damping, velocity, out=drag)
-        torque -= np.minimum(np.maximum(drag, self._negative_friction, out=drag), self._friction, out=drag)
-        torque += zero  # makes -0.0 a 0.0: which zero a minimum returns differs between processors
+        np.multiply(torque, self._kp, out=torque)
+        np.subtract(torque, np.multiply(self._kd, velocity, out=self._damping_torque), out=torque)
+        np.add(torque, feedforward, out=torque)
+        np.maximum(torque, lower, out=torque)
+        np.minimum(torque, upper, out=torque)
+        np.multiply(torque, self._strength, out=torque)
+        np.subtract(torque, friction, out=torque)
+        np.add(torque, 0.0, out=torque)  # makes -0.0 a 0.0: which zero a minimum returns differs between processors
         self.total += torque
         return torque
 
