@@ -37,6 +37,10 @@ def actuator_backend() -> tuple[str, str | None]:
     problem = native.problem(engine.__file__, ENGINE_API)
     return ("numpy" if problem else "native"), problem
 
+_FAR_AWAY = (0.0, 0.0, 1000.0)
+"""m: where no body's bounding box reaches its usual place."""
+
+
 class SavedState:
     """An exact state of a world; the engine forgets it when the last reference goes."""
 
@@ -105,6 +109,7 @@ class World:
         self._links: dict[int, tuple[str, ...]] = {}
         self._segment_start: dict[int, int] = {}
         self._ground: int | None = None
+        self._bodies: list[Body] = []
         self.substeps = Substeps(timestep, self._step, self._native_stepper())
         engine.setGravity(0.0, 0.0, -gravity, self.client)
         # Without deterministic pairs a restored state does not repeat bit for bit.
@@ -138,11 +143,24 @@ class World:
         )
 
     def save(self) -> SavedState:
-        """Keep the exact state of all bodies, contacts included."""
-        return SavedState(self.client)
+        """Keep the exact state of all bodies, contacts included.
+
+        The world goes on from the kept state as a later `restore` would, so that both continue with the same bits; a
+        run in which nothing was saved may differ from it in the last ones.
+        """
+        state = SavedState(self.client)
+        self.restore(state)
+        return state
 
     def restore(self, state: SavedState) -> None:
-        """Return to a kept state, bit for bit."""
+        """Return to a kept state, bit for bit.
+
+        The engine's broad phase remembers where bodies were, and the order of its contacts, hence the last bits of what
+        follows, depends on it. Bodies that were far away in between all come back as new.
+        """
+        for body in self._bodies:
+            engine.resetBasePositionAndOrientation(body.uid, _FAR_AWAY, (0.0, 0.0, 0.0, 1.0), self.client)
+        engine.performCollisionDetection(self.client)
         engine.restoreState(state.id, physicsClientId=self.client)
 
     def add_ground(self, *, friction: float = 1.0, visual: bool = False) -> None:
@@ -337,6 +355,7 @@ class Body:
         self._zeros = [0.0] * len(self._joint_index)
         self._inertias: dict[int, tuple[float, Sequence[float]]] = {}
         world._register(self.uid, model.name, self.link_names)
+        world._bodies.append(self)
         self._prepare(self_collision, moments)
 
     def drive(self, links: Sequence[str] = ()) -> Drive:
