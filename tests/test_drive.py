@@ -291,3 +291,31 @@ def test_an_engine_in_another_thread_is_refused():
         pytest.skip("not compiled")
     with pytest.raises(SimulationError, match="another thread or process"):
         native.Stepper(engine.__file__, lambda path, postfix: -1, lambda plugin: None)
+
+
+@needs_native
+def test_the_real_world_gives_the_same_bits_without_the_native_stepper(monkeypatch):
+    from training_ground.assets.catalog import load_model
+    from training_ground.envs.robot import Robot
+    from training_ground.envs.world import World
+
+    model = load_model("g1")
+    seen = []
+    for backend in ("native", "numpy"):
+        monkeypatch.setenv("TG_ACTUATOR", backend)
+        world = World()
+        assert world.substeps.backend == backend
+        world.add_ground()
+        robot = Robot(world, model)
+        robot.place(model.default_position.tolist())
+        robot.randomise({"delay_s": 0.01, "joint_friction": 0.3, "motor_strength": [0.9] * len(model.joint_names)})
+        generator = np.random.default_rng(5)
+        rows = []
+        for _ in range(75):
+            robot.advance(model.default_position + generator.normal(scale=0.05, size=len(model.joint_names)), 4)
+            drive = robot.drive
+            rows.append([*drive.position, *drive.velocity, *drive.torque, *drive.frames.flat, *robot.foot_force.flat])
+        seen.append(np.array(rows))
+        world.close()
+    assert seen[0].tobytes() == seen[1].tobytes()
+    assert np.abs(seen[0][:, -6:]).max() > 100  # the feet carried the robot
