@@ -79,6 +79,9 @@ EXPORT handle tg_take_client(void) {
     return client;
 }
 
+/* Checksum of this file when it was compiled; setup.py defines it. */
+EXPORT int tg_source(void) { return TG_SOURCE; }
+
 static double clamp(double x, double low, double high) { return x < low ? low : x > high ? high : x; }
 
 static void copy_frame(double *frame, doubles pose, doubles twist) {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from ctypes import c_int, c_void_p
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -59,6 +60,10 @@ def _library_path() -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def _checksum() -> int:
+    return zlib.crc32(Path(__file__).with_name("_actuator.c").read_bytes()) & 0x7FFFFFFF
+
+
 @functools.cache
 def _libraries(engine_file: str) -> tuple[ctypes.PyDLL, _Engine, str] | str:
     """Our library, the engine's functions and our library's path; or why there are none."""
@@ -67,6 +72,8 @@ def _libraries(engine_file: str) -> tuple[ctypes.PyDLL, _Engine, str] | str:
         return "envs/_actuator.c was not compiled at installation"
     try:
         library = ctypes.PyDLL(str(path))  # keeps the interpreter lock, as the engine's own functions do
+        if library.tg_source() != _checksum():
+            return "envs/_actuator.c has changed since it was compiled: install the project again"
         module = ctypes.CDLL(engine_file)
         addresses = {name: ctypes.cast(getattr(module, symbol), c_void_p) for name, symbol in _FUNCTIONS.items()}
     except (OSError, AttributeError) as error:

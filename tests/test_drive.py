@@ -277,6 +277,10 @@ def test_every_cause_of_the_fallback_is_named(monkeypatch):
     monkeypatch.undo()
     native._libraries.cache_clear()
     if native._library_path() is not None:
+        monkeypatch.setattr(native, "_checksum", lambda: -1)
+        assert "has changed since" in str(native.problem(engine.__file__, native.BULLET_API))
+        monkeypatch.undo()
+        native._libraries.cache_clear()
         assert native.problem(
             str(native._library_path()), native.BULLET_API
         )  # a library without the engine's functions
