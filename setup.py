@@ -16,7 +16,7 @@ setup(
         Extension(
             "training_ground.envs._actuator",
             sources=[str(SOURCE)],
-            # Lets `training_ground.envs.native` refuse a library that was built from another source than it lies beside.
+            # Lets `training_ground.envs.native` refuse a library that was built from another source.
             define_macros=[("TG_SOURCE", str(zlib.crc32(SOURCE.read_bytes()) & 0x7FFFFFFF))],
             # -ffp-contract=off: the same bits as numpy, which rounds after every operation.
             extra_compile_args=["-std=c11", "-O2", "-ffp-contract=off"],
