@@ -21,7 +21,7 @@ from training_ground.assets.sources import Files
 from training_ground.assets.spec import RobotSpec
 from training_ground.assets.storing import MODEL, URDF, VISUAL_URDF, model_to_json
 from training_ground.assets.symmetry import find_mirror
-from training_ground.assets.tree import Tree, build_tree, by_pattern
+from training_ground.assets.tree import Tree, build_tree, by_pattern, check_names
 from training_ground.assets.urdf import Urdf, read_urdf
 from training_ground.assets.writing import write_urdf
 from training_ground.configs.errors import AssetError, unknown
@@ -38,9 +38,10 @@ def build_model(spec: RobotSpec, files: Files, armature: bool, key: str, folder:
         AssetError: Anything wrong with the specification, the URDF or a mesh.
     """
     urdf = corrected(read_urdf(files.urdf), spec)
-    drives = actuators(spec, urdf) if not _unknown_joints(spec, urdf) else []
-    rotors = {name: drive.armature if armature else 0.0 for name, drive in zip(spec.joints, drives, strict=False)}
-    tree = build_tree(urdf, spec, {name: rotors.get(name, 0.0) for name in spec.joints})
+    check_names(urdf, spec)
+    drives = actuators(spec, urdf)
+    rotors = {name: drive.armature * armature for name, drive in zip(spec.joints, drives, strict=True)}
+    tree = build_tree(urdf, spec, rotors)
     library = MeshLibrary(files)
     colliders = [body_colliders(body, spec, library.points) for body in tree.bodies]
     model = _model(spec, urdf, tree, drives, colliders, key, folder)
@@ -49,10 +50,6 @@ def build_model(spec: RobotSpec, files: Files, armature: bool, key: str, folder:
     write_urdf(folder / URDF, spec.name, tree, colliders, limits)
     write_urdf(folder / VISUAL_URDF, spec.name, tree, colliders, limits, visuals)
     (folder / MODEL).write_text(json.dumps(model_to_json(model), indent=1), encoding="utf-8")
-
-
-def _unknown_joints(spec: RobotSpec, urdf: Urdf) -> bool:
-    return any(name not in urdf.joints for name in spec.joints)
 
 
 def _model(
@@ -70,7 +67,7 @@ def _model(
     lower, upper = column("lower"), column("upper")
     default = _default_position(spec, lower, upper)
     frames = _frames(tree)
-    mirror, no_mirror = find_mirror(tree, spec.joints, spec.mirror_pattern, spec.mirror_pairs)
+    mirror, no_mirror = find_mirror(tree, spec)
     disabled, overlaps = _disabled(spec, tree, colliders, default, frames)
     notes = [*_inertia_notes(urdf), *overlaps]
     if no_mirror:
@@ -97,6 +94,7 @@ def _model(
         armature=column("armature"),
         friction=column("friction"),
         effective_inertia=effective_inertia(tree, default, floating="free" in spec.stances),
+        principal_inertia=np.array([body.inertia.principal()[1] for body in tree.bodies]),
         mass=float(sum(body.inertia.mass for body in tree.bodies)),
         default_height=height,
         torso_frame=spec.torso,
@@ -177,7 +175,7 @@ def _inertia_notes(urdf: Urdf) -> list[str]:
         excess = triangle_violation(link.inertia.matrix) if link.inertia.mass else 0.0
         if excess > TRIANGLE_TOLERANCE:
             notes.append(
-                f"inertia of '{link.name}' breaks the triangle inequality by {100 * excess:.1f} %; used as the URDF gives it"
+                f"inertia of '{link.name}' breaks the triangle inequality by {100 * excess:.1f} %; used as given"
             )
     return notes
 
@@ -199,9 +197,8 @@ def _feet(
         feet.append(FootModel(names[index], foot.side, sole))
         lowest = min(lowest, float(poses[index].points(sole)[:, 2].min()))
     if not feet:
-        lowest = min(
-            (_lowest(shape, pose) for shapes, pose in zip(colliders, poses, strict=True) for shape in shapes), default=0.0
-        ) - STAND_CLEARANCE  # fmt: skip
+        placed = [(shape, pose) for shapes, pose in zip(colliders, poses, strict=True) for shape in shapes]
+        lowest = min((_lowest(shape, pose) for shape, pose in placed), default=0.0) - STAND_CLEARANCE
     return tuple(feet), -lowest
 
 

@@ -30,8 +30,8 @@ def sha256(data: bytes) -> str:
 def obtain(folder: Path, build: Callable[[Path], None]) -> Path:
     """Return `folder`, built by `build(empty folder)` where it is missing or damaged.
 
-    It is built under another name and renamed when complete, so a reader never sees half of it; of several processes that build at
-    once the first one's result stays.
+    It is built under another name and renamed when complete, so a reader never sees half of it; of several processes
+    that build at once the first one's result stays.
 
     Raises:
         AssetError: The cache cannot be written; the message says where it is and how to move it.
@@ -94,10 +94,11 @@ def _publish(work: Path, folder: Path) -> None:
 
 
 class SourceIndex:
-    """Remembers which content key a set of unchanged files led to, so that a warm load need not read and hash the meshes.
+    """Remembers which content key a set of unchanged files led to, so that a warm load need not read and hash the
+    meshes.
 
-    Files count as unchanged while path, size and modification time (ns) are the same. The index is an accelerator: without it, or
-    with a damaged one, the files are hashed.
+    Files count as unchanged while path, size and modification time (ns) are the same. The index is an accelerator:
+    without it, or with a damaged one, the files are hashed.
     """
 
     def __init__(self, root: Path, request: str) -> None:

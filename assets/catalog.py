@@ -18,7 +18,8 @@ PLUGIN_GROUP = "training_ground.plugins"
 def robot_files() -> dict[str, Path]:
     """Return every robot's specification file by name: ours, then those of plugins.
 
-    A plugin is an entry point in the group `training_ground.plugins` that names a package; its folder `robots` is walked.
+    A plugin is an entry point in the group `training_ground.plugins` that names a package; its folder `robots` is
+    walked.
 
     Raises:
         AssetError: A plugin cannot be imported, or has a robot of a name that is taken.

@@ -9,9 +9,10 @@ import numpy as np
 
 from training_ground.assets.fitting import Collider, fit
 from training_ground.assets.poses import Array, Pose
-from training_ground.assets.spec import ColliderRule, RobotSpec
+from training_ground.assets.spec import ColliderRule, Primitive, RobotSpec
 from training_ground.assets.tree import Body, Tree
 from training_ground.assets.urdf import Geometry, Link
+from training_ground.configs.errors import AssetError
 
 CONTACT_MARGIN = 0.002
 """Shapes nearer than this (m) at rest count as overlapping: the engine's own margins add up to about as much."""
@@ -23,32 +24,29 @@ def body_colliders(body: Body, spec: RobotSpec, points: MeshPoints) -> tuple[Col
     """Return the colliders of a body, in its frame.
 
     Args:
-        body: Its members' geometry is used, each by the first rule that matches the member's name; `auto` where none does.
+        body: Its members' geometry is used, each by the first rule that matches the member's name; `auto` where none
+            does.
         spec: Its `colliders` are the rules.
         points: Returns a mesh's vertices (k, 3) in the geometry's frame, m.
     """
     result = []
     for link, pose in body.members:
+        result += [_primitive(shape, pose) for shape in spec.primitives if shape.link == link.name]
         rule = next((r for r in spec.colliders if any(fnmatchcase(link.name, m) for m in r.match)), None)
         rule = rule or ColliderRule(match=("*",), shape="auto")
         if rule.shape == "none":
             continue
         for geometry in link.visuals if rule.from_visual else link.collisions:
             result.append(_collider(link, pose @ geometry.pose, geometry, rule.shape, points))
-    result.extend(_primitives(body, spec))
     return tuple(result)
 
 
-def _primitives(body: Body, spec: RobotSpec) -> list[Collider]:
-    """Return the shapes that the specification gives outright for members of a body."""
-    poses = {link.name: pose for link, pose in body.members}
-    return [
-        Collider(
-            p.shape, poses[p.link] @ Pose.from_xyz_rpy(np.array(p.position), np.array(p.rpy)), p.size, source=p.link
-        )
-        for p in spec.primitives
-        if p.link in poses
-    ]
+def _primitive(shape: Primitive, pose: Pose) -> Collider:
+    placed = pose @ Pose.from_xyz_rpy(np.array(shape.position), np.array(shape.rpy))
+    wanted = {"box": 3, "capsule": 2, "sphere": 1}[shape.shape]
+    if len(shape.size) != wanted:
+        raise AssetError(f"primitives: {shape.shape} of '{shape.link}' needs {wanted} sizes, has {list(shape.size)}")
+    return Collider(shape.shape, placed, shape.size, source=shape.link)
 
 
 def _collider(link: Link, pose: Pose, geometry: Geometry, shape: str, points: MeshPoints) -> Collider:
@@ -73,8 +71,8 @@ def _collider(link: Link, pose: Pose, geometry: Geometry, shape: str, points: Me
 def distance(a: Collider, pose_a: Pose, b: Collider, pose_b: Pose) -> float:
     """Return the distance of two colliders, m; overlapping cores give minus the sum of their radii, not the depth.
 
-    The nearest points of two convex hulls are convex combinations of their vertices: a non-negative least-squares problem, in
-    which heavily weighted rows make each combination's weights sum to 1.
+    The nearest points of two convex hulls are convex combinations of their vertices: a non-negative least-squares
+    problem, in which heavily weighted rows make each combination's weights sum to 1.
     """
     from scipy.optimize import nnls
 
@@ -92,7 +90,8 @@ def distance(a: Collider, pose_a: Pose, b: Collider, pose_b: Pose) -> float:
 def overlapping_pairs(
     tree: Tree, colliders: list[tuple[Collider, ...]], position: Array
 ) -> list[tuple[int, int, float]]:
-    """Return (body, body, distance in m) of every pair that touches at joint angles (n,), parents and children left out."""
+    """Return (body, body, distance in m) of every pair that touches at joint angles (n,), parents and children left
+    out."""
     poses = tree.poses(position)
     boxes = [_bounds(shapes, pose) for shapes, pose in zip(colliders, poses, strict=True)]
     result = []
@@ -118,7 +117,8 @@ def _bounds(shapes: tuple[Collider, ...], pose: Pose) -> tuple[Array, Array]:
 
 
 def lowest_points(shapes: tuple[Collider, ...], up: Array, tolerance: float = 0.005) -> Array:
-    """Return the corners (k, 3) of the sole: the points of shapes within `tolerance` (m) of the lowest, hull of their projection.
+    """Return the corners (k, 3) of the sole: the points of shapes within `tolerance` (m) of the lowest, hull of their
+    projection.
 
     Args:
         shapes: Colliders of one link.

@@ -1,7 +1,9 @@
-"""Mass matrix and gravity forces of the merged tree, in plain numpy: a check on the engine and the source of effective inertias.
+"""Mass matrix and gravity forces of the merged tree, in plain numpy: a check on the engine and the source of effective
+inertias.
 
 The generalised velocity is (base angular 3, base linear 3, joints n), the base's part in the base frame at its origin.
-Sums over bodies of JᵀIJ: slower than the composite-rigid-body algorithm and with nothing to get wrong; it runs once a compilation.
+Sums over bodies of JᵀIJ: slower than the composite-rigid-body algorithm and with nothing to get wrong; it runs once a
+compilation.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def gravity_force(tree: Tree, position: Array, up: Array | None = None) -> Array
 
 
 def effective_inertia(tree: Tree, position: Array, floating: bool = True) -> Array:
-    """Return (n,) 1/(M⁻¹)ⱼⱼ, kg·m²: what one joint's motor feels while all else is free to move. Bounds for PD gains follow from it.
+    """Return (n,) 1/(M⁻¹)ⱼⱼ, kg·m²: what one joint's motor feels while all else is free to move. Bounds for PD gains
+    follow from it.
 
     Args:
         tree: The robot.

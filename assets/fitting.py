@@ -1,7 +1,7 @@
 """Fit boxes, capsules, spheres and small hulls to meshes.
 
-A fit minimises the volume in which it and the mesh's convex hull differ. It does not enclose the mesh: enclosing shapes are fatter than
-the robot, so that its thighs touch while it stands; the best fit errs as much inwards as outwards.
+A fit minimises the volume in which it and the mesh's convex hull differ. It does not enclose the mesh: enclosing shapes
+are fatter than the robot, so that its thighs touch while it stands; the best fit errs as much inwards as outwards.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
 from training_ground.assets.poses import Array, Pose
 
 HULL_VERTICES = 32
-_GRID = 18
+_GRID = 16
 _STEPS = (0.08, 0.03, 0.01)
 _MIN_SIZE = 0.002
 
@@ -42,7 +43,8 @@ class Collider:
     error: float = 0.0
 
     def core(self) -> tuple[Array, float]:
-        """Return points (k, 3) in the link's frame and a radius, m: the shape is all that lies within the radius of their hull.
+        """Return points (k, 3) in the link's frame and a radius, m: the shape is all that lies within the radius of
+        their hull.
 
         A cylinder's rims are taken as 16 points each.
         """
@@ -93,11 +95,11 @@ class _Target:
         steps = (np.arange(_GRID) + 0.5) / _GRID
         axes = [low + (high - low) * steps for low, high in zip(lower - margin, upper + margin, strict=True)]
         self.grid = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-        self.inside = np.all(self.grid @ hull.equations[:, :3].T + hull.equations[:, 3] <= 0.0, axis=1)
+        self.inside = _inside(self.grid, hull.equations)
         if not self.inside.any():
             self.inside = np.all(np.abs(self.grid - vertices.mean(0)) <= 0.5 * (upper - lower), axis=1)
+        self.count = int(np.count_nonzero(self.inside))
         filled = self.grid[self.inside]
-        self.cell = float(np.prod((upper - lower) * 1.2)) / len(self.grid)
         self.volume = float(hull.volume)
         self.centre = filled.mean(0)
         _, vectors = np.linalg.eigh(np.cov(filled.T))
@@ -105,13 +107,25 @@ class _Target:
             vectors[:, 0] *= -1
         self.axes = (np.eye(3), vectors)
 
-    def error(self, inside: Array) -> float:
+    def error(self, inside: NDArray[np.bool_]) -> float:
         """Return the share of the hull's volume in which a shape with this membership of the grid differs from it."""
-        return float(np.count_nonzero(inside != self.inside)) / max(int(np.count_nonzero(self.inside)), 1)
+        return int(np.count_nonzero(inside != self.inside)) / self.count
+
+
+def _inside(points: Array, equations: Array) -> NDArray[np.bool_]:
+    """Return which points satisfy every half-space; a block of faces at a time, only for the points still in."""
+    alive = np.arange(len(points))
+    for start in range(0, len(equations), 64):
+        block = equations[start : start + 64]
+        alive = alive[(points[alive] @ block[:, :3].T + block[:, 3]).max(axis=1, initial=-np.inf) <= 0.0]
+    result = np.zeros(len(points), dtype=bool)
+    result[alive] = True
+    return result
 
 
 def _descend(error: Callable[[Array], float], start: Array, scale: float) -> tuple[Array, float]:
-    """Minimise by trying each parameter a step up and down, steps in shares of `scale`: deterministic, needs no gradient."""
+    """Minimise by trying each parameter a step up and down, steps in shares of `scale`: deterministic, needs no
+    gradient."""
     best, value = start, error(start)
     for step in _STEPS:
         improved = True
@@ -146,31 +160,37 @@ def _box(target: _Target) -> Collider:
 
 
 def _capsule(target: _Target) -> Collider:
-    best: Collider | None = None
+    starts = []
     for axes, column in [(axes, column) for axes in target.axes for column in range(3)]:
-        along = axes[:, column]
-        across = np.column_stack([axes[:, (column + 1) % 3], axes[:, (column + 2) % 3]])
-        frame = np.column_stack([across, along])
-        grid, vertices = target.grid @ frame, target.vertices @ frame
-        low, high = vertices[:, 2].min(), vertices[:, 2].max()
+        frame = axes[:, [(column + 1) % 3, (column + 2) % 3, column]]
+        along = target.vertices @ frame[:, 2]
+        low, high = float(along.min()), float(along.max())
         # The radius at which a cylinder of the hull's length has the hull's volume.
         radius = float(np.sqrt(target.volume / (np.pi * (high - low))))
-        start = np.array([*(target.centre @ frame)[:2], low + 0.6 * radius, high - 0.6 * radius, radius])
-
-        def error(p: Array, grid: Array = grid) -> float:
-            if p[4] <= _MIN_SIZE or p[3] < p[2]:
-                return np.inf
-            offset = grid - np.column_stack([np.full((len(grid), 2), p[:2]), np.clip(grid[:, 2], p[2], p[3])])
-            return target.error(np.einsum("ij,ij->i", offset, offset) <= p[4] ** 2)
-
-        if start[3] <= start[2]:
-            continue
-        found, value = _descend(error, start, radius)
-        if best is None or value < best.error - 1e-9:
+        if high - low > 1.2 * radius:
+            start = np.array([*(target.centre @ frame)[:2], low + 0.6 * radius, high - 0.6 * radius, radius])
+            error = _capsule_error(target, target.grid @ frame)
+            starts.append((error(start), len(starts), frame, start, error))
+    best = _sphere(target)
+    for _, _, frame, start, error in sorted(starts, key=lambda s: s[:2])[:2]:
+        found, value = _descend(error, start, float(start[4]))
+        if value < best.error - 1e-9 or best.shape == "sphere":
             centre = frame @ np.array([found[0], found[1], 0.5 * (found[2] + found[3])])
             size = (float(found[4]), max(float(found[3] - found[2]), 1e-4))
             best = Collider("capsule", Pose(frame, centre), size, error=value)
-    return best if best is not None else _sphere(target)
+    return best
+
+
+def _capsule_error(target: _Target, grid: Array) -> Callable[[Array], float]:
+    """Return the error of a capsule along z: centre x, y, ends z, z, radius; the grid is in the capsule's axes."""
+    x, y, z = grid.T.copy()
+
+    def error(p: Array) -> float:
+        if p[4] <= _MIN_SIZE or p[3] < p[2]:
+            return np.inf
+        return target.error((x - p[0]) ** 2 + (y - p[1]) ** 2 + (z - np.clip(z, p[2], p[3])) ** 2 <= p[4] ** 2)
+
+    return error
 
 
 def _sphere(target: _Target) -> Collider:
@@ -191,7 +211,8 @@ def _flat_box(points: Array) -> Collider:
 
 
 def _small_hull(vertices: Array, hull: Any) -> Collider:
-    """Keep at most `HULL_VERTICES` vertices: the extremes along axes and diagonals, then always the one that sticks out most."""
+    """Keep at most `HULL_VERTICES` vertices: the extremes along axes and diagonals, then always the one that sticks out
+    most."""
     axes = np.vstack([np.eye(3), -np.eye(3), np.array(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, -1).T])
     chosen = list(dict.fromkeys(int(i) for i in np.argmax(vertices @ axes.T, axis=0)))
     while len(chosen) < min(HULL_VERTICES, len(vertices)):

@@ -43,8 +43,9 @@ class Inertia:
     def with_armature(self, axis: Array, armature: float) -> Inertia:
         """Add a rotor's reflected inertia (kg·m²) about a unit joint axis.
 
-        PyBullet has no joint armature (bullet3#2249); this is the usual emulation. The joint's own diagonal entry of the mass
-        matrix grows by exactly `armature`; joints before it in the chain feel it too, along the part of their axis that is parallel.
+        PyBullet has no joint armature (bullet3#2249); this is the usual emulation. The joint's own diagonal entry of
+        the mass matrix grows by exactly `armature`; joints before it in the chain feel it too, along the part of their
+        axis that is parallel.
         """
         return Inertia(self.mass, self.centre, self.matrix + armature * np.outer(axis, axis))
 
@@ -64,7 +65,8 @@ class Inertia:
         return Pose(best, self.centre), moments
 
     def spatial(self) -> Array:
-        """Return the (6, 6) spatial inertia about the frame's origin, angular part first (Featherstone 2008, eq. 2.63)."""
+        """Return the (6, 6) spatial inertia about the frame's origin, angular part first (Featherstone 2008, eq.
+        2.63)."""
         c = skew(self.centre)
         result = np.empty((6, 6))
         result[:3, :3] = self.matrix - self.mass * c @ c

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,26 @@ def _read(path: Path) -> Any:
     vertices = np.asarray(getattr(mesh, "vertices", ()), dtype=float)
     if vertices.size == 0 or not np.isfinite(vertices).all():
         raise AssetError(f"{path}: the mesh is empty or has vertices that are not finite")
+    if path.suffix.lower() == ".dae":
+        mesh.apply_transform(_upright(path))
     return mesh
+
+
+def _upright(path: Path) -> Array:
+    """Return the (4, 4) turn that brings a COLLADA file's `up_axis` to z; the library that reads it leaves that to the
+    caller.
+
+    URDF tools apply it (Pinocchio and Gazebo through Assimp); iCub's meshes need it. Axes: COLLADA 1.4.1, element
+    `up_axis`.
+    """
+    with path.open("rb") as file:
+        found = re.search(rb"<up_axis>\s*([XYZ])_UP\s*</up_axis>", file.read(65536))
+    turn = np.eye(4)
+    if found and found.group(1) == b"Y":
+        turn[:3, :3] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    elif found and found.group(1) == b"X":
+        turn[:3, :3] = [[0, -1, 0], [0, 0, -1], [1, 0, 0]]
+    return turn
 
 
 def body_visuals(body: Body, library: MeshLibrary) -> list[VisualMesh]:
@@ -118,7 +138,8 @@ def _own_colour(mesh: Any) -> tuple[float, ...]:
 
 
 def decimate(visuals: list[list[VisualMesh]], total: int = VISUAL_TRIANGLES) -> list[list[VisualMesh]]:
-    """Reduce the meshes of all links to about `total` triangles, shared out by the square root of their surface area."""
+    """Reduce the meshes of all links to about `total` triangles, shared out by the square root of their surface
+    area."""
     weights = [[np.sqrt(_area(mesh)) for mesh in meshes] for meshes in visuals]
     whole = max(float(sum(sum(w) for w in weights)), 1e-12)
     least, most = LINK_TRIANGLES

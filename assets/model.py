@@ -69,13 +69,17 @@ class CompiledModel:
         effort_limit: N·m.  velocity_limit: rad/s.  saturation: stall torque over effort limit.
         kp: N·m/rad.  kd: N·m·s/rad.  armature: kg·m².  friction: N·m.
         effective_inertia: 1/(M⁻¹)ⱼⱼ at the default pose with a floating base, armature included, kg·m².
+        principal_inertia: (n + 1, 3) moments of every link of `link_names` along its inertial frame's axes, armature
+            included, kg·m². To be given to the engine after loading: Bullet's importer zeroes those that break the
+            triangle inequality.
         mass: kg.
         default_height: Height of the base link's origin with the lowest sole point on the ground, default pose, m.
         torso_frame, imu_frame: keys of `frames`.
         frames: Every link of the source URDF, merged or not.
         mirror: Joint symmetry, or None where a joint has no twin.
         disabled_collisions: Link pairs of the compiled model that must not collide.
-        notes: What the compiler decided or found that a person should know: overlaps at rest, unphysical inertias, no mirror.
+        notes: What the compiler decided or found that a person should know: overlaps at rest, unphysical inertias, no
+            mirror.
     """
 
     name: str
@@ -98,6 +102,7 @@ class CompiledModel:
     armature: Array
     friction: Array
     effective_inertia: Array
+    principal_inertia: Array
     mass: float
     default_height: float
     torso_frame: str

@@ -11,7 +11,8 @@ Array = NDArray[np.float64]
 
 
 def rotation_from_rpy(rpy: Array | tuple[float, float, float]) -> Array:
-    """Return the (3, 3) rotation of a URDF `rpy` (rad): roll about x, then pitch about y, then yaw about z, all fixed axes."""
+    """Return the (3, 3) rotation of a URDF `rpy` (rad): roll about x, then pitch about y, then yaw about z, all fixed
+    axes."""
     (sr, sp, sy), (cr, cp, cy) = np.sin(rpy), np.cos(rpy)
     return np.array(
         [
@@ -44,7 +45,7 @@ def rotation_about(axis: Array, angle: float) -> Array:
 def quaternion_from_rotation(rotation: Array) -> Array:
     """Return the (4,) unit quaternion xyzw, w ≥ 0.
 
-    The largest of the four components is found first and the others from it (Shepperd 1978), so none is lost to rounding.
+    The largest of the four components is found first and the others from it (Shepperd 1978): none is lost to rounding.
     """
     m = rotation
     trace = m[0, 0] + m[1, 1] + m[2, 2]

@@ -23,7 +23,8 @@ class Files:
     roots: tuple[Path, ...]
 
     def mesh(self, name: str) -> Path:
-        """Return the file that a `<mesh filename>` names: `package://`, `model://`, `file://`, absolute or relative to the URDF.
+        """Return the file that a `<mesh filename>` names: `package://`, `model://`, `file://`, absolute or relative to
+        the URDF.
 
         Raises:
             AssetError: No such file; the message lists where it was looked for.

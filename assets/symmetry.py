@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from training_ground.assets.model import Mirror
+from training_ground.assets.spec import RobotSpec
 from training_ground.assets.tree import Tree
+from training_ground.configs.errors import AssetError, unknown
 
 AXIS_TOLERANCE = 0.02
-"""By how much 1 minus the cosine between an axis and its mirrored twin may differ; published models are a degree off."""
+"""By how much 1 minus the cosine between an axis and its mirrored twin may differ; published models are a degree
+off."""
 
 _REFLECT = np.diag([1.0, -1.0, 1.0])
 
 
-def twin(name: str, pattern: tuple[str, str], names: tuple[str, ...], pairs: Mapping[str, str] | None = None) -> str:
+def twin(name: str, pattern: tuple[str, str], names: tuple[str, ...]) -> str:
     """Return the joint on the other side, or the name itself where there is none: `left_knee` gives `right_knee`."""
-    given = {**(pairs or {}), **{right: left for left, right in (pairs or {}).items()}}
-    if name in given:
-        return given[name]
     for this, other in (pattern, pattern[::-1]):
         start = name.find(this)
         while start >= 0:
@@ -30,27 +28,36 @@ def twin(name: str, pattern: tuple[str, str], names: tuple[str, ...], pairs: Map
     return name
 
 
-def find_mirror(
-    tree: Tree, joint_names: tuple[str, ...], pattern: tuple[str, str], pairs: Mapping[str, str] | None = None
-) -> tuple[Mirror | None, str]:
+def find_mirror(tree: Tree, spec: RobotSpec) -> tuple[Mirror | None, str]:
     """Derive the map of joint angles under reflection in the base's x-z plane.
 
-    A rotation about axis a, reflected, is one about -R a (R reflects y), so the sign is that of the twin's axis against -R a, with
-    every joint at zero.
+    A rotation about axis a, reflected, is one about -R a (R reflects y), so the sign is that of the twin's axis against
+    -R a, with every joint at zero.
+
+    Args:
+        tree: The robot.
+        spec: Its `joints`, `mirror_pattern` and `mirror_pairs` are read.
 
     Returns:
-        The map, and an empty text; or None and the reason, where a joint has no twin and is not in the middle itself, or a twin's axis
-        is not the mirrored one.
+        The map, and an empty text; or None and the reason, where a joint has no twin and is not in the middle itself,
+        or a twin's axis is not the mirrored one.
+
+    Raises:
+        AssetError: `mirror_pairs` names an unknown joint.
     """
+    joint_names = spec.joints
+    for name in (*spec.mirror_pairs, *spec.mirror_pairs.values()):
+        if name not in joint_names:
+            raise AssetError(f"mirror_pairs: {unknown('joint', name, joint_names)}")
+    pairs = {**spec.mirror_pairs, **{right: left for left, right in spec.mirror_pairs.items()}}
+    twins = [pairs.get(name) or twin(name, spec.mirror_pattern, joint_names) for name in joint_names]
+    permutation = np.array([joint_names.index(name) for name in twins], dtype=np.int64)
     poses = tree.poses(np.zeros(len(joint_names)))
     axes = []
     for index in range(len(joint_names)):
         joint = tree.bodies[index + 1].joint
         assert joint is not None
         axes.append(poses[index + 1].rotation @ joint.axis)
-    permutation = np.array(
-        [joint_names.index(twin(name, pattern, joint_names, pairs)) for name in joint_names], dtype=np.int64
-    )
     sign = np.empty(len(joint_names))
     for index, other in enumerate(permutation):
         cosine = float(axes[other] @ (-_REFLECT @ axes[index]))

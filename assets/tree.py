@@ -70,7 +70,8 @@ class Tree:
 
 
 def by_pattern(values: Mapping[str, float], names: Sequence[str], field: str) -> dict[str, float]:
-    """Spread values given by name or by shell-style pattern over names; an exact name goes before patterns, the last pattern wins.
+    """Spread values given by name or by shell-style pattern over names; an exact name goes before patterns, the last
+    pattern wins.
 
     Raises:
         AssetError: A key that matches no name.
@@ -93,10 +94,8 @@ def build_tree(urdf: Urdf, spec: RobotSpec, armature: Mapping[str, float]) -> Tr
         armature: kg·m² by joint.
 
     Raises:
-        AssetError: An unknown link or joint, a moving joint that is neither actuated nor locked, a joint that cannot be actuated,
-            or a moving body without mass.
+        AssetError: The base moves against the root, or a moving body has no mass. Names are checked by `check_names`.
     """
-    _check_joints(urdf, spec)
     locked = by_pattern(spec.locked, [j.name for j in urdf.joints.values() if j.moves], "locked")
     children: dict[str, list[Joint]] = {}
     for joint in urdf.joints.values():
@@ -122,7 +121,13 @@ def build_tree(urdf: Urdf, spec: RobotSpec, armature: Mapping[str, float]) -> Tr
     return Tree(tuple(bodies))
 
 
-def _check_joints(urdf: Urdf, spec: RobotSpec) -> None:
+def check_names(urdf: Urdf, spec: RobotSpec) -> None:
+    """Check the specification's links and joints against the URDF.
+
+    Raises:
+        AssetError: An unknown link or joint (the nearest is offered), a joint that stands twice or is locked and
+            actuated, that cannot be actuated, or that moves and is neither actuated nor locked.
+    """
     moving = [j.name for j in urdf.joints.values() if j.moves]
     for field, link in (("base", spec.base), ("torso", spec.torso), ("imu", spec.imu or spec.base)):
         if link not in urdf.links:
@@ -132,7 +137,7 @@ def _check_joints(urdf: Urdf, spec: RobotSpec) -> None:
             raise AssetError(f"joints: {unknown('joint', name, moving)}")
         if urdf.joints[name].type not in ("revolute", "continuous"):
             raise AssetError(
-                f"joints: '{name}' is {urdf.joints[name].type}; only revolute and continuous joints are actuated, lock it"
+                f"joints: '{name}' is {urdf.joints[name].type}; revolute and continuous joints are actuated, lock it"
             )
     if len(set(spec.joints)) != len(spec.joints):
         repeated = next(name for name in spec.joints if spec.joints.count(name) > 1)

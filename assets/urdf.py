@@ -26,7 +26,8 @@ class Geometry:
     Attributes:
         shape: One of `SHAPES`.
         pose: In the link's frame.
-        size: box: full lengths x, y, z; sphere: radius; cylinder and capsule (along z): radius, length (of the cylindrical part); m.
+        size: box: full lengths x, y, z; sphere: radius; cylinder and capsule (along z): radius, length (of the
+            cylindrical part); m.
         mesh: File name as written in the URDF; empty for primitives.
         scale: (3,) of the mesh.
         colour: RGBA of a visual, None where the URDF gives none.
@@ -52,7 +53,8 @@ class Link:
 
 @dataclass(frozen=True, eq=False)
 class Joint:
-    """A joint; `pose` is the child's frame in the parent's at zero. Limits in rad or m, N·m or N, rad/s or m/s; None where absent."""
+    """A joint; `pose` is the child's frame in the parent's at zero. Limits in rad or m, N·m or N, rad/s or m/s; None
+    where absent."""
 
     name: str
     type: str
@@ -93,8 +95,8 @@ def read_urdf(path: Path) -> Urdf:
     """Read a URDF file.
 
     Raises:
-        AssetError: Unreadable, too large, malformed XML, a DOCTYPE, a repeated or missing name, a number that is none or not
-            finite, a mass or size that is not positive, an unknown joint type or shape, a cycle, or more than one root.
+        AssetError: Unreadable, too large, malformed XML, a DOCTYPE, a repeated or missing name, a number that is none
+            or not finite, a mass or size that is not positive, an unknown joint type or shape, a cycle, or more than one root.
             The message names the file, the element and what is allowed.
     """
     try:
@@ -193,7 +195,7 @@ class _Reader:
             raise self.error(where, "<inertial> needs <mass> and <inertia>; a link without mass has no <inertial>")
         kilograms = self.numbers(mass, "value", 1, where)[0]
         if kilograms < 0:
-            raise self.error(where, f"<mass value=\"{kilograms:g}\">: must not be negative")
+            raise self.error(where, f'<mass value="{kilograms:g}">: must not be negative')
         xx, xy, xz, yy, yz, zz = (
             self.numbers(matrix, key, 1, where)[0] for key in ("ixx", "ixy", "ixz", "iyy", "iyz", "izz")
         )

@@ -1,4 +1,4 @@
-"""Write the compiled URDF: one inertial per link in its principal frame, full precision, no `<dynamics>`."""
+"""Write the compiled URDF: one inertial a link in its principal frame, full precision, no `<dynamics>`."""
 
 from __future__ import annotations
 
@@ -58,6 +58,9 @@ def _origin(parent: ET.Element, pose: Pose) -> None:
 
 
 def _inertial(link: ET.Element, body: Body) -> None:
+    # Bullet's importer sets an inertia to zero, with a warning only, where one moment exceeds the sum of the others, as
+    # a rotor's armature makes it. The file stays true; whoever loads it gives the engine `principal_inertia`
+    # afterwards.
     frame, moments = body.inertia.principal()
     inertial = ET.SubElement(link, "inertial")
     _origin(inertial, frame)
