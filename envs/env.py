@@ -49,7 +49,8 @@ class EnvConfig(StrictModel):
     decimation: Annotated[int, Field(ge=1, le=200)] = 4
     """Physics steps in a control step."""
     solver_iterations: Annotated[int, Field(ge=1, le=500)] = 10
-    episode_length_s: Annotated[float, Field(gt=0)] = 20.0
+    episode_length_s: Annotated[float, Field(gt=0)] | None = None
+    """The task's where absent."""
     start_joint_noise: Annotated[float, Field(ge=0)] = 0.05
     """Half width of the uniform noise on the joint positions at the start, rad."""
     randomisation: Randomisation = Randomisation()
@@ -89,13 +90,13 @@ class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
             raise SimulationError(f"render_mode = {render_mode!r}: allowed are None and 'rgb_array'")
         self.render_mode = render_mode
         self.config, task_config = split_options(task, options)
-        self.model = load_model(self.config.robot, visuals=self._wants_visuals)
+        self.model = load_model(self.config.robot, visuals=self.visible)
         self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
         reason = task.unsupported(self.model, self.stance)
         if reason:
             raise SimulationError(reason)
         self.control_timestep = self.config.physics_timestep * self.config.decimation
-        self.max_steps = max(1, round(self.config.episode_length_s / self.control_timestep))
+        self.max_steps = max(1, round((self.config.episode_length_s or task.episode_length_s) / self.control_timestep))
         self.metadata = {**self.metadata, "render_fps": round(1 / self.control_timestep)}
         self._build_world(task)
         self.task = task(task_config, self)
@@ -118,18 +119,19 @@ class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
         self._origin = self.world.save()
 
     @property
-    def _wants_visuals(self) -> bool:
+    def visible(self) -> bool:
+        """Whether cameras see the robot."""
         return self.config.visuals or self.render_mode is not None
 
     def _build_world(self, task: type[Task]) -> None:
         config = self.config
         self.world = World(timestep=config.physics_timestep, solver_iterations=config.solver_iterations)
-        self.world.add_ground(visual=self._wants_visuals)
+        self.world.add_ground(visual=self.visible)
         self.robot = Robot(
             self.world,
             self.model,
             stance=self.stance,
-            visuals=self._wants_visuals,
+            visuals=self.visible,
             tracked=task.tracked(self.model),
             ballast=config.randomisation.centre_of_mass is not None,
         )
@@ -236,6 +238,9 @@ class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
         self.action = np.zeros_like(self.action)
         self.previous_action = np.zeros_like(self.action)
         self.outcome = Outcome(dict.fromkeys(self.task.terms, 0.0), False, None, self.task.phases[0])
+        if self.task.prepares:
+            self.task.prepare(self.generator)
+            self.world.restore(self._origin)
         self._place()
         self.task.reset(self.generator)
         self.observation.reset(self)
@@ -308,7 +313,7 @@ class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
 
     def render(self) -> NDArray[np.uint8]:  # type: ignore[override]
         """Picture (480, 640, 3) uint8 from a camera that follows the robot."""
-        if not self._wants_visuals:
+        if not self.visible:
             raise SimulationError("render: make the environment with render_mode='rgb_array' or visuals=True")
         x, y, z = self.robot.base.position
         height, width = RENDER_SIZE

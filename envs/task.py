@@ -51,21 +51,25 @@ class Task:
         id: Name in `TrainingGround/<id>-v0`.
         instruction: The task in words, as a dataset or a language-conditioned policy has it.
         stances: Stances that it can be done in, the default one first.
-        terms: Names of the reward terms.
+        terms: Names of the reward terms; an instance may have fewer.
         failures: Kinds of failure that it reports.
         phases: Names of the phases that it reports.
         action_scale: rad a unit of action in control mode `joint_position`.
+        episode_length_s: Length of an episode, s.
         config_type: Its keyword arguments.
+        prepares: Whether `prepare` has something to do; it then may move the robot as it likes.
     """
 
     id: ClassVar[str]
     instruction: ClassVar[str]
     stances: ClassVar[tuple[str, ...]]
-    terms: ClassVar[tuple[str, ...]]
+    terms: tuple[str, ...]
     failures: ClassVar[tuple[str, ...]] = ("fall",)
     phases: ClassVar[tuple[str, ...]] = ("",)
     action_scale: ClassVar[float] = 0.5
+    episode_length_s: ClassVar[float] = 20.0
     config_type: ClassVar[type[TaskConfig]] = TaskConfig
+    prepares: ClassVar[bool] = False
 
     def __init__(self, config: Any, env: HumanoidEnv) -> None:
         self.config = config
@@ -90,8 +94,11 @@ class Task:
         """Channels that the task adds to the environment's own."""
         return ()
 
+    def prepare(self, generator: np.random.Generator) -> None:
+        """Draw what the robot itself has to try out, such as goals within reach, before it is put in its start pose."""
+
     def reset(self, generator: np.random.Generator) -> None:
-        """Start an episode: the robot stands in its start pose already; every draw comes from `generator`."""
+        """Start an episode: the robot is in its start pose already; every draw comes from `generator`."""
 
     def before_step(self) -> None:
         """Act on the world before a control step: pushes, commands, moving goals."""

@@ -133,6 +133,10 @@ class World:
     def _step(self) -> None:
         engine.stepSimulation(self.client)
 
+    def detect_contacts(self) -> None:
+        """Find the contacts of bodies that were put somewhere, without simulating."""
+        engine.performCollisionDetection(self.client)
+
     def _native_stepper(self) -> native.Stepper | None:
         if native.problem(engine.__file__, ENGINE_API):
             return None
@@ -369,6 +373,15 @@ class Body:
         self._offsets = [self._inertial_frame(number) for number in (-1, *numbers)]
         self._drive = self.world.substeps.drive(self, ActuatorParameters.from_model(self.model), numbers)
         return self._drive
+
+    def chain(self, link: str) -> tuple[str, ...]:
+        """Names of the joints between the base and a link, from the base outwards."""
+        names, index = [], self._link(link)
+        while index >= 0:
+            info = engine.getJointInfo(self.uid, index, self._client)
+            names.append(info[1].decode())
+            index = info[16]
+        return tuple(reversed(names))
 
     def degrees_of_freedom(self) -> list[int]:
         """Degree of freedom (n) of each joint, counted from 0 after the base's six."""

@@ -9,17 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from training_ground.assets.model import CompiledModel
+from training_ground.envs import balance
 from training_ground.envs.channels import Channel
 from training_ground.envs.randomisation import NonNegativeRange
 from training_ground.envs.rewards import near
 from training_ground.envs.task import Outcome, Task, TaskConfig
-
-FALL_TILT = 1.0
-"""rad between the base's z axis and the vertical beyond which the robot has fallen (unitree_rl_gym stops at pitch 1)."""
-
-FALL_HEIGHT = 0.6
-"""Share of the standing height of the base below which the robot has fallen."""
-
 
 class StandConfig(TaskConfig):
     """Keyword arguments of Stand."""
@@ -92,10 +86,7 @@ class Stand(Task):
     def evaluate(self) -> Outcome:
         """Judge the last control step."""
         env, robot = self.env, self.env.robot
-        standing = env.model.default_height
-        height = robot.base.position[2] / standing
-        gx, gy, gz = robot.projected_gravity
-        tilt = math.atan2(math.hypot(gx, gy), -gz)
+        height, tilt = balance.relative_height(env), balance.tilt(robot)
         vx, vy, _ = robot.base_linear_velocity
         wx, wy, wz = robot.base_angular_velocity
         posture = robot.joint_position - env.model.default_position
@@ -109,7 +100,7 @@ class Stand(Task):
             "posture": 0.15 * near(math.sqrt(float(posture @ posture) / count), 0.25),
             "smooth": 0.1 * near(math.sqrt(float(change @ change) / count), 0.3),
         }
-        fallen = height < FALL_HEIGHT or tilt > FALL_TILT or bool(robot.touching)
-        success = not fallen and height > 0.8 and tilt < 0.5
+        failure = balance.failure(env)
+        success = failure is None and height > 0.8 and tilt < 0.5
         calm = math.hypot(vx, vy) < 0.2 and tilt < 0.2
-        return Outcome(terms, success, "fall" if fallen else None, "stand" if calm else "recover")
+        return Outcome(terms, success, failure, "stand" if calm else "recover")
