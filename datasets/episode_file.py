@@ -1,0 +1,246 @@
+"""One episode as one Parquet file that carries its own seal: columns and metadata to bytes, and back with suspicion.
+
+A column of numbers is a Parquet column of the same type; a column of vectors is a fixed-length byte array a row, split
+by byte and compressed with zstd: each byte stream is then one byte of one component over time, which compresses best
+and, measured, writes four times as fast as lists. `numpy.frombuffer(b"".join(column), dtype).reshape(-1, *shape)`
+reads it; `dtype` and `shape` stand in `dataset.json`.
+
+The seal is the sha256 of the whole file with the seal's own digits set to zero, so that damage is found before any
+parser sees the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from training_ground.configs.errors import DatasetError
+from training_ground.configs.loading import validate
+from training_ground.datasets.files import open_regular
+from training_ground.datasets.schema import (
+    PHASE,
+    TEXT,
+    Column,
+    DatasetSchema,
+    EpisodeMetadata,
+    canonical_json,
+    check_version,
+    parse_json,
+)
+
+METADATA_KEY = b"training_ground.episode"
+SEAL_KEY = b"training_ground.seal"
+_DIGITS = 64
+_UNSEALED = b"sha256:" + b"0" * _DIGITS
+# A key and its value as Thrift's compact protocol writes them in the footer: 0x18 is "next field, binary", then the
+# length. JSON has no raw control characters, so no metadata can look like it.
+_SEAL_MARK = SEAL_KEY + b"\x18" + bytes([len(_UNSEALED)]) + b"sha256:"
+
+MAX_FILE_BYTES = 4 << 30
+MAX_EPISODE_BYTES = 4 << 30
+"""Largest episode, decoded."""
+MAX_FOOTER_BYTES = 64 << 20
+_LIMITS: Any = {"thrift_string_size_limit": MAX_FOOTER_BYTES, "thrift_container_size_limit": 1_000_000}
+MAX_TEXT = 1000
+"""Longest text in a row, bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One episode: its metadata and its T + 1 rows.
+
+    Row t holds the frame at time t, and in the action channels the action applied between t and t + 1. The last row has
+    no action (zeros) and `is_last` set. Reward terms in row t belong to the step that led to it.
+
+    Attributes:
+        metadata: What is known of it besides the rows.
+        columns: (T + 1, *shape) for every column of the store's schema.
+        number: Its number in the store; None before it is written.
+    """
+
+    metadata: EpisodeMetadata
+    columns: dict[str, NDArray[Any]]
+    number: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Steps T."""
+        return self.metadata.length
+
+
+def content_hash(columns: dict[str, NDArray[Any]]) -> str:
+    """Return the sha256 over every column's name, type, shape and values, whatever file they come from."""
+    digest = hashlib.sha256()
+    for name in sorted(columns):
+        values = columns[name]
+        kind = TEXT if values.dtype.kind in "UO" else values.dtype.name
+        digest.update(f"{name}\0{kind}\0{list(values.shape)}\0".encode())
+        if kind == TEXT:
+            digest.update("\0".join(str(value) for value in values).encode())
+        else:
+            digest.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
+    return digest.hexdigest()
+
+
+def encode(episode: Episode, schema: DatasetSchema) -> bytearray:
+    """Return the bytes of an episode's file, sealed.
+
+    Raises:
+        DatasetError: The metadata cannot be written as JSON. Columns are the caller's to check (`check_columns`).
+    """
+    raw = canonical_json(episode.metadata.model_dump(mode="json"), "episode metadata")
+    columns = schema.columns()
+    arrow = pa.schema([pa.field(c.name, _arrow_type(c), nullable=False) for c in columns.values()])
+    arrays = [_to_arrow(column, episode.columns[name]) for name, column in columns.items()]
+    floats = [name for name, column in columns.items() if column.dtype in ("float32", "float64")]
+    sink = io.BytesIO()
+    with pq.ParquetWriter(
+        sink,
+        arrow,
+        compression="zstd",
+        compression_level=1,  # level 3 saves 3 % and costs 30 % of the speed
+        use_dictionary=[PHASE],  # pyright: ignore[reportArgumentType] (the stub says bool; names are allowed)
+        column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+        write_statistics=False,
+        store_schema=False,
+    ) as writer:
+        writer.add_key_value_metadata({METADATA_KEY: raw, SEAL_KEY: _UNSEALED})
+        writer.write_table(pa.Table.from_arrays(arrays, schema=arrow), row_group_size=episode.length + 1)
+    data = bytearray(sink.getbuffer())
+    start = _seal_position(data, "episode")
+    data[start : start + _DIGITS] = hashlib.sha256(data).hexdigest().encode()
+    return data
+
+
+def decode(data: bytes, schema: DatasetSchema, path: Path, number: int | None = None) -> Episode:
+    """Read what `encode` wrote: the seal first, then sizes, then values, then their hash.
+
+    Raises:
+        DatasetError: The file is damaged, larger than allowed, or does not fit the schema; the message names file and
+            problem.
+    """
+    check_seal(data, str(path))
+    try:
+        with pq.ParquetFile(pa.BufferReader(data), **_LIMITS) as file:
+            metadata = _metadata(file, schema, path)
+            _check_layout(file, schema, metadata, path)
+            table = file.read(use_threads=False)
+        columns = {name: _from_arrow(column, table.column(name)) for name, column in schema.columns().items()}
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
+        raise DatasetError(f"{path}: is no episode file: {problem}") from problem
+    if content_hash(columns) != metadata.content_sha256:
+        raise DatasetError(f"{path}: the values do not match the content hash in the metadata")
+    return Episode(metadata, columns, number)
+
+
+def read_metadata(path: Path, schema: DatasetSchema) -> EpisodeMetadata:
+    """Read an episode's metadata only: quick, and without checking the seal.
+
+    Raises:
+        DatasetError: There is none that could be read.
+    """
+    try:
+        with open_regular(path, MAX_FILE_BYTES) as stream, pq.ParquetFile(stream, **_LIMITS) as file:
+            return _metadata(file, schema, path)
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
+        raise DatasetError(f"{path}: is no episode file: {problem}") from problem
+
+
+def check_seal(data: bytes, where: str) -> None:
+    """Compare a file's bytes with the seal inside it.
+
+    Raises:
+        DatasetError: They differ, or there is no seal.
+    """
+    start = _seal_position(data, where)
+    digest = hashlib.sha256(memoryview(data)[:start])
+    digest.update(b"0" * _DIGITS)
+    digest.update(memoryview(data)[start + _DIGITS :])
+    if digest.hexdigest().encode() != data[start : start + _DIGITS]:
+        raise DatasetError(f"{where}: is damaged: its bytes do not match the sha256 that it was written with")
+
+
+def _seal_position(data: bytes | bytearray, where: str) -> int:
+    if len(data) < 12 or data[:4] != b"PAR1" or data[-4:] != b"PAR1":
+        raise DatasetError(f"{where}: is damaged: it does not begin and end as a Parquet file does (cut short?)")
+    (footer,) = struct.unpack("<I", data[-8:-4])
+    begin = len(data) - 8 - footer
+    if footer > MAX_FOOTER_BYTES or begin < 4:
+        raise DatasetError(f"{where}: is damaged: its footer says that it has {footer} bytes")
+    position = data.find(_SEAL_MARK, begin)
+    if position < 0 or data.find(_SEAL_MARK, position + 1) >= 0:
+        raise DatasetError(f"{where}: is damaged, or was not written by training-ground: it carries no seal")
+    return position + len(_SEAL_MARK)
+
+
+def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> EpisodeMetadata:
+    raw = (file.metadata.metadata or {}).get(METADATA_KEY)
+    if raw is None:
+        raise DatasetError(f"{path}: carries no episode metadata; it was not written by training-ground")
+    data = parse_json(raw, f"{path}: metadata")
+    check_version(data, f"{path}: metadata")
+    metadata = validate(EpisodeMetadata, data, f"{path}: metadata", DatasetError)
+    if metadata.schema_sha256 != schema.fingerprint():
+        raise DatasetError(f"{path}: was written for another dataset.json than the one beside it")
+    return metadata
+
+
+def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: EpisodeMetadata, path: Path) -> None:
+    """Refuse what does not fit before memory is taken for it."""
+    columns, rows = schema.columns(), file.metadata.num_rows
+    if rows != metadata.length + 1:
+        raise DatasetError(f"{path}: has {rows} rows, its metadata says {metadata.length} steps (one row less)")
+    expected = {name: _arrow_type(column) for name, column in columns.items()}
+    found = {field.name: field.type for field in file.schema_arrow}
+    if found != expected or len(file.schema_arrow) != len(expected):
+        wrong = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
+        raise DatasetError(f"{path}: columns differ from dataset.json: {', '.join(wrong[:5]) or 'one stands twice'}")
+    size = rows * sum(column.row_bytes for column in columns.values())
+    if size > MAX_EPISODE_BYTES:
+        raise DatasetError(f"{path}: would need {size} bytes of memory, more than the {MAX_EPISODE_BYTES} allowed")
+    claimed = sum(
+        file.metadata.row_group(group).column(index).total_uncompressed_size
+        for group in range(file.metadata.num_row_groups)
+        for index in range(file.metadata.num_columns)
+    )
+    if claimed > 2 * size + rows * MAX_TEXT + (1 << 20):
+        raise DatasetError(f"{path}: says that it unpacks to {claimed} bytes, {size} are expected")
+
+
+def _arrow_type(column: Column) -> pa.DataType:
+    if column.dtype == TEXT:
+        return pa.string()
+    if not column.shape:
+        return pa.bool_() if column.dtype == "bool" else pa.from_numpy_dtype(np.dtype(column.dtype))
+    return pa.binary(column.row_bytes)
+
+
+def _to_arrow(column: Column, values: NDArray[Any]) -> pa.Array:
+    if column.dtype == TEXT or not column.shape:
+        return pa.array(values, type=_arrow_type(column))
+    data = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(_arrow_type(column), len(values), [None, pa.py_buffer(data)])
+
+
+def _from_arrow(column: Column, values: pa.ChunkedArray) -> NDArray[Any]:
+    array = values.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # no chunk at all
+        raise ValueError(f"column '{column.name}' is empty")
+    if array.null_count:
+        raise ValueError(f"column '{column.name}' has {array.null_count} values missing")
+    if column.dtype == TEXT:
+        return np.array(array.to_pylist(), dtype=object)
+    if not column.shape:
+        return array.to_numpy(zero_copy_only=False).astype(column.dtype, copy=True)
+    width = column.row_bytes
+    raw = array.buffers()[1][array.offset * width : (array.offset + len(array)) * width]
+    return np.frombuffer(raw, dtype=column.dtype).reshape(-1, *column.shape).copy()

@@ -1,0 +1,174 @@
+"""Files that survive a kill: written under a temporary name, flushed, and named only when they are complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from training_ground.configs.errors import DatasetError
+
+TEMPORARY_PREFIX = ".tmp-"
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+
+
+def write_new(folder: Path, data: bytes | bytearray, names: Callable[[], Iterator[str]]) -> str:
+    """Write `data` to `folder` under the first of `names` that is free, and return that name.
+
+    The file appears complete and flushed to the disk, or not at all; an existing file is never replaced, also when
+    several processes try the same names.
+
+    Args:
+        folder: An existing folder.
+        data: The file's content.
+        names: Returns the names to try, in order; asked once.
+
+    Raises:
+        DatasetError: The disk is full or the folder cannot be written; nothing is left behind.
+    """
+    temporary: Path | None = None
+    descriptor = -1
+    try:
+        temporary, descriptor = _create_locked(folder)
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+        for name in names():
+            if _name_it(temporary, folder / name):
+                sync_folder(folder)
+                return name
+        raise DatasetError(f"{folder}: a file of that name is already there")
+    except OSError as problem:
+        raise DatasetError(f"{folder}: {describe(problem)}; nothing that was already written is lost") from problem
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def describe(problem: OSError) -> str:
+    """Say in words what went wrong with a file."""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "cannot be written: the disk is full"
+    return f"cannot be written: {problem.strerror or problem}"
+
+
+def _create_locked(folder: Path) -> tuple[Path, int]:
+    """Create a temporary file and lock it: the lock goes with the process, and tells others that it is in use."""
+    while True:
+        path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink > 0:
+                return path, descriptor
+        except BlockingIOError:
+            pass  # someone who opened the store took it for a leftover in between; take another
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes | bytearray) -> None:
+    view = memoryview(data).cast("B")
+    while view.nbytes:
+        view = view[os.write(descriptor, view[: 64 << 20]) :]
+
+
+def _name_it(temporary: Path, path: Path) -> bool:
+    """Give a complete file its name; False where the name is taken."""
+    try:
+        os.link(temporary, path)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as problem:
+        if problem.errno not in _NO_LINKS:
+            raise
+    # A file system without hard links: take turns, for a rename would replace another's file.
+    with folder_lock(path.parent):
+        if path.exists() or path.is_symlink():
+            return False
+        temporary.rename(path)
+        return True
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; it is released when the process ends, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> list[str]:
+    """Remove temporary files whose writer is gone, and return their names; those in use stay."""
+    removed = []
+    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        if not entry.name.startswith(TEMPORARY_PREFIX) or not entry.is_file(follow_symlinks=False):
+            continue
+        with contextlib.suppress(OSError):
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                Path(entry.path).unlink()
+                removed.append(entry.name)
+            finally:
+                os.close(descriptor)
+    return removed
+
+
+@contextlib.contextmanager
+def open_regular(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+    """Open a file that must be a plain one of a bounded size; links are not followed, pipes not waited for.
+
+    Raises:
+        DatasetError: It is missing, a link, no plain file, too large, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as problem:
+        if problem.errno == errno.ELOOP:
+            raise DatasetError(f"{path}: is a symbolic link; files of a dataset are plain files") from problem
+        raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DatasetError(f"{path}: is no plain file")
+        if status.st_size > max_bytes:
+            raise DatasetError(f"{path}: has {status.st_size} bytes, more than the {max_bytes} allowed")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            yield stream
+    finally:
+        os.close(descriptor)
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Read a whole file as `open_regular` opens it.
+
+    Raises:
+        DatasetError: As there, or the disk fails while it is read.
+    """
+    with open_regular(path, max_bytes) as stream:
+        try:
+            return stream.read(max_bytes)
+        except OSError as problem:
+            raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem

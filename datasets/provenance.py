@@ -1,0 +1,116 @@
+"""Where an episode comes from: code, configuration and environment."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from training_ground.configs.errors import DatasetError
+from training_ground.configs.loading import validate
+from training_ground.datasets.schema import POLICY_OBSERVATION, DatasetSchema, canonical_json, parse_json
+from training_ground.envs.channels import Channel
+
+
+@functools.cache
+def code_commit() -> str | None:
+    """Return the commit of this code, `+dirty` where tracked files differ from it; None outside a git repository."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+
+    try:
+        commit = git("rev-parse", "HEAD")
+        return commit + ("+dirty" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def describe(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
+    """Return `env.unwrapped.describe()` as plain data.
+
+    Raises:
+        DatasetError: The environment declares no channels, or describes itself by something that JSON cannot hold.
+    """
+    base: Any = env.unwrapped
+    missing = [name for name in ("channels", "frame", "describe") if not hasattr(base, name)]
+    if missing:
+        raise DatasetError(f"environment {type(base).__name__}: cannot be recorded: it has no {', '.join(missing)}")
+    where = f"description of {type(base).__name__}"
+    return parse_json(canonical_json(plain(base.describe()), where), where)
+
+
+def make_kwargs(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keyword arguments that make the described environment again."""
+    return dict(description.get("options", {}))
+
+
+def config_hash(description: Mapping[str, Any]) -> str:
+    """Return the sha256 of what was asked for: environment id, arguments and physics."""
+    asked = {key: description.get(key) for key in ("env_id", "options", "physics")}
+    return hashlib.sha256(canonical_json(asked, "configuration")).hexdigest()
+
+
+def make_schema(env: gymnasium.Env[Any, Any]) -> DatasetSchema:
+    """Return the schema of a store for episodes of `env`.
+
+    It has the environment's channels. Where observations are noisy it also has `policy_observation`, the flat
+    observation as the policy saw it, for the other channels hold the truth.
+
+    Raises:
+        DatasetError: The environment declares no channels, or its description lacks something.
+    """
+    description = describe(env)
+    base: Any = env.unwrapped
+    channels: list[Channel] = list(base.channels)
+    if make_kwargs(description).get("noise") is not None:
+        channels.append(_policy_observation(channels))
+    required = ("robot", "model_hash", "joint_names", "control_rate")
+    missing = [key for key in required if key not in description]
+    if missing:
+        raise DatasetError(f"description of {type(base).__name__}: lacks {', '.join(missing)}")
+    data = {
+        **{key: description[key] for key in required},
+        "instruction": description.get("instruction", ""),
+        "channels": [channel.to_json() for channel in channels],
+        "environment": description,
+        "created_ns": time.time_ns(),
+    }
+    return validate(DatasetSchema, data, f"channels of {type(base).__name__}", DatasetError)
+
+
+def component_names(channel: Channel) -> list[str]:
+    """Return a name for each number of a channel's flattened sample, such as `joint_position.left_knee_joint`."""
+    if not channel.shape:
+        return [channel.name]
+    last = channel.components or tuple(str(i) for i in range(channel.shape[-1]))
+    leading = channel.size // channel.shape[-1]
+    prefixes = [channel.name] if leading == 1 else [f"{channel.name}.{i}" for i in range(leading)]
+    return [f"{prefix}.{name}" for prefix in prefixes for name in last]
+
+
+def _policy_observation(channels: list[Channel]) -> Channel:
+    names = [name for c in channels if c.role == "observation" for name in component_names(c)]
+    text = "Flat observation as the policy saw it: with noise, latency and dropout."
+    return Channel(POLICY_OBSERVATION, (len(names),), "mixed", "none", "observation", text, tuple(names))
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with numpy's numbers and arrays, and tuples, as plain ones."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,260 @@
+"""The recorder: wraps an environment and writes each episode when it ends."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.configs.errors import DatasetError
+from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, Episode
+from training_ground.datasets.provenance import code_commit, config_hash, describe, make_kwargs, make_schema, plain
+from training_ground.datasets.schema import (
+    IS_LAST,
+    PHASE,
+    POLICY_OBSERVATION,
+    REWARD,
+    TEXT,
+    TIMESTAMP,
+    DatasetSchema,
+    EpisodeMetadata,
+    PolicyInfo,
+)
+from training_ground.datasets.store import Store
+
+FIRST_CAPACITY = 1024
+
+
+class EpisodeBuffer:
+    """Rows of an episode that is still running, in arrays that double when they are full."""
+
+    def __init__(self, schema: DatasetSchema) -> None:
+        self.rows = 0
+        self._columns = schema.columns()
+        self._capacity = 0
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._period_ns = 1e9 / schema.control_rate
+        self._actions = [c.name for c in schema.channels if c.role == "action"]
+        self._own_reward = REWARD in self._columns and all(c.name != REWARD for c in schema.channels)
+        self._observed = [c.name for c in schema.channels if c.role == "observation"]
+        self._own_observation = POLICY_OBSERVATION in self._columns
+        given = {TIMESTAMP, IS_LAST, PHASE, *self._actions}
+        given |= {REWARD} if self._own_reward else set()
+        given |= {POLICY_OBSERVATION} if self._own_observation else set()
+        self._copied = [name for name in self._columns if name not in given]
+        self._grow()
+
+    def clear(self) -> None:
+        """Begin an episode."""
+        self.rows = 0
+
+    def add(self, frame: dict[str, NDArray[Any]], observation: Any, reward: float = 0.0, phase: str = "") -> None:
+        """Add a row: the frame after a reset or a step; its action goes to the row before, where it was applied."""
+        row, arrays = self.rows, self._arrays
+        if row == self._capacity:
+            self._grow()
+            arrays = self._arrays
+        for name in self._copied:
+            arrays[name][row] = frame[name]
+        for name in self._actions:
+            if row:
+                arrays[name][row - 1] = frame[name]
+            arrays[name][row] = 0
+        if self._own_reward:
+            arrays[REWARD][row] = reward
+        if self._own_observation:
+            arrays[POLICY_OBSERVATION][row] = self._flat(observation)
+        arrays[TIMESTAMP][row] = round(row * self._period_ns)
+        arrays[PHASE][row] = phase
+        self.rows = row + 1
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the rows so far as an episode's columns; valid until the next `add` or `clear`."""
+        result = {name: array[: self.rows] for name, array in self._arrays.items()}
+        result[IS_LAST][:] = False
+        result[IS_LAST][-1] = True
+        return result
+
+    def _flat(self, observation: Any) -> NDArray[np.float32]:
+        if not isinstance(observation, dict):
+            return observation
+        return np.concatenate([observation[name].reshape(-1) for name in self._observed if name in observation])
+
+    def _grow(self) -> None:
+        capacity = max(FIRST_CAPACITY, 2 * self._capacity)
+        width = sum(column.row_bytes for column in self._columns.values())
+        if self._capacity * width > MAX_EPISODE_BYTES:
+            raise DatasetError(f"the episode is longer than a file may hold ({self.rows} rows of {width} bytes)")
+        for name, column in self._columns.items():
+            kind = object if column.dtype == TEXT else column.dtype
+            array = np.zeros((capacity, *column.shape), dtype=kind)
+            array[: self.rows] = self._arrays[name][: self.rows] if self.rows else 0
+            self._arrays[name] = array
+        self._capacity = capacity
+
+
+class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Writes every episode of an environment to a store, whole, at its end.
+
+    An episode that is cut off (by another `reset`, `close`, Ctrl-C or an error) is dropped, unless `keep_partial`: then
+    it is written with neither `terminated` nor `truncated`. A reset without a seed gets one drawn from the last seed
+    given, so that every episode can be begun again.
+
+    Args:
+        env: An environment of the training ground, or any that declares `channels`, `frame()` and `describe()`.
+        store: Where to write; None keeps nothing but the last episode, in `episode`.
+        policy: Who acts.
+        keep_partial: Write episodes that were cut off.
+
+    Attributes:
+        written: Numbers of the episodes written so far.
+        dropped: How many episodes were cut off and not written.
+        episode: The last episode that ended (its arrays are valid until the next `reset`).
+
+    Raises:
+        DatasetError: The environment does not fit the store; the message lists the difference.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        store: Store | None,
+        *,
+        policy: PolicyInfo | str = "unknown",
+        keep_partial: bool = False,
+    ) -> None:
+        super().__init__(env)
+        self.store = store
+        self.policy = PolicyInfo(name=policy) if isinstance(policy, str) else policy
+        self.keep_partial = keep_partial
+        self.written: list[int] = []
+        self.dropped = 0
+        self.episode: Episode | None = None
+        self.schema = make_schema(env)
+        if store is not None:
+            check_fit(self.schema, store.schema, str(store.path))
+        self._base: Any = env.unwrapped
+        self._description = describe(env)
+        self._config_hash = config_hash(self._description)
+        self._buffer = EpisodeBuffer(self.schema)
+        self._seeds = np.random.default_rng()
+        self._start: dict[str, Any] = {}
+        self._running = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode; one that was running is cut off."""
+        self._cut_off()
+        if seed is None:
+            seed = int(self._seeds.integers(2**31))
+        else:
+            self._seeds = np.random.default_rng([seed, 2])
+        started = time.time_ns()
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._start = {
+            "seed": int(info.get("seed", seed)),
+            "options": plain(options),
+            "randomisation": plain(info.get("randomisation", {})),
+            "started_ns": started,
+        }
+        self._buffer.clear()
+        self._buffer.add(self._base.frame(), observation, phase=str(info.get("phase") or ""))
+        self._running = True
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Advance by one step; at the episode's end it is written before this returns.
+
+        Raises:
+            DatasetError: It could not be written; what was written before is not touched.
+        """
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if self._running:
+            self._buffer.add(self._base.frame(), observation, float(reward), str(info.get("phase") or ""))
+            if terminated or truncated:
+                self._finish(bool(terminated), bool(truncated), info)
+            else:
+                self._info = info
+        return observation, reward, terminated, truncated, info
+
+    def close(self) -> None:
+        """Cut off what is running and close the environment."""
+        self._cut_off()
+        super().close()
+
+    def _cut_off(self) -> None:
+        if self._running and self._buffer.rows > 1 and self.keep_partial:
+            self._finish(False, False, self._info)
+        elif self._running:
+            self.dropped += 1
+        self._running = False
+
+    def _finish(self, terminated: bool, truncated: bool, info: dict[str, Any]) -> None:
+        self._running = False
+        description = self._description
+        success, failure = info.get("success"), info.get("failure")
+        metadata = EpisodeMetadata(
+            env_id=str(description.get("env_id", "")),
+            kwargs=make_kwargs(description),
+            policy=self.policy,
+            instruction=str(info.get("instruction") or description.get("instruction", "")),
+            length=self._buffer.rows - 1,
+            terminated=terminated,
+            truncated=truncated,
+            success=None if success is None else bool(success),
+            failure=None if failure is None else str(failure),
+            robot=description["robot"],
+            model_hash=description["model_hash"],
+            config_hash=self._config_hash,
+            schema_sha256=self.schema.fingerprint(),
+            code_commit=code_commit(),
+            versions={str(k): str(v) for k, v in description.get("versions", {}).items()},
+            ended_ns=time.time_ns(),
+            **self._start,
+        )
+        episode = Episode(metadata, self._buffer.columns())
+        if self.store is not None:
+            number = self.store.append(episode)
+            self.written.append(number)
+            episode = Episode(metadata, episode.columns, number)
+        self.episode = episode
+
+
+def check_fit(schema: DatasetSchema, stored: DatasetSchema, where: str) -> None:
+    """Refuse to mix episodes that do not fit together.
+
+    Raises:
+        DatasetError: Robot, model, joints, channels or rate differ; the message lists the difference.
+    """
+    if schema.fingerprint() == stored.fingerprint():
+        return
+    differences = []
+    if schema.robot != stored.robot:
+        differences.append(f"robot '{schema.robot}', the dataset has '{stored.robot}'")
+    differences += [
+        *name_difference("joints", schema.joint_names, stored.joint_names),
+        *name_difference("channels", [c.name for c in schema.channels], [c.name for c in stored.channels]),
+    ]
+    if schema.control_rate != stored.control_rate:
+        differences.append(f"control rate {schema.control_rate:g} Hz, the dataset has {stored.control_rate:g} Hz")
+    if schema.model_hash != stored.model_hash:
+        differences.append(f"model {schema.model_hash[:12]}, the dataset has {stored.model_hash[:12]}")
+    by_name = {c.name: c for c in stored.channels}
+    differences += [
+        f"channel '{c.name}' is declared differently" for c in schema.channels if by_name.get(c.name, c) != c
+    ]
+    raise DatasetError(f"{where}: the environment does not fit this dataset: {'; '.join(differences)}")
+
+
+def name_difference(kind: str, ours: Any, theirs: Any) -> list[str]:
+    """Say how two lists of names differ; nothing where they are equal."""
+    ours, theirs = list(ours), list(theirs)
+    if ours == theirs:
+        return []
+    new, gone = [n for n in ours if n not in theirs], [n for n in theirs if n not in ours]
+    if not new and not gone:
+        at = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b)
+        return [f"{kind} stand in another order, first at {at}: '{ours[at]}', recorded '{theirs[at]}'"]
+    return [f"{kind}: new here: {', '.join(new[:5]) or 'none'}; only recorded: {', '.join(gone[:5]) or 'none'}"]

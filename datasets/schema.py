@@ -1,0 +1,235 @@
+"""The written form of a dataset: `dataset.json`, the metadata of an episode, and the columns that follow from both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pydantic
+from pydantic import Field
+
+from training_ground.configs.errors import DatasetError
+from training_ground.configs.loading import StrictModel
+from training_ground.envs.channels import Channel, Role
+
+SCHEMA_VERSION = 1
+"""Version of `dataset.json` and of the episode files; a reader refuses versions that it does not know."""
+
+FORMAT = "training-ground-dataset"
+
+DTYPES = (
+    *("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64"),
+    *("float16", "float32", "float64"),
+)
+TIMESTAMP, IS_LAST, REWARD, PHASE = "timestamp_ns", "is_last", "reward", "phase"
+POLICY_OBSERVATION = "policy_observation"
+"""Channel of what a policy saw, where that is not the truth."""
+ACTION = "action"
+TEXT = "text"
+"""dtype of the one column that holds text (`phase`)."""
+
+MAX_SAMPLE_BYTES = 64 << 20
+"""Largest sample of one channel, bytes."""
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,127}$")]
+Text = Annotated[str, Field(max_length=10_000)]
+Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
+Count = Annotated[int, Field(ge=0, le=2**62)]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of an episode: `dtype` is a numpy dtype name or `text`, `shape` that of one row."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row, decoded (text counts as 8: a pointer)."""
+        return math.prod(self.shape) * (8 if self.dtype == TEXT else np.dtype(self.dtype).itemsize)
+
+
+class ChannelSchema(StrictModel):
+    """A channel as `dataset.json` holds it; see `envs/channels.py` for the meaning of the fields."""
+
+    name: Name
+    shape: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Field(max_length=4)]
+    unit: Annotated[str, Field(max_length=64)]
+    frame: Annotated[str, Field(max_length=64)]
+    role: Role
+    description: Text
+    components: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=100_000)] = ()
+    dtype: str = "float32"
+    rate: Annotated[float, Field(gt=0)] | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _consistent(self) -> ChannelSchema:
+        if self.dtype not in DTYPES:
+            raise ValueError(f"channel '{self.name}': dtype '{self.dtype}' is none of {', '.join(DTYPES)}")
+        if math.prod(self.shape) * np.dtype(self.dtype).itemsize > MAX_SAMPLE_BYTES:
+            raise ValueError(f"channel '{self.name}': a sample is larger than {MAX_SAMPLE_BYTES} bytes")
+        if self.name in (TIMESTAMP, IS_LAST, PHASE):
+            raise ValueError(f"channel '{self.name}': the name is taken by a column of every episode")
+        self.channel()
+        return self
+
+    def channel(self) -> Channel:
+        """Return the declaration that the rest of the code works with."""
+        return Channel.from_json(self.model_dump())
+
+
+class DatasetSchema(StrictModel):
+    """What every episode of a store has in common: `dataset.json`.
+
+    Attributes:
+        control_rate: Rows a second.
+        model_hash: Hash of the compiled robot; an episode of another model is refused.
+        joint_names: Joints in the order of every joint array.
+        instruction: The task in words, as a language-conditioned policy would be told it.
+        environment: `env.unwrapped.describe()` when the store was made.
+        created_ns: Wall clock, ns since 1970.
+    """
+
+    format: Literal["training-ground-dataset"] = FORMAT
+    schema_version: int = SCHEMA_VERSION
+    robot: Text
+    model_hash: Hash
+    joint_names: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=10_000)]
+    control_rate: Annotated[float, Field(gt=0, le=1e6)]
+    instruction: Text = ""
+    channels: Annotated[tuple[ChannelSchema, ...], Field(min_length=1, max_length=10_000)]
+    environment: dict[str, Any]
+    created_ns: Count
+
+    @pydantic.model_validator(mode="after")
+    def _unique(self) -> DatasetSchema:
+        names = [channel.name for channel in self.channels]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"channels declared twice: {', '.join(twice)}")
+        if not any(channel.name == ACTION and channel.role == "action" for channel in self.channels):
+            raise ValueError("there is no channel 'action' with the role 'action'")
+        return self
+
+    def columns(self) -> dict[str, Column]:
+        """Return the columns of an episode file by name, in order."""
+        listed = [Column(TIMESTAMP, "int64"), Column(IS_LAST, "bool"), Column(PHASE, TEXT)]
+        if all(channel.name != REWARD for channel in self.channels):
+            listed.append(Column(REWARD, "float64"))
+        listed += [Column(channel.name, channel.dtype, channel.shape) for channel in self.channels]
+        return {column.name: column for column in listed}
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of what decides whether an episode fits: columns, rate, joints, model, version."""
+        data = self.model_dump(include={"schema_version", "channels", "control_rate", "joint_names", "model_hash"})
+        return hashlib.sha256(canonical_json(data, "dataset.json")).hexdigest()
+
+
+class PolicyInfo(StrictModel):
+    """Who acted: a name, and the sha256 of the bundle where there is one."""
+
+    name: Annotated[str, Field(min_length=1, max_length=1000)]
+    hash: Hash | None = None
+
+
+class EpisodeMetadata(StrictModel):
+    """What is known of one episode besides its rows; JSON in the file's key-value metadata.
+
+    Attributes:
+        env_id, kwargs, options, seed: All that it takes to begin the episode again, with `options` those of `reset`.
+        length: Steps T; the file has T + 1 rows.
+        terminated, truncated: As the last step said; both False in an episode that was cut off by hand.
+        success, failure: As the task said at the end; `failure` is a kind such as `fall`.
+        randomisation: Values drawn at reset.
+        model_hash, config_hash: Compiled robot; environment id, arguments and physics.
+        schema_sha256: `DatasetSchema.fingerprint()` of the store that it was written for.
+        content_sha256: sha256 over names, types, shapes and values of all columns, whatever the encoding.
+        code_commit: Commit of the code, `+dirty` with local changes, None where it was not run from a repository.
+        started_ns, ended_ns: Wall clock, ns since 1970.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    env_id: Text
+    kwargs: dict[str, Any]
+    options: dict[str, Any] | None = None
+    seed: Count
+    policy: PolicyInfo
+    instruction: Text = ""
+    length: Annotated[int, Field(ge=1, le=100_000_000)]
+    terminated: bool
+    truncated: bool
+    success: bool | None = None
+    failure: Text | None = None
+    randomisation: dict[str, Any] = Field(default_factory=dict)
+    robot: Text
+    model_hash: Hash
+    config_hash: Hash
+    schema_sha256: Hash
+    content_sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    code_commit: Annotated[str, Field(max_length=100)] | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    started_ns: Count
+    ended_ns: Count
+
+    @property
+    def complete(self) -> bool:
+        """Whether the episode ran to its own end."""
+        return self.terminated or self.truncated
+
+
+def canonical_json(data: Any, where: str) -> bytes:
+    """Return `data` as UTF-8 JSON with sorted keys and no blanks, the form that hashes are taken of.
+
+    Raises:
+        DatasetError: Something in `data` is no plain data, or not finite.
+    """
+    try:
+        return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError) as problem:
+        raise DatasetError(f"{where}: cannot be written as JSON: {problem}") from problem
+
+
+def parse_json(raw: bytes, where: str) -> dict[str, Any]:
+    """Read a JSON object; NaN, infinity and keys given twice are refused.
+
+    Raises:
+        DatasetError: It is no such object; the message says why.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise ValueError("a key stands twice in one object")
+        return result
+
+    try:
+        data = json.loads(raw.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as problem:
+        raise DatasetError(f"{where}: malformed JSON: {problem}") from problem
+    if not isinstance(data, dict):
+        raise DatasetError(f"{where}: the top level must be an object, not {type(data).__name__}")
+    return data
+
+
+def check_version(data: dict[str, Any], where: str) -> None:
+    """Refuse a schema version that this code does not know, before anything else is looked at.
+
+    Raises:
+        DatasetError: The version is missing, newer or no number.
+    """
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION or isinstance(version, bool):
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        remedy = (
+            "; it was written by a newer training-ground: update with pip install -U training-ground" if newer else ""
+        )
+        raise DatasetError(f"{where}: schema_version = {version!r}, this code reads {SCHEMA_VERSION}{remedy}")
