@@ -1,0 +1,156 @@
+"""Proximal policy optimisation: stable-baselines3's own, with a learning rate that follows the KL divergence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from training_ground.configs.errors import AgentError
+from training_ground.configs.loading import StrictModel
+from training_ground.configs.training import NetworkConfig
+
+if TYPE_CHECKING:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecEnv
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class Settings(StrictModel):
+    """Settings of PPO; names as in Schulman et al. 2017 (arXiv 1707.06347)."""
+
+    learning_rate: Positive = 3e-4
+    """The first one; it stays where `adapt_learning_rate` is false."""
+    adapt_learning_rate: bool = True
+    """Divide by 1.5 after an update with more than twice `target_kl`, multiply by 1.5 below half of it."""
+    learning_rate_range: tuple[Positive, Positive] = (1e-5, 2e-3)
+    target_kl: Positive = 0.01
+    kl_limit: Positive | None = 0.05
+    """An update stops early beyond this divergence."""
+    rollout_steps: Annotated[int, Field(ge=2)] = 128
+    """Steps of each environment between updates."""
+    epochs: Annotated[int, Field(ge=1)] = 5
+    minibatches: Annotated[int, Field(ge=1)] = 4
+    gamma: Fraction = 0.99
+    gae_lambda: Fraction = 0.95
+    clip_range: Positive = 0.2
+    entropy: Annotated[float, Field(ge=0)] = 0.002
+    value_coefficient: Positive = 0.5
+    max_grad_norm: Positive = 0.5
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Settings:
+        low, high = self.learning_rate_range
+        if low > high:
+            raise ValueError(f"learning_rate_range = [{low}, {high}]: the first must not exceed the second")
+        return self
+
+
+def build(settings: Settings, network: NetworkConfig, environments: VecEnv, seed: int) -> PPO:
+    """Return a fresh stable-baselines3 PPO.
+
+    Raises:
+        AgentError: A rollout cannot be cut into the minibatches.
+    """
+    import torch
+    from stable_baselines3 import PPO
+
+    rollout = settings.rollout_steps * environments.num_envs
+    if rollout % settings.minibatches or rollout // settings.minibatches < 2:
+        raise AgentError(
+            f"ppo.minibatches = {settings.minibatches}: does not divide the {rollout} samples of a rollout "
+            f"({environments.num_envs} environments × ppo.rollout_steps = {settings.rollout_steps})"
+        )
+    activation = {"elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation]
+    model = PPO(
+        "MlpPolicy",
+        environments,
+        learning_rate=settings.learning_rate,
+        n_steps=settings.rollout_steps,
+        batch_size=rollout // settings.minibatches,
+        n_epochs=settings.epochs,
+        gamma=settings.gamma,
+        gae_lambda=settings.gae_lambda,
+        clip_range=settings.clip_range,
+        ent_coef=settings.entropy,
+        vf_coef=settings.value_coefficient,
+        max_grad_norm=settings.max_grad_norm,
+        # stable-baselines3 stops at 1.5 times what it is given.
+        target_kl=None if settings.kl_limit is None else settings.kl_limit / 1.5,
+        policy_kwargs={
+            "net_arch": {"pi": list(network.hidden), "vf": list(network.hidden)},
+            "activation_fn": activation,
+            "log_std_init": math.log(network.initial_std),
+        },
+        seed=seed,
+        device="cpu",
+    )
+    set_learning_rate(model, settings.learning_rate)
+    return model
+
+
+def set_learning_rate(model: PPO, rate: float) -> None:
+    """Make `rate` the learning rate of the next updates."""
+    model.learning_rate = rate
+    model.lr_schedule = lambda _: rate
+
+
+def after_update(model: PPO, settings: Settings) -> dict[str, float]:
+    """Adapt the learning rate to the KL divergence of the update just done; return what to log.
+
+    Raises:
+        AgentError: A loss or a weight is not finite; the message names the term.
+    """
+    import torch
+
+    logged = {k.removeprefix("train/"): v for k, v in model.logger.name_to_value.items() if k.startswith("train/")}
+    terms = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl")
+    bad = [name for name in terms if not math.isfinite(logged.get(name, 0.0))]
+    bad += [name for name, p in model.policy.named_parameters() if not bool(torch.isfinite(p).all())]
+    if bad:
+        raise AgentError(f"not finite after the update: {', '.join(bad)}")
+    kl = float(logged.get("approx_kl", math.nan))
+    rate = float(model.learning_rate)  # pyright: ignore[reportArgumentType]
+    if settings.adapt_learning_rate and math.isfinite(kl):
+        low, high = settings.learning_rate_range
+        if kl > 2 * settings.target_kl:
+            rate = max(low, rate / 1.5)
+        elif kl < settings.target_kl / 2:
+            rate = min(high, rate * 1.5)
+        set_learning_rate(model, rate)
+    return {
+        "kl": kl,
+        "std": float(logged.get("std", math.nan)),
+        "learning_rate": rate,
+        "policy_loss": float(logged.get("policy_gradient_loss", math.nan)),
+        "value_loss": float(logged.get("value_loss", math.nan)),
+        "entropy_loss": float(logged.get("entropy_loss", math.nan)),
+        "explained_variance": float(logged.get("explained_variance", math.nan)),
+        "clip_fraction": float(logged.get("clip_fraction", math.nan)),
+    }
+
+
+def actor(
+    model: PPO,
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], Callable[[NDArray[Any]], NDArray[np.float32]]]:
+    """Return the mean action's layers, (outputs, inputs) and (outputs,), and torch's own forward pass."""
+    import torch
+
+    policy = model.policy
+    stack = [*policy.mlp_extractor.policy_net, policy.action_net]
+    layers = [layer for layer in stack if isinstance(layer, torch.nn.Linear)]
+    weights = [layer.weight.detach().numpy().copy() for layer in layers]
+    biases = [layer.bias.detach().numpy().copy() for layer in layers]
+
+    def act(observations: NDArray[Any]) -> NDArray[np.float32]:
+        with torch.no_grad():
+            latent = policy.mlp_extractor.forward_actor(torch.as_tensor(observations, dtype=torch.float32))
+            return policy.action_net(latent).numpy()
+
+    return weights, biases, act

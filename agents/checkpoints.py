@@ -1,0 +1,176 @@
+"""Checkpoints of a training run: safetensors, so that reading one never runs anything.
+
+One file holds the networks, the optimiser's moments, the normaliser, the random generator and the counters. It is
+written under a temporary name and renamed, and carries a sha256 of its contents: it is whole, or is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from training_ground.agents.files import write_atomic
+from training_ground.configs.errors import AgentError
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+    from stable_baselines3.common.vec_env import VecNormalize
+
+SCHEMA_VERSION = 1
+MAX_BYTES = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class Counters:
+    """Where a run stands.
+
+    Attributes:
+        steps: Environment steps done.
+        updates: Updates done.
+        episodes: Episodes finished.
+        seconds: Wall-clock time over all sessions, s.
+        learning_rate: Learning rate of the next update.
+        model_hash: Compiled robot that the run trains on.
+    """
+
+    steps: int
+    updates: int
+    episodes: int
+    seconds: float
+    learning_rate: float
+    model_hash: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and found whole."""
+
+    path: Path
+    counters: Counters
+    tensors: dict[str, torch.Tensor]
+
+
+def checkpoint_path(folder: Path, steps: int) -> Path:
+    """Return the file of the checkpoint after `steps` steps; names sort by steps."""
+    return folder / f"step_{steps:012d}.safetensors"
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, the oldest first."""
+    return sorted(folder.glob("step_*.safetensors"))
+
+
+def save_checkpoint(
+    folder: Path, model: OnPolicyAlgorithm, normaliser: VecNormalize, counters: Counters, keep: int
+) -> Path:
+    """Write a checkpoint and remove all but the newest `keep`.
+
+    Raises:
+        AgentError: The disk is full or the folder cannot be written; older checkpoints are untouched.
+    """
+    tensors = {f"policy/{k}": v.detach().contiguous() for k, v in model.policy.state_dict().items()}
+    for index, moments in model.policy.optimizer.state_dict()["state"].items():
+        for key, value in moments.items():
+            tensors[f"optimizer/{index}/{key}"] = torch.as_tensor(value).contiguous()
+    tensors.update(_normaliser_tensors(normaliser))
+    tensors["random/torch"] = torch.get_rng_state()
+    state = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(counters)})
+    metadata = {"state": state, "sha256": _digest(state, tensors)}
+    path = checkpoint_path(folder, counters.steps)
+    write_atomic(path, safetensors.torch.save(tensors, metadata))
+    for old in list_checkpoints(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def _normaliser_tensors(normaliser: VecNormalize) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {}
+    for name in ("obs_rms", "ret_rms"):
+        moments: Any = getattr(normaliser, name, None)
+        if moments is not None:
+            for key in ("mean", "var", "count"):
+                tensors[f"normaliser/{name}/{key}"] = torch.as_tensor(
+                    getattr(moments, key), dtype=torch.float64
+                ).clone()
+    return tensors
+
+
+def _digest(state: str, tensors: dict[str, torch.Tensor]) -> str:
+    total = hashlib.sha256(state.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach()
+        total.update(f"{name} {value.dtype} {list(value.shape)}".encode())
+        total.update(value.contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read one checkpoint.
+
+    Raises:
+        AgentError: It is damaged, too large, or of another version.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise AgentError(f"{path}: larger than {MAX_BYTES} bytes; no checkpoint")
+        with safetensors.safe_open(str(path), framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (no mapping)
+        state = json.loads(metadata["state"])
+        if state.pop("schema_version") != SCHEMA_VERSION:
+            raise AgentError(f"{path}: written by another version of the training ground")
+        if metadata["sha256"] != _digest(metadata["state"], tensors):
+            raise AgentError(f"{path}: its sha256 is wrong: the file is damaged")
+        counters = Counters(**state)
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError) as problem:
+        raise AgentError(f"{path}: damaged, or no checkpoint: {problem}") from problem
+    return Checkpoint(path, counters, tensors)
+
+
+def last_good_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """Return the newest checkpoint that is whole, and what was wrong with newer ones."""
+    problems: list[str] = []
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            return load_checkpoint(path), problems
+        except AgentError as problem:
+            problems.append(str(problem))
+    return None, problems
+
+
+def restore(checkpoint: Checkpoint, model: OnPolicyAlgorithm, normaliser: VecNormalize) -> None:
+    """Put a checkpoint's state into a freshly built model.
+
+    Raises:
+        AgentError: The network in the configuration is not the checkpoint's.
+    """
+    tensors = checkpoint.tensors
+    policy = {k.removeprefix("policy/"): v for k, v in tensors.items() if k.startswith("policy/")}
+    try:
+        model.policy.load_state_dict(policy)
+    except RuntimeError as problem:
+        reason = " ".join(str(problem).split())[:300]
+        raise AgentError(f"{checkpoint.path}: the configured network is not the checkpoint's: {reason}") from problem
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer/"):
+            _, index, key = name.split("/")
+            moments.setdefault(int(index), {})[key] = value
+    optimiser = model.policy.optimizer
+    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    for name in ("obs_rms", "ret_rms"):
+        statistics: Any = getattr(normaliser, name, None)
+        if statistics is not None and f"normaliser/{name}/mean" in tensors:
+            statistics.mean = tensors[f"normaliser/{name}/mean"].numpy()
+            statistics.var = tensors[f"normaliser/{name}/var"].numpy()
+            statistics.count = float(tensors[f"normaliser/{name}/count"])
+    torch.set_rng_state(tensors["random/torch"])
+    model.num_timesteps = checkpoint.counters.steps
+    model._n_updates = checkpoint.counters.updates

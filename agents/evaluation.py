@@ -1,0 +1,200 @@
+"""Evaluate a policy over unseen seeds: episodes are work items, and none that finished is lost."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing.connection
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from training_ground.agents.episodes import EpisodeRecord, run_episode
+from training_ground.agents.policy import Policy
+from training_ground.agents.seeds import check_unseen
+from training_ground.agents.statistics import bootstrap_interval, interquartile_mean, wilson_interval
+from training_ground.agents.stepping import make_env
+from training_ground.agents.workers import START_TIMEOUT_S, Worker, close_all, reply
+from training_ground.configs.errors import AgentError
+
+EPISODE_TIMEOUT_S = 600.0
+
+
+@dataclass
+class Evaluation:
+    """Episodes of one policy in one environment.
+
+    Attributes:
+        policy: Its name.
+        policy_hash: sha256 of a bundle; None for zero and random.
+        env_id: Task id.
+        kwargs: Keyword arguments of the environment.
+        requested: Episodes asked for.
+        episodes: Those that finished, by seed.
+        seconds: Wall-clock time, s.
+    """
+
+    policy: str
+    policy_hash: str | None
+    env_id: str
+    kwargs: dict[str, Any]
+    requested: int
+    episodes: list[EpisodeRecord] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every requested episode finished."""
+        return len(self.episodes) == self.requested
+
+    def summary(self) -> dict[str, Any]:
+        """Return rates, intervals and means over the finished episodes; plain data, None where there is nothing."""
+        records = self.episodes
+        successes = sum(r.success for r in records)
+        low, high = wilson_interval(successes, len(records))
+        returns = [r.total_reward for r in records]
+        names = sorted({name for r in records for name in r.metrics})
+        return {
+            "episodes": len(records),
+            "requested": self.requested,
+            "complete": self.complete,
+            "successes": successes,
+            "success_rate": successes / len(records) if records else None,
+            "wilson_95": [low, high],
+            "success_any_rate": _mean([float(r.success_any) for r in records]),
+            "failures": dict(Counter(r.failure for r in records if r.failure is not None)),
+            "seconds_mean": _mean([r.seconds for r in records]),
+            "steps_mean": _mean([float(r.steps) for r in records]),
+            "return_mean": _mean(returns),
+            "return_bootstrap_95": [_finite(x) for x in bootstrap_interval(returns)],
+            "return_interquartile_mean": _finite(interquartile_mean(returns)),
+            "metrics": {name: _mean([r.metrics[name] for r in records if name in r.metrics]) for name in names},
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        return {
+            "schema_version": 1,
+            "policy": self.policy,
+            "policy_hash": self.policy_hash,
+            "env_id": self.env_id,
+            "kwargs": self.kwargs,
+            "seconds": round(self.seconds, 3),
+            "summary": self.summary(),
+            "episodes": [r.to_json() for r in self.episodes],
+        }
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _mean(values: list[float]) -> float | None:
+    return _finite(float(np.mean(values))) if values else None
+
+
+def evaluate(
+    policy: Policy,
+    env_id: str,
+    kwargs: dict[str, Any],
+    seeds: Iterable[int],
+    workers: int = 2,
+    on_episode: Callable[[Evaluation, EpisodeRecord], None] | None = None,
+    timeout_s: float = EPISODE_TIMEOUT_S,
+) -> Evaluation:
+    """Run one episode a seed and return how they went.
+
+    The result does not depend on `workers`: each episode starts from its seed alone. On Ctrl-C the KeyboardInterrupt
+    goes on to the caller; `on_episode` has seen every finished episode.
+
+    Args:
+        policy: Checked against the environment before the first episode.
+        env_id: Task id.
+        kwargs: Keyword arguments of the environment.
+        seeds: From 1,000,000: those below are for training (`agents/seeds.py`).
+        workers: Processes; 0 runs in this one.
+        on_episode: Called with the evaluation so far and the newest episode.
+        timeout_s: Longest time for one episode.
+
+    Raises:
+        AgentError: A seed may have been trained on, the policy does not fit, or a worker died or hangs.
+        SimulationError: The environment refuses its arguments.
+    """
+    listed = check_unseen(seeds)
+    if workers < 0:
+        raise AgentError(f"workers = {workers}: 0 (this process) or more")
+    result = Evaluation(policy.name, getattr(policy, "hash", None), env_id, kwargs, len(listed))
+    begin = time.monotonic()
+
+    def finish(record: EpisodeRecord) -> None:
+        result.episodes.append(record)
+        result.episodes.sort(key=lambda r: r.seed)
+        result.seconds = time.monotonic() - begin
+        if on_episode is not None:
+            on_episode(result, record)
+
+    if not workers:
+        env = make_env(env_id, kwargs)
+        try:
+            for seed in listed:
+                finish(run_episode(env, policy, seed))
+        finally:
+            env.close()
+    elif listed:
+        _spread(policy, env_id, kwargs, listed, min(workers, len(listed)), finish, timeout_s)
+    return result
+
+
+def _spread(
+    policy: Policy,
+    env_id: str,
+    kwargs: dict[str, Any],
+    seeds: list[int],
+    workers: int,
+    finish: Callable[[EpisodeRecord], None],
+    timeout_s: float,
+) -> None:
+    """Hand one seed after the other to whichever process is free."""
+    waiting = list(reversed(seeds))
+    started: dict[int, tuple[float, int]] = {}
+    pool = [Worker(f"evaluation worker {i}", serve_episodes, (policy, env_id, kwargs)) for i in range(workers)]
+
+    def hand_out(i: int) -> None:
+        if waiting:
+            seed = waiting.pop()
+            started[i] = (time.monotonic(), seed)
+            pool[i].send(seed)
+
+    try:
+        for i, worker in enumerate(pool):
+            worker.receive(START_TIMEOUT_S)
+            hand_out(i)
+        while started:
+            busy = {pool[i].connection: i for i in started} | {pool[i].process.sentinel: i for i in started}
+            oldest = min(started, key=lambda i: started[i][0])
+            left = max(0.1, started[oldest][0] + timeout_s - time.monotonic())
+            ready = {busy[c] for c in multiprocessing.connection.wait(list(busy), left)} or {oldest}  # pyright: ignore
+            for i in ready:
+                try:
+                    record = pool[i].receive(0.1)
+                except AgentError as problem:
+                    raise AgentError(f"seed {started[i][1]}: {problem}") from problem
+                del started[i]
+                finish(record)
+                hand_out(i)
+    finally:
+        close_all(pool)
+
+
+def serve_episodes(connection: Connection, policy: Policy, env_id: str, kwargs: dict[str, Any]) -> None:
+    """Run the episodes that are asked for, one seed at a time, until the pipe closes."""
+    env = make_env(env_id, kwargs)
+    env.reset(seed=0)
+    policy.reset(env)
+    reply(connection, None)
+    while True:
+        reply(connection, run_episode(env, policy, connection.recv()))

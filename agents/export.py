@@ -1,0 +1,177 @@
+"""Turn a trained model into a policy bundle, and write its card once it has been evaluated."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+
+from training_ground.agents.bundle import GOLDEN_COUNT, BundlePolicy, load_bundle, save_bundle, write_manifest
+from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, NetworkSpec, NormaliserSpec, Provenance
+from training_ground.agents.evaluation import Evaluation
+from training_ground.agents.files import to_json, write_atomic
+from training_ground.agents.policy import shipped_name
+from training_ground.agents.signature import signature_of
+from training_ground.configs.training import RunConfig
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+    from stable_baselines3.common.vec_env import VecNormalize
+
+PACKAGES = ("training-ground", "pybullet", "numpy", "gymnasium", "stable-baselines3", "torch")
+
+
+def export_bundle(
+    folder: Path,
+    model: BaseAlgorithm,
+    normaliser: VecNormalize,
+    algorithm: ModuleType,
+    config: RunConfig,
+    env: gymnasium.Env[Any, Any],
+    *,
+    steps: int,
+    seconds: float,
+) -> BundlePolicy:
+    """Write the bundle of a trained model.
+
+    Args:
+        folder: The bundle's folder.
+        model: The trained model.
+        normaliser: Its observation statistics.
+        algorithm: Its module, whose `actor` gives the layers.
+        config: The run.
+        env: One environment of the kind that it was trained in; its signature goes into the bundle.
+        steps: Environment steps of training.
+        seconds: Wall-clock time of training, s.
+
+    Raises:
+        AgentError: The numpy policy does not repeat the trained network, or the disk is full.
+    """
+    weights, biases, act = algorithm.actor(model)
+    signature = signature_of(env)
+    size = signature.observation_size
+    if config.normalisation.observation:
+        moments: Any = normaliser.obs_rms
+        mean, variance = moments.mean.astype(np.float64), moments.var.astype(np.float64)
+        epsilon, clip = config.normalisation.epsilon, config.normalisation.clip
+    else:
+        # The statistics that change nothing, with a clip beyond every observation.
+        mean, variance, epsilon, clip = np.zeros(size), np.ones(size), 1e-12, 1e12
+    tensors: dict[str, Any] = {"observation.mean": mean, "observation.variance": variance}
+    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        tensors[f"weight.{i}"], tensors[f"bias.{i}"] = weight, bias
+    layers = (size, *(len(b) for b in biases))
+    spec = BundleSpec(
+        schema_version=SCHEMA_VERSION,
+        name=shipped_name(signature.env_id, signature.robot),
+        network=NetworkSpec(layers=layers, activation=config.network.activation),
+        normaliser=NormaliserSpec(clip=clip, epsilon=epsilon),
+        env=signature,
+        env_kwargs=config.env.kwargs,
+        provenance=_provenance(config, steps, seconds),
+    )
+    generator = np.random.default_rng(0)
+    drawn = generator.standard_normal((GOLDEN_COUNT, size)) * np.sqrt(variance + epsilon) + mean
+    observations = drawn.astype(np.float32)
+    actions = act(((observations - mean) / np.sqrt(variance + epsilon)).clip(-clip, clip).astype(np.float32))
+    if signature.action_low is not None and signature.action_high is not None:
+        actions = actions.clip(
+            np.asarray(signature.action_low, np.float32), np.asarray(signature.action_high, np.float32)
+        )
+    return save_bundle(folder, spec, tensors, {"observation": observations, "action": actions.astype(np.float32)})
+
+
+def _provenance(config: RunConfig, steps: int, seconds: float) -> Provenance:
+    versions: dict[str, str] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return Provenance(
+        algorithm=config.algorithm,
+        steps=steps,
+        seconds=round(seconds, 1),
+        seed=config.seed,
+        commit=code_commit(),
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        versions=versions,
+        config=config.model_dump(mode="json"),
+    )
+
+
+def code_commit() -> str:
+    """Return the commit of this source tree, with `+changes` where it was edited; `unknown` for an installed wheel."""
+    folder = Path(__file__).resolve().parents[1]
+    if not (folder / ".git").exists():
+        return "unknown"
+    try:
+        head = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+        commit = subprocess.run(head, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        status = ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"]
+        changed = subprocess.run(status, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return commit + ("+changes" if changed else "")
+
+
+def add_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Put an evaluation and the card made from it into a bundle."""
+    policy = load_bundle(folder)
+    write_atomic(folder / "evaluation.json", to_json(evaluation.to_json()))
+    write_atomic(folder / "card.md", card(policy.spec, evaluation))
+    write_manifest(folder)
+
+
+def card(spec: BundleSpec, evaluation: Evaluation) -> str:
+    """Return the model card in Markdown; every number comes from the specification or the evaluation."""
+    summary, made, env = evaluation.summary(), spec.provenance, spec.env
+    low, high = summary["wilson_95"]
+    seeds = [r.seed for r in evaluation.episodes]
+    failures = ", ".join(f"{kind} {count}" for kind, count in sorted(summary["failures"].items())) or "none"
+    rows = [
+        ("Success at the end", f"{summary['successes']} of {summary['episodes']}"),
+        ("Success rate, 95 % Wilson interval", f"{_percent(low)} to {_percent(high)}"),
+        ("Failures", failures),
+        ("Mean episode", f"{summary['seconds_mean']:.1f} s" if summary["seconds_mean"] is not None else "unknown"),
+        ("Mean return", f"{summary['return_mean']:.2f}" if summary["return_mean"] is not None else "unknown"),
+        ("Seeds", f"{min(seeds)} to {max(seeds)}, unseen in training" if seeds else "none"),
+        ("Environment", f"`{to_json(evaluation.kwargs).strip()}`".replace("\n", " ")),
+    ]
+    lines = [
+        f"# {spec.name}",
+        "",
+        f"Acts in `{env.env_id}` on the robot `{env.robot}`: {len(env.joint_names)} joints, {env.control} at "
+        f"{env.control_rate:g} Hz. A multilayer perceptron, layers {' → '.join(map(str, spec.network.layers))}, "
+        f"{spec.network.activation}, {spec.network.weights:,} weights; runs in numpy.",
+        "",
+        "## Evaluation",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows),
+        "",
+        "## Training",
+        "",
+        f"{made.algorithm}, {made.steps:,} environment steps in {made.seconds / 60:.1f} minutes, seed {made.seed}, "
+        f"commit `{made.commit[:12]}{'+changes' if made.commit.endswith('+changes') else ''}`, {made.created}. "
+        + ", ".join(f"{k} {v}" for k, v in made.versions.items())
+        + ".",
+        "",
+        "## Limits",
+        "",
+        "Trained and measured in simulation only, on the model and the disturbances named above; it has not been run "
+        "on a real robot and carries no safety guarantee.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

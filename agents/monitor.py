@@ -1,0 +1,156 @@
+"""Watches a learning algorithm: adapts it after each update, writes progress and checkpoints, stops it when asked."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecNormalize
+
+from training_ground.agents.checkpoints import Counters, save_checkpoint
+from training_ground.agents.progress import EpisodeWindow, ProgressLog
+from training_ground.configs.errors import AgentError
+from training_ground.configs.training import RunConfig
+
+
+class StopRequest:
+    """Set by the first Ctrl-C or SIGTERM; the second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over Ctrl-C and SIGTERM inside; does nothing outside the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Monitor(BaseCallback):
+    """The callback of every training run.
+
+    Args:
+        config: The run.
+        settings: The algorithm's settings.
+        algorithm: Its module (`agents/algorithms/`).
+        normaliser: The vector environment that the model learns from.
+        folder: Where checkpoints go.
+        log: Where progress goes.
+        start: Where the run stood when this session began.
+        stop: Asked for by Ctrl-C.
+        report: Called with each progress record.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        settings: Any,
+        algorithm: ModuleType,
+        normaliser: VecNormalize,
+        folder: Path,
+        log: ProgressLog,
+        start: Counters,
+        stop: StopRequest,
+        report: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        super().__init__()
+        self.model: Any  # type: ignore[assignment]
+        self._config, self._settings, self._algorithm = config, settings, algorithm
+        self._normaliser, self._folder, self._log = normaliser, folder, log
+        self._start, self._stop, self._report = start, stop, report
+        self._window = EpisodeWindow()
+        self._began = time.monotonic()
+        self._saved_at = start.steps
+        self._updated = False
+        self._learning_rate = start.learning_rate
+
+    def counters(self) -> Counters:
+        """Return where the run stands."""
+        return Counters(
+            steps=self.model.num_timesteps,
+            updates=int(self.model._n_updates),
+            episodes=self._start.episodes + self._window.count,
+            seconds=self._start.seconds + time.monotonic() - self._began,
+            learning_rate=self._learning_rate,
+            model_hash=self._start.model_hash,
+        )
+
+    def save(self) -> Path:
+        """Write a checkpoint now."""
+        path = save_checkpoint(
+            self._folder,
+            self.model,
+            self._normaliser,
+            self.counters(),
+            self._config.checkpoints.keep,
+        )
+        self._saved_at = self.model.num_timesteps
+        return path
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            self._window.add(info)
+        return not self._stop.asked
+
+    def _on_rollout_end(self) -> None:
+        self._updated = True
+
+    def _on_rollout_start(self) -> None:
+        if self._updated:
+            self._after_update()
+        if self.model.num_timesteps - self._saved_at >= self._config.checkpoints.interval:
+            self.save()
+
+    def _on_training_end(self) -> None:
+        if self._updated:
+            self._after_update()
+
+    def _after_update(self) -> None:
+        self._updated = False
+        learned = self._algorithm.after_update(self.model, self._settings)
+        self._learning_rate = learned["learning_rate"]
+        counters = self.counters()
+        elapsed = time.monotonic() - self._began
+        rate = (counters.steps - self._start.steps) / max(elapsed, 1e-9)
+        record = {
+            "steps": counters.steps,
+            "total_steps": self._config.total_steps,
+            "seconds": round(counters.seconds, 2),
+            "rate": round(rate, 1),
+            "seconds_left": max(0.0, (self._config.total_steps - counters.steps) / max(rate, 1e-9)),
+            **self._window.record(),
+            "episodes": counters.episodes,
+            **learned,
+        }
+        for key, value in learned.items():
+            self.logger.record(f"adapted/{key}", value)
+        self._log.write(record)
+        if self._report is not None:
+            self._report(record)
+
+
+def diagnose(problem: Exception, model: Any) -> AgentError | None:
+    """Return what to tell where a learner's error comes from weights that are not finite; otherwise None."""
+    import torch
+
+    bad = [name for name, p in model.policy.named_parameters() if not bool(torch.isfinite(p).all())]
+    return AgentError(f"weights are not finite: {', '.join(bad)} ({type(problem).__name__})") if bad else None

@@ -1,0 +1,151 @@
+"""What a learned policy takes for granted about its environment, and how two environments differ in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import gymnasium
+import numpy as np
+from pydantic import Field
+
+from training_ground.configs.errors import AgentError
+from training_ground.configs.loading import StrictModel
+
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class ChannelSignature(StrictModel):
+    """One channel of the observation: its place is its index."""
+
+    name: str
+    shape: tuple[int, ...]
+    unit: str
+    frame: str
+
+
+class Signature(StrictModel):
+    """Everything that must be the same where a policy acts as where it was trained.
+
+    Arrays have one entry a joint, in the order of `joint_names`; rad, N·m/rad, N·m·s/rad. Those that an environment
+    does not state are empty.
+    """
+
+    env_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+/[A-Za-z0-9_]+-v[0-9]+$")]
+    robot: str
+    model_hash: str
+    joint_names: tuple[str, ...]
+    control: str
+    control_rate: Annotated[float, Field(gt=0)]
+    """Hz."""
+    channels: tuple[ChannelSignature, ...]
+    observation_size: Size
+    action_size: Size
+    action_low: tuple[float, ...] | None
+    """None where the action space is unbounded."""
+    action_high: tuple[float, ...] | None
+    action_scale: tuple[float, ...] = ()
+    default_position: tuple[float, ...] = ()
+    kp: tuple[float, ...] = ()
+    kd: tuple[float, ...] = ()
+
+    def differences(self, other: Signature, ignore: Sequence[str] = ()) -> list[str]:
+        """Return each difference as a phrase: ours first, then the `other` environment's; empty where none matters.
+
+        Args:
+            other: Signature of the environment at hand.
+            ignore: Fields that may differ, such as `model_hash`.
+        """
+        found: list[str] = []
+        if "joint_names" not in ignore:
+            found += _sequence_differences("joint", self.joint_names, other.joint_names)
+        if "channels" not in ignore:
+            mine = tuple(f"{c.name}{list(c.shape)} {c.unit}, {c.frame}" for c in self.channels)
+            theirs = tuple(f"{c.name}{list(c.shape)} {c.unit}, {c.frame}" for c in other.channels)
+            found += _sequence_differences("channel", mine, theirs)
+        for field in ("robot", "model_hash", "control", "control_rate", "observation_size", "action_size"):
+            mine, theirs = getattr(self, field), getattr(other, field)
+            if mine != theirs and field not in ignore:
+                found.append(f"{field}: {_short(mine)} in the bundle, {_short(theirs)} in the environment")
+        if self.action_size == other.action_size:
+            for field in ("action_low", "action_high", "action_scale", "default_position", "kp", "kd"):
+                mine, theirs = getattr(self, field), getattr(other, field)
+                if field not in ignore and not _same_numbers(mine, theirs):
+                    found.append(_number_difference(field, mine, theirs, self.joint_names))
+        return found
+
+
+def _same_numbers(first: tuple[float, ...] | None, second: tuple[float, ...] | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return len(first) == len(second) and bool(np.allclose(first, second, rtol=1e-6, atol=1e-9))
+
+
+def _number_difference(
+    field: str, mine: tuple[float, ...] | None, theirs: tuple[float, ...] | None, names: tuple[str, ...]
+) -> str:
+    if mine is None or theirs is None or len(mine) != len(theirs):
+        return f"{field}: stated {len(mine or ())} times in the bundle, {len(theirs or ())} times in the environment"
+    index = next(i for i, (a, b) in enumerate(zip(mine, theirs, strict=True)) if not np.isclose(a, b, rtol=1e-6))
+    name = names[index] if len(names) == len(mine) else f"number {index}"
+    return f"{field} of {name}: {mine[index]:g} in the bundle, {theirs[index]:g} in the environment"
+
+
+def _sequence_differences(kind: str, mine: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    found = [f"{kind} '{n}' only in the bundle" for n in mine if n not in set(theirs)]
+    found += [f"{kind} '{n}' only in the environment" for n in theirs if n not in set(mine)]
+    if not found and len(mine) == len(theirs):
+        found = [
+            f"{kind} {i} is '{a}' in the bundle, '{b}' in the environment"
+            for i, (a, b) in enumerate(zip(mine, theirs, strict=True))
+            if a != b
+        ]
+    return found if len(found) <= 6 else [*found[:6], f"and {len(found) - 6} more {kind}s"]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) > 40 else text
+
+
+def signature_of(env: gymnasium.Env[Any, Any]) -> Signature:
+    """Read the signature of an environment that has `describe()` and `channels`.
+
+    Raises:
+        AgentError: The environment does not describe itself, or its spaces are not flat boxes.
+    """
+    base: Any = env.unwrapped
+    if not hasattr(base, "describe") or not hasattr(base, "channels"):
+        raise AgentError(f"environment {base}: no describe() and channels, so no policy can be checked against it")
+    observation, action = env.observation_space, env.action_space
+    if not isinstance(observation, gymnasium.spaces.Box) or len(observation.shape) != 1:
+        raise AgentError(
+            f"policies need flat observations; make the environment with observation_format='flat', not {observation}"
+        )
+    if not isinstance(action, gymnasium.spaces.Box) or len(action.shape) != 1:
+        raise AgentError(f"policies act in a flat Box action space, not in {action}")
+    about: dict[str, Any] = base.describe()
+    bounded = action.is_bounded()
+    model = getattr(base, "model", None)
+    stated = {"action_scale": about.get("action_scale", getattr(base, "_scale", None))}
+    stated |= {field: getattr(model, field, None) for field in ("default_position", "kp", "kd")}
+    numbers = {field: tuple(float(x) for x in np.ravel(value)) for field, value in stated.items() if value is not None}
+    channels = tuple(
+        ChannelSignature(name=c.name, shape=tuple(c.shape), unit=c.unit, frame=c.frame)
+        for c in base.channels
+        if c.role == "observation"
+    )
+    return Signature(
+        env_id=about["env_id"],
+        robot=str(about["robot"]),
+        model_hash=str(about["model_hash"]),
+        joint_names=tuple(about["joint_names"]),
+        control=str(about["options"]["control"]),
+        control_rate=float(about["control_rate"]),
+        channels=channels,
+        observation_size=observation.shape[0],
+        action_size=action.shape[0],
+        action_low=tuple(float(x) for x in action.low) if bounded else None,
+        action_high=tuple(float(x) for x in action.high) if bounded else None,
+        **numbers,
+    )

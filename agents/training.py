@@ -1,0 +1,302 @@
+"""Train a policy: a preset becomes a run folder with configuration, progress, checkpoints and a bundle.
+
+runs/<name>/config.yaml        the configuration in full
+            progress.jsonl     one record an update
+            checkpoints/       the newest few, each whole
+            bundle/            the policy, evaluated
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pydantic
+import yaml
+
+from training_ground.agents.algorithms import find_algorithm
+from training_ground.agents.evaluation import Evaluation, evaluate
+from training_ground.agents.files import write_atomic
+from training_ground.agents.signature import signature_of
+from training_ground.agents.stepping import make_env
+from training_ground.configs.errors import AgentError, unknown
+from training_ground.configs.loading import apply_overrides, load_yaml, validate
+from training_ground.configs.presets import load_preset
+from training_ground.configs.training import RunConfig
+
+if TYPE_CHECKING:
+    from training_ground.agents.checkpoints import Checkpoint
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run left.
+
+    Attributes:
+        folder: The run's folder.
+        bundle: The policy's folder.
+        steps: Environment steps.
+        seconds: Wall-clock time of training over all sessions, s.
+        record: The last progress record; empty where this session did not train.
+        evaluation: Of the policy; None where the preset asks for none.
+    """
+
+    folder: Path
+    bundle: Path
+    steps: int
+    seconds: float
+    record: dict[str, Any]
+    evaluation: Evaluation | None
+
+
+def resolve(data: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Turn a preset's content and dotted overrides into a typed configuration, the algorithm's settings included.
+
+    Raises:
+        ConfigError: A key is unknown (the nearest is offered), missing, or its value is not allowed.
+        AgentError: The algorithm is unknown.
+    """
+    data = apply_overrides(data, overrides)
+    name = data.get("algorithm", "ppo")
+    settings = find_algorithm(str(name)).Settings
+    fields: dict[str, Any] = {str(name): (settings, settings())}
+    model = pydantic.create_model("RunConfig", __base__=RunConfig, **fields)
+    return validate(model, data, where)
+
+
+def start(
+    preset: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    robot: str | None = None,
+    name: str | None = None,
+    root: Path = Path("runs"),
+    report: Report | None = None,
+) -> RunResult:
+    """Train from a preset.
+
+    Args:
+        preset: Name of a file in `configs/train/`, or a path.
+        overrides: Such as `ppo.learning_rate=1e-4`.
+        robot: Shorthand for `env.kwargs.robot=...`.
+        name: The run's folder under `root`; otherwise `<preset>_<robot>_<number>`.
+        root: Where runs live.
+        report: Called with each progress record.
+
+    Raises:
+        ConfigError: The preset or an override is wrong.
+        AgentError: The run exists, a worker died, weights are not finite, or the disk is full; the message names the
+            last good checkpoint.
+        SimulationError: The environment refuses its arguments.
+        KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
+    """
+    short, data = load_preset("train", preset)
+    if robot is not None:
+        overrides = [*overrides, f"env.kwargs.robot={robot}"]
+    config = resolve(data, f"preset '{preset}'", overrides)
+    make_env(config.env.id, config.env.kwargs).close()
+    folder = _new_folder(root, name, f"{short}_{Path(str(config.env.kwargs.get('robot', 'robot'))).stem}")
+    _write_config(folder, config)
+    return _run(config, folder, None, report)
+
+
+def resume(
+    run: Path, overrides: Sequence[str] = (), *, root: Path = Path("runs"), report: Report | None = None
+) -> RunResult:
+    """Continue a run from its last good checkpoint, also after a kill; see `start`.
+
+    The run's own `config.yaml` holds; `overrides` change it from here on (`total_steps=...` trains on). Episodes after
+    the checkpoint are new ones.
+
+    Raises:
+        AgentError: There is no such run.
+    """
+    folder = run if run.is_dir() else root / run
+    if not (folder / "config.yaml").is_file():
+        known = sorted(p.parent.name for p in root.glob("*/config.yaml"))
+        raise AgentError(unknown("run", str(run), known))
+    config = resolve(load_yaml(folder / "config.yaml"), str(folder / "config.yaml"), overrides)
+    from training_ground.agents.checkpoints import last_good_checkpoint
+
+    checkpoint, problems = last_good_checkpoint(folder / "checkpoints")
+    if report is not None:
+        for problem in problems:
+            report({"warning": f"passed over: {problem}"})
+    if checkpoint is None and problems:
+        raise AgentError(f"{folder}: no whole checkpoint is left: {'; '.join(problems)}")
+    if overrides:
+        _write_config(folder, config)
+    return _run(config, folder, checkpoint, report)
+
+
+def _new_folder(root: Path, name: str | None, stem: str) -> Path:
+    """Create the folder of a new run; two runs started at once get two folders."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if name is not None:
+            folder = root / name
+            folder.mkdir(parents=True)
+            return folder
+        for number in range(1, 10_000):
+            folder = root / f"{stem}_{number:03d}"
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except FileExistsError as problem:
+        raise AgentError(
+            f"run '{root / str(name)}' exists; continue it with --resume or choose another --name"
+        ) from problem
+    except OSError as problem:
+        raise AgentError(f"{root}: cannot be written: {problem.strerror or problem}") from problem
+    raise AgentError(f"{root}: holds 9,999 runs of '{stem}'; choose a --name")
+
+
+def _write_config(folder: Path, config: RunConfig) -> None:
+    write_atomic(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _run(config: RunConfig, folder: Path, checkpoint: Checkpoint | None, report: Report | None) -> RunResult:
+    algorithm = find_algorithm(config.algorithm)
+    record: dict[str, Any] = {}
+
+    def keep(entry: dict[str, Any]) -> None:
+        record.update(entry)
+        if report is not None:
+            report(entry)
+
+    with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
+        steps, seconds = _learn(config, folder, checkpoint, algorithm, env, keep)
+    bundle = folder / "bundle"
+    evaluation = None
+    if config.eval.episodes:
+        evaluation = evaluate_bundle(bundle, config, report)
+    return RunResult(folder, bundle, steps, seconds, record, evaluation)
+
+
+def evaluate_bundle(bundle: Path, config: RunConfig, report: Report | None = None) -> Evaluation:
+    """Evaluate a run's bundle as its configuration says and write the card into it."""
+    from training_ground.agents.bundle import load_bundle
+    from training_ground.agents.export import add_evaluation
+
+    def tell(result: Evaluation, _: Any) -> None:
+        if report is not None:
+            report({"evaluated": len(result.episodes), "of": result.requested})
+
+    seeds = range(config.eval.seed, config.eval.seed + config.eval.episodes)
+    kwargs = {**config.env.kwargs, **config.eval.kwargs}
+    result = evaluate(load_bundle(bundle), config.env.id, kwargs, seeds, config.workers, tell)
+    add_evaluation(bundle, result)
+    return result
+
+
+def _learn(
+    config: RunConfig, folder: Path, checkpoint: Checkpoint | None, algorithm: ModuleType, env: Any, report: Report
+) -> tuple[int, float]:
+    """Train to `total_steps` and write the bundle; return steps and seconds."""
+    from training_ground.agents import export
+    from training_ground.agents.checkpoints import Counters, restore
+    from training_ground.agents.monitor import Monitor, StopRequest
+    from training_ground.agents.progress import ProgressLog
+
+    settings = getattr(config, config.algorithm)
+    model_hash = signature_of(env).model_hash
+    fresh = Counters(0, 0, 0, 0.0, settings.learning_rate, model_hash)
+    start = fresh if checkpoint is None else checkpoint.counters
+    if start.model_hash != model_hash:
+        raise AgentError(
+            f"{folder}: trained on the compiled robot {start.model_hash[:12]}, which is now {model_hash[:12]}: the "
+            "robot's files or the compiler changed; start a new run"
+        )
+    stop = StopRequest()
+    with _environments(config, start.steps) as normaliser, stop.listening():
+        model = algorithm.build(settings, config.network, normaliser, config.seed)
+        model.set_logger(_logger(config, folder))
+        if checkpoint is not None:
+            restore(checkpoint, model, normaliser)
+            algorithm.set_learning_rate(model, start.learning_rate)
+        log = ProgressLog(folder / "progress.jsonl", start.steps)
+        arguments = (config, settings, algorithm, normaliser, folder / "checkpoints", log, start, stop, report)
+        monitor = Monitor(*arguments)
+        try:
+            _loop(model, monitor, config, folder, start.steps)
+        finally:
+            log.close()
+        if start.steps < config.total_steps or checkpoint is None:
+            monitor.save()
+        if stop.asked:
+            raise KeyboardInterrupt
+        counters = monitor.counters() if start.steps < config.total_steps else start
+        export.export_bundle(
+            folder / "bundle", model, normaliser, algorithm, config, env, steps=counters.steps, seconds=counters.seconds
+        )
+        return counters.steps, counters.seconds
+
+
+def _loop(model: Any, monitor: Any, config: RunConfig, folder: Path, steps: int) -> None:
+    """Let the model learn; a failure says which checkpoint to go on from."""
+    from training_ground.agents.checkpoints import list_checkpoints
+    from training_ground.agents.monitor import diagnose
+
+    if steps >= config.total_steps:
+        return
+    try:
+        model.learn(config.total_steps - steps, callback=monitor, reset_num_timesteps=False, log_interval=1)
+    except (AgentError, ValueError, RuntimeError) as problem:
+        told = problem if isinstance(problem, AgentError) else diagnose(problem, model)
+        if told is None:
+            raise
+        kept = list_checkpoints(folder / "checkpoints")
+        advice = (
+            f"last good checkpoint: {kept[-1]} (tg train --resume {folder})"
+            if kept
+            else "no checkpoint was written yet"
+        )
+        raise AgentError(f"{told}; {advice}") from problem
+
+
+@contextlib.contextmanager
+def _environments(config: RunConfig, steps: int) -> Iterator[Any]:
+    """The worker processes, with the running normalisation around them; torch is held to its threads."""
+    import torch
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    from training_ground.agents.vector import ProcessVecEnv
+
+    torch.set_num_threads(config.torch_threads)
+    environments = ProcessVecEnv(
+        config.env.id,
+        config.env.kwargs,
+        workers=config.workers,
+        envs_per_worker=config.envs_per_worker,
+        seed=config.seed,
+        stream=steps,
+    )
+    try:
+        yield VecNormalize(
+            environments,
+            norm_obs=config.normalisation.observation,
+            norm_reward=config.normalisation.reward,
+            clip_obs=config.normalisation.clip,
+            epsilon=config.normalisation.epsilon,
+            gamma=getattr(getattr(config, config.algorithm), "gamma", 0.99),
+        )
+    finally:
+        environments.close()
+
+
+def _logger(config: RunConfig, folder: Path) -> Any:
+    """TensorBoard's logger where it is asked for; otherwise one that keeps the numbers for the progress record only."""
+    from stable_baselines3.common.logger import Logger, configure
+
+    if not config.tensorboard:
+        return Logger(folder=None, output_formats=[])
+    try:
+        return configure(str(folder / "tensorboard"), ["tensorboard"])
+    except (ImportError, AssertionError) as problem:
+        raise AgentError("tensorboard = true needs the package: pip install 'training-ground[train]'") from problem

@@ -1,0 +1,132 @@
+"""Worker processes that cannot hang or orphan the work: a dead, failed or silent one is named.
+
+Imports no torch: a worker that only steps environments stays small and starts fast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+from training_ground.configs.errors import AgentError, TrainingGroundError
+
+CONTEXT = multiprocessing.get_context("spawn")
+"""Fresh interpreters: a forked copy of a process that holds torch threads or a physics server can deadlock."""
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+START_TIMEOUT_S = 120.0
+
+
+@contextlib.contextmanager
+def single_threaded_children() -> Iterator[None]:
+    """Let processes started inside use one BLAS thread each: more fight for the cores that their neighbours need."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class Worker:
+    """One process that answers messages in order.
+
+    `serve(connection, *arguments)` runs in it; it answers with `reply`. An exception in it is sent back and raised
+    here. It ends when this process closes the pipe or dies, and leaves Ctrl-C to this process.
+    """
+
+    def __init__(self, label: str, serve: Callable[..., None], arguments: Sequence[Any] = ()) -> None:
+        self.label = label
+        self.connection, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_run, args=(serve, theirs, arguments), name=label, daemon=True)
+        with single_threaded_children():
+            self.process.start()
+        theirs.close()
+
+    def send(self, message: Any) -> None:
+        """Send a message.
+
+        Raises:
+            AgentError: The process is dead.
+        """
+        try:
+            self.connection.send(message)
+        except (BrokenPipeError, ConnectionError, OSError) as problem:
+            raise AgentError(self._obituary()) from problem
+
+    def receive(self, timeout_s: float) -> Any:
+        """Return the next answer.
+
+        Raises:
+            AgentError: The process died, failed, or gave no answer for `timeout_s` seconds (it is killed then).
+        """
+        ready = multiprocessing.connection.wait([self.connection, self.process.sentinel], timeout_s)
+        if not ready:
+            self.process.kill()
+            raise AgentError(f"{self.label} gave no answer for {timeout_s:g} s and was ended")
+        if self.connection not in ready and not self.connection.poll():
+            raise AgentError(self._obituary())
+        try:
+            kind, payload = self.connection.recv()
+        except (EOFError, ConnectionError, OSError) as problem:
+            raise AgentError(self._obituary()) from problem
+        if kind == "error":
+            raise AgentError(f"{self.label}: {payload}")
+        return payload
+
+    def _obituary(self) -> str:
+        self.process.join(5.0)
+        code = self.process.exitcode
+        if code is not None and code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            hint = " (did the system run out of memory?)" if -code == signal.SIGKILL else ""
+            return f"{self.label} was ended by {name}{hint}"
+        return f"{self.label} died with exit status {code}"
+
+    def close(self, grace_s: float = 5.0) -> None:
+        """End the process: it is asked by closing the pipe, then killed."""
+        self.connection.close()
+        self.process.join(grace_s)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join(5.0)
+
+
+def reply(connection: Connection, payload: Any) -> None:
+    """Answer from inside a worker."""
+    connection.send(("ok", payload))
+
+
+def _run(serve: Callable[..., None], connection: Connection, arguments: Sequence[Any]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        serve(connection, *arguments)
+        return
+    except (EOFError, BrokenPipeError, ConnectionError):
+        return
+    except TrainingGroundError as problem:
+        text = str(problem)
+    except Exception as problem:
+        text = f"{type(problem).__name__}: {problem}\n{traceback.format_exc()}"
+    with contextlib.suppress(OSError):
+        connection.send(("error", text))
+
+
+def close_all(workers: Sequence[Worker]) -> None:
+    """End several workers together."""
+    for worker in workers:
+        with contextlib.suppress(OSError):
+            worker.connection.close()
+    for worker in workers:
+        worker.close()

@@ -1,0 +1,81 @@
+"""The schema of a training run; the algorithm's own settings stand in its file in `agents/algorithms/`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from training_ground.configs.loading import StrictModel
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class EnvConfig(StrictModel):
+    """The environment."""
+
+    id: str
+    """Task id, such as `TrainingGround/Stand-v0`."""
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Its keyword arguments: robot, stance, control, randomisation and the task's own."""
+
+
+class NetworkConfig(StrictModel):
+    """Actor and critic: two multilayer perceptrons of the same shape that share nothing."""
+
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)] = (256, 128)
+    activation: Literal["elu", "tanh", "relu"] = "elu"
+    initial_std: Positive = 0.4
+    """Standard deviation of the first actions, in units of the action."""
+
+
+class NormalisationConfig(StrictModel):
+    """Running mean and variance, as the bundle repeats them: clip((x - mean) / sqrt(variance + epsilon))."""
+
+    observation: bool = True
+    reward: bool = False
+    """Divide rewards by the running standard deviation of the discounted return."""
+    clip: Positive = 10.0
+    epsilon: Positive = 1e-4
+    """Added to the variance: a quantity that hardly moves is not blown up."""
+
+
+class CheckpointConfig(StrictModel):
+    """What is written while training."""
+
+    interval: Count = 200_000
+    """Environment steps between checkpoints."""
+    keep: Annotated[int, Field(ge=2)] = 3
+    """Newest checkpoints kept; at least two, so that one damaged file costs no run."""
+
+
+class EvalConfig(StrictModel):
+    """The evaluation of the finished policy, written into its bundle."""
+
+    episodes: Annotated[int, Field(ge=0)] = 50
+    """0 evaluates nothing."""
+    seed: Annotated[int, Field(ge=1_000_000)] = 1_000_000
+    """First of the evaluation's seeds; training uses those below 1,000,000."""
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments that differ from the training environment's."""
+
+
+class RunConfig(StrictModel):
+    """A training run; `agents/training.py` adds a field named after the algorithm with that algorithm's settings."""
+
+    env: EnvConfig
+    algorithm: str = "ppo"
+    network: NetworkConfig = NetworkConfig()
+    normalisation: NormalisationConfig = NormalisationConfig()
+    checkpoints: CheckpointConfig = CheckpointConfig()
+    eval: EvalConfig = EvalConfig()
+    total_steps: Count
+    """Environment steps of the whole run, all environments together."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    workers: Annotated[int, Field(ge=1, le=1024)] = 2
+    """Processes that step environments."""
+    envs_per_worker: Annotated[int, Field(ge=1, le=4096)] = 8
+    torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads of the learner; more than one pays only where cores are idle while it learns."""
+    tensorboard: bool = False
