@@ -72,7 +72,7 @@ def emit(result: Any, as_json: bool, show: Iterable[Any] | Callable[[], None] | 
         if isinstance(item, str):
             click.echo(item)
         else:
-            _console().print(item)
+            _print(item)
 
 
 def plain(value: Any) -> Any:
@@ -119,11 +119,17 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _console() -> Any:
+def _print(item: Any) -> None:
     from rich.console import Console
 
-    # A pipe has no width: tables in a file or a log must not be cut at 80 columns.
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160, highlight=False, soft_wrap=False)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(item)
+        return
+    # A pipe has no width: tables in a file or a log must neither be cut at 80 columns nor padded to any.
+    console = Console(width=160, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(item)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def env_options(function: F) -> F:

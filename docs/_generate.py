@@ -101,7 +101,7 @@ def task_page(env_id: str, robots: dict[str, Any]) -> str:
     kind = task(env_id)
     able = {name: [s for s in kind.stances if kind.unsupported(model, s) is None] for name, model in robots.items()}
     able = {name: stances for name, stances in able.items() if stances}
-    first = next(iter(able), SHOWN_ROBOT)
+    first = SHOWN_ROBOT if SHOWN_ROBOT in able else next(iter(able), SHOWN_ROBOT)
     options = [
         (f"`{key}`", f"`{field.default!r}`", _field_text(kind.config_type, key))
         for key, field in kind.config_type.model_fields.items()
