@@ -110,7 +110,7 @@ def actuators(spec: RobotSpec, urdf: Urdf) -> list[Actuator]:
     """Match every joint with its actuator group and fill limits from the URDF.
 
     Raises:
-        AssetError: A joint that matches no group or several, a pattern that matches no joint, or a limit that is nowhere.
+        AssetError: A joint that matches no group or several, a pattern that matches no joint, a limit that is nowhere.
     """
     for group in spec.actuators:
         for pattern in group.match:

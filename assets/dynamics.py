@@ -51,9 +51,8 @@ def effective_inertia(tree: Tree, position: Array, floating: bool = True) -> Arr
         floating: Whether the base is free to move too; False for robots that are always mounted.
     """
     matrix = mass_matrix(tree, position)
-    if floating:
-        return 1.0 / np.diag(np.linalg.inv(matrix))[6:]
-    return 1.0 / np.diag(np.linalg.inv(matrix[6:, 6:]))
+    inverse = np.linalg.inv(matrix)[6:, 6:] if floating else np.linalg.inv(matrix[6:, 6:])
+    return np.asarray(1.0 / np.diag(inverse), dtype=float)
 
 
 def _jacobians(tree: Tree, position: Array) -> list[Array]:

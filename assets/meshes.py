@@ -15,9 +15,9 @@ from training_ground.assets.tree import Body
 from training_ground.assets.urdf import DEFAULT_COLOUR, Geometry
 from training_ground.configs.errors import AssetError
 
-VISUAL_TRIANGLES = 5000
+VISUAL_TRIANGLES = 10000
 """Triangles of a whole robot; the software renderer's time is proportional to them."""
-LINK_TRIANGLES = (40, 600)
+LINK_TRIANGLES = (60, 1500)
 """Least and most triangles of one mesh."""
 
 
@@ -100,15 +100,16 @@ def body_visuals(body: Body, library: MeshLibrary) -> list[VisualMesh]:
     parts: dict[tuple[float, ...], list[Any]] = {}
     for link, pose in body.members:
         for geometry in link.visuals:
-            mesh = _shape(geometry, library)
-            colour = geometry.colour or _own_colour(mesh)
+            mesh: Any = _shape(geometry, library)
+            # Exporters write pure black for "no material"; it would hide every shape.
+            colour = geometry.colour if geometry.colour and any(geometry.colour[:3]) else _own_colour(mesh)
             mesh = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
             placed = pose @ geometry.pose
             mesh.vertices = placed.points(np.asarray(mesh.vertices, dtype=float))
             parts.setdefault(tuple(round(c, 3) for c in colour), []).append(mesh)
     result = []
     for colour, meshes in parts.items():
-        joined = trimesh.util.concatenate(meshes)
+        joined: Any = trimesh.util.concatenate(meshes)
         joined.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=5)
         result.append(VisualMesh(np.asarray(joined.vertices, dtype=float), np.asarray(joined.faces), colour))
     return result
@@ -129,12 +130,15 @@ def _shape(geometry: Geometry, library: MeshLibrary) -> Any:
 
 
 def _own_colour(mesh: Any) -> tuple[float, ...]:
+    """Return the colour in the mesh's own file; the default where it has none."""
     try:
-        material = getattr(mesh.visual, "material", None)
-        colour = material.main_color if material is not None else mesh.visual.main_color
-        return tuple(float(c) / 255.0 for c in colour)
+        if mesh.visual.kind == "texture":
+            return tuple(float(c) / 255.0 for c in mesh.visual.material.main_color)
+        if mesh.visual.kind in ("face", "vertex"):
+            return tuple(float(c) / 255.0 for c in mesh.visual.main_color)
     except (AttributeError, TypeError, ValueError):
-        return DEFAULT_COLOUR
+        pass
+    return DEFAULT_COLOUR
 
 
 def decimate(visuals: list[list[VisualMesh]], total: int = VISUAL_TRIANGLES) -> list[list[VisualMesh]]:
@@ -159,20 +163,37 @@ def _decimated(mesh: VisualMesh, triangles: int) -> VisualMesh:
         return mesh
     import fast_simplification
 
-    vertices, faces = fast_simplification.simplify(
-        mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32), target_count=triangles, agg=7
-    )[:2]
-    if len(faces) > 1.5 * triangles:
-        # Meshes of many loose shells resist quadric decimation; their hull is what a small camera sees.
-        import trimesh
-
-        hull = trimesh.Trimesh(vertices, faces, process=False).convex_hull
-        vertices, faces = hull.vertices, hull.faces
-        if len(faces) > triangles:
-            vertices, faces = fast_simplification.simplify(
-                np.asarray(vertices, np.float32), np.asarray(faces, np.int32), target_count=triangles, agg=7
-            )[:2]
+    faces = np.asarray(mesh.faces, dtype=np.int32)
+    vertices, faces = fast_simplification.simplify(mesh.vertices, faces, target_count=triangles, agg=5)[:2]
+    if len(faces) > 1.3 * triangles:
+        # Meshes of many loose shells resist quadric decimation.
+        vertices, faces = _clustered(mesh, triangles)
     return VisualMesh(np.asarray(vertices, dtype=float), np.asarray(faces), mesh.colour)
+
+
+def _clustered(mesh: VisualMesh, triangles: int) -> tuple[Array, Any]:
+    """Join the vertices in each cell of the finest grid that leaves at most `triangles` (Rossignac, Borrel 1993)."""
+    lower, extent = mesh.vertices.min(0), float(np.ptp(mesh.vertices, axis=0).max())
+    few, many = 2.0, 256.0
+    best = mesh.vertices[:0], mesh.faces[:0]
+    for _ in range(9):
+        cells = 0.5 * (few + many)
+        _, cluster = np.unique(
+            ((mesh.vertices - lower) * (cells / extent)).astype(np.int64), axis=0, return_inverse=True
+        )
+        cluster = cluster.reshape(-1)
+        faces = cluster[mesh.faces]
+        distinct = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+        _, first = np.unique(np.sort(faces[distinct], axis=1), axis=0, return_index=True)
+        faces = faces[distinct][np.sort(first)]
+        if len(faces) > triangles:
+            many = cells
+            continue
+        few = cells
+        sums = np.zeros((int(cluster.max()) + 1, 3))
+        np.add.at(sums, cluster, mesh.vertices)
+        best = sums / np.bincount(cluster)[:, None], faces
+    return best
 
 
 def write_obj(path: Path, vertices: Array, faces: Any) -> None:

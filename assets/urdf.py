@@ -95,8 +95,8 @@ def read_urdf(path: Path) -> Urdf:
     """Read a URDF file.
 
     Raises:
-        AssetError: Unreadable, too large, malformed XML, a DOCTYPE, a repeated or missing name, a number that is none
-            or not finite, a mass or size that is not positive, an unknown joint type or shape, a cycle, or more than one root.
+        AssetError: Unreadable, too large, malformed XML, a DOCTYPE, a repeated or missing name, no finite number where
+            one is due, a mass or size that is not positive, an unknown joint type or shape, a cycle, or several roots.
             The message names the file, the element and what is allowed.
     """
     try:
