@@ -100,9 +100,9 @@ def _engine() -> Check:
 
 
 def _actuator() -> Check:
-    from training_ground.envs import native, world
+    from training_ground.envs import world
 
-    problem = native.problem(world.engine.__file__, world.ENGINE_API)
+    _, problem = world.actuator_backend()
     if problem is None:
         return Check("actuator", "ok", "native: physics substeps run in one call")
     remedy = "works, slower; reinstall with a C compiler present"

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import _picture
 import click
 
 from training_ground.assets.catalog import load_model, load_spec, robot_names
@@ -28,6 +29,8 @@ def write_all(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     robots = {name: load_model(name) for name in robot_names()}
     _section(folder / "robots", "Robots", {name: robot_page(name, model) for name, model in robots.items()})
+    for name in robots:
+        _picture.draw(name, folder / "robots" / f"{name}.png", width=300, height=380, finer=2)
     ids = task_ids()
     _section(folder / "tasks", "Tasks", {task(i).id.lower(): task_page(i, robots) for i in ids})
     context = click.Context(tg, info_name="tg")
@@ -89,6 +92,7 @@ def robot_page(name: str, model: Any) -> str:
     )
     return (
         f"# {spec.title}\n\n{spec.description}\n\n"
+        f"![{spec.title} in its default pose]({name}.png)\n\n"
         f"{table(('', '`' + name + '`'), facts)}\n"
         f"```bash\ntg robots audit {name}\ntg envs list --robot {name}\n```\n\n"
         f"## Joints\n\nIn the order of every array; gains in N·m/rad and N·m·s/rad, armature in kg·m².\n\n"
