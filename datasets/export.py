@@ -1,0 +1,116 @@
+"""Export a store to a format of others: each format is one file in `datasets/formats/`, imported when it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pkgutil
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training_ground.configs.errors import DatasetError, unknown
+from training_ground.datasets import formats as format_package
+from training_ground.datasets.files import describe, sync_folder
+from training_ground.datasets.store import Store
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export wrote, and what the format cannot hold.
+
+    Attributes:
+        format: Its name.
+        path: Where.
+        episodes, frames: How many.
+        losses: One sentence for each thing that a reader of the format will not find there.
+        skipped: Episodes that were left out, and why.
+    """
+
+    format: str
+    path: Path
+    episodes: int
+    frames: int
+    losses: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+
+def formats() -> list[str]:
+    """Return the names of the formats."""
+    found = pkgutil.iter_modules(format_package.__path__)
+    return sorted(module.name for module in found if not module.name.startswith("_"))
+
+
+def export(
+    store: Store, path: str | Path, format: str, episodes: Sequence[int] | None = None, progress: Progress | None = None
+) -> ExportReport:
+    """Write a store in another format. The folder appears complete or not at all.
+
+    Args:
+        store: What to export; every episode is checked by its hashes on the way.
+        path: A folder that does not exist.
+        format: One of `formats()`.
+        episodes: Numbers of those to export; all where absent.
+        progress: Called with the number of each episode that is done.
+
+    Raises:
+        DatasetError: The format is unknown, `path` exists, an episode is damaged or not finite, or the disk is full.
+    """
+    if format not in formats():
+        raise DatasetError(unknown("format", format, formats()))
+    numbers = store.episodes() if episodes is None else list(episodes)
+    if not numbers:
+        raise DatasetError(f"{store.path}: there is no episode to export")
+    module = importlib.import_module(f"training_ground.datasets.formats.{format}")
+    return module.export(store, Path(path), numbers, progress or (lambda number: None))
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; it becomes `path` at the end, or is removed after an error.
+
+    Raises:
+        DatasetError: `path` exists, or cannot be written.
+    """
+    path = path.absolute()
+    if path.exists() or path.is_symlink():
+        raise DatasetError(f"{path}: exists already; an export never overwrites, choose another folder")
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
+        temporary.mkdir()
+        yield temporary
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                _sync(Path(folder) / name)
+            sync_folder(Path(folder))
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError as problem:
+        raise DatasetError(f"{path}: {describe(problem)}; nothing is left of it") from problem
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what exports to the same path that were killed have left."""
+    pattern = re.compile(re.escape(f".{path.name}.tmp-") + r"(\d+)-[0-9a-f]{8}")
+    for entry in os.scandir(path.parent):
+        match = pattern.fullmatch(entry.name)
+        if match and entry.is_dir(follow_symlinks=False) and not Path(f"/proc/{match[1]}").exists():
+            shutil.rmtree(entry.path, ignore_errors=True)

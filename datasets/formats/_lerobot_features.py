@@ -1,0 +1,106 @@
+"""Which feature of LeRobot holds which channel, and what none of them holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.datasets.episode_file import Episode
+from training_ground.datasets.provenance import component_names
+from training_ground.datasets.schema import ACTION, POLICY_OBSERVATION, REWARD, DatasetSchema
+from training_ground.envs.channels import Channel
+
+DONE = "next.done"
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature.
+
+    Attributes:
+        name: LeRobot's key.
+        channels: Channels whose flattened samples it holds one after the other; empty for `next.done`.
+        dtype: numpy dtype name.
+        names: A name for each number; None where there is one number.
+        next: Whether a frame holds the row after it, where the outcome of the frame's action stands.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    dtype: str
+    size: int
+    names: list[str] | None
+    next: bool = False
+
+    def values(self, episode: Episode) -> NDArray[Any]:
+        """Return the values of an episode's T frames, (T, size)."""
+        count = episode.length
+        if self.name == DONE:
+            return (np.arange(count) == count - 1)[:, None]
+        rows = slice(1, None) if self.next else slice(None, -1)
+        parts = [episode.columns[name][rows].reshape(count, -1) for name in self.channels]
+        return np.concatenate(parts, axis=1).astype(self.dtype, copy=False)
+
+
+def features_of(schema: DatasetSchema) -> list[Feature]:
+    """Return the features of a dataset, those of LeRobot's own bookkeeping excepted."""
+    channels = [channel.channel() for channel in schema.channels]
+    seen = [c for c in channels if c.name == POLICY_OBSERVATION] or [c for c in channels if c.role == "observation"]
+    features = []
+    if seen:
+        names = [n for c in seen for n in (c.components if c.name == POLICY_OBSERVATION else component_names(c))]
+        features.append(_make("observation.state", seen, names, "float32"))
+    for channel in channels:
+        if channel in seen:
+            continue
+        names = list(channel.components) or component_names(channel)
+        names = names if len(names) == channel.size else component_names(channel)
+        dtype = "float32" if channel.dtype == "float16" else channel.dtype
+        if channel.name == ACTION:
+            features.append(_make(ACTION, [channel], names, dtype))
+        elif channel.role in ("reward", "event"):
+            dtype = "float32" if channel.name == REWARD else dtype
+            features.append(_make(f"next.{channel.name}", [channel], names, dtype, next=True))
+        else:
+            features.append(_make(f"state.{channel.name}", [channel], names, dtype))
+    if all(channel.name != REWARD for channel in channels):
+        features.append(Feature(f"next.{REWARD}", (REWARD,), "float32", 1, None, next=True))
+    features.append(Feature(DONE, (), "bool", 1, None, next=True))
+    return features
+
+
+def losses_of(schema: DatasetSchema, phases: Collection[str]) -> tuple[str, ...]:
+    """Say what a reader of the LeRobot dataset will not find in it."""
+    channels = [channel.channel() for channel in schema.channels]
+    deep = [c.name for c in channels if len(c.shape) > 1]
+    wide = [c.name for c in channels if c.dtype == "float64" and c.name != REWARD]
+    short = [c.name for c in channels if c.dtype == "float16"]
+    rates = [c.name for c in channels if c.rate is not None and c.rate != schema.control_rate]
+    said = [
+        "the last row of each episode (T + 1 rows become T frames): the state in which it ended",
+        "time in nanoseconds: a timestamp is float32 seconds, frame_index / fps",
+        "units, frames and descriptions of channels: LeRobot has no place for them; see meta/training_ground.json",
+        "package versions, code commit, wall-clock times and reset options of an episode",
+        "which of terminated and truncated ended an episode: next.done is either; training_ground/terminated tells",
+        "float64 reward: next.reward is float32",
+    ]
+    if wide:
+        said.append(f"float64 is in the files, but LeRobot hands it out as float32: {', '.join(wide)}")
+    if deep:
+        said.append(f"shapes with more than one axis, flattened: {', '.join(deep)}")
+    if short:
+        said.append(f"float16, widened to float32: {', '.join(short)}")
+    if rates:
+        said.append(f"rates other than the control rate: {', '.join(rates)}")
+    if set(phases) - {""}:
+        said.append("phases are subtasks there, named in meta/subtasks.parquet")
+    return tuple(said)
+
+
+def _make(name: str, channels: list[Channel], names: list[str], dtype: str, next: bool = False) -> Feature:
+    size = sum(channel.size for channel in channels)
+    return Feature(name, tuple(c.name for c in channels), dtype, size, names if size > 1 else None, next)

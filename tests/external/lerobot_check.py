@@ -1,0 +1,221 @@
+"""Open an export with the real LeRobot, compare every value with the store, append with LeRobot's own API.
+
+Runs in an environment of its own (`make lerobot`), without training_ground: the store is read here with pyarrow and
+`dataset.json` alone, as anybody else would read it.
+
+    python lerobot_check.py STORE EXPORT
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SCRATCH = Path(tempfile.mkdtemp(prefix="lerobot-check-"))
+os.environ.update(HF_HOME=str(SCRATCH / "hf"), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+
+import numpy as np  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+import torch  # noqa: E402
+
+
+def import_lerobot() -> Any:
+    """Import LeRobot's dataset class.
+
+    The torchvision on PyPI is compiled against CUDA; beside a CPU torch its compiled operators are absent and its import
+    stops at their names. LeRobot's datasets use none of them, so declaring the names is enough.
+    """
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for _ in range(20):
+        try:
+            import torchvision  # noqa: F401
+
+            break
+        except RuntimeError as problem:
+            found = re.search(r"operator torchvision::(\w+) does not exist", str(problem))
+            if found is None:
+                raise
+            library.define(f"{found[1]}(Tensor x) -> Tensor")
+            for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
+                del sys.modules[name]
+    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+    return LeRobotDataset
+
+
+def read_store(store: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], dict[str, np.ndarray]]]]:
+    """Read a store with pyarrow: its description, and metadata and columns of every episode."""
+    schema = json.loads((store / "dataset.json").read_text())
+    channels = {c["name"]: c for c in schema["channels"]}
+    episodes = []
+    for path in sorted((store / "episodes").glob("episode_*.parquet")):
+        table = pq.read_table(path)
+        metadata = json.loads(pq.read_metadata(path).metadata[b"training_ground.episode"])
+        columns = {}
+        for name in table.column_names:
+            values = table.column(name).to_pylist()
+            shape = channels.get(name, {"shape": []})["shape"]
+            if shape:
+                columns[name] = np.frombuffer(b"".join(values), channels[name]["dtype"]).reshape(-1, *shape)
+            else:
+                columns[name] = np.array(values, channels[name]["dtype"] if name in channels else None)
+        episodes.append((metadata, columns))
+    return schema, [e for e in episodes if e[0]["terminated"] or e[0]["truncated"]]
+
+
+def expected(schema: dict[str, Any], columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what each feature must hold for one episode, from the store alone; written apart from the exporter."""
+    count = len(columns["is_last"]) - 1
+    flat = {name: values.reshape(count + 1, -1) for name, values in columns.items()}
+    roles = {c["name"]: c["role"] for c in schema["channels"]}
+    observed = [n for n in roles if n == "policy_observation"] or [n for n in roles if roles[n] == "observation"]
+    result = {
+        "observation.state": np.concatenate([flat[n][:-1] for n in observed], axis=1),
+        "action": flat["action"][:-1],
+    }
+    for name, role in roles.items():
+        if name in observed or name == "action":
+            continue
+        if role in ("reward", "event"):
+            result[f"next.{name}"] = flat[name][1:]
+        else:
+            result[f"state.{name}"] = flat[name][:-1]
+    result["next.reward"] = flat["reward"][1:].astype(np.float32)
+    result["next.done"] = columns["is_last"][1:, None]
+    return result
+
+
+def rows_of(dataset: Any, begin: int, end: int) -> dict[str, np.ndarray]:
+    """Return frames as LeRobot's Hugging Face dataset holds them, without the conversion to float32 of its formats."""
+    table = dataset.hf_dataset.with_format("arrow")[begin:end]
+    result = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        flat = column.flatten() if hasattr(column.type, "value_type") else column
+        values = flat.to_numpy(zero_copy_only=False)
+        result[name] = values.reshape(len(column), -1) if flat is not column else values
+    return result
+
+
+def compare(dataset: Any, schema: dict[str, Any], episodes: list[Any]) -> int:
+    """Compare every frame with the store, bit for bit; return how many numbers were compared."""
+    assert dataset.num_episodes == len(episodes), (dataset.num_episodes, len(episodes))
+    assert dataset.fps == schema["control_rate"] and dataset.meta.robot_type == schema["robot"]
+    start = compared = 0
+    for index, (metadata, columns) in enumerate(episodes):
+        length = metadata["length"]
+        frames = rows_of(dataset, start, start + length)
+        wanted = expected(schema, columns)
+        own = {"timestamp", "frame_index", "episode_index", "index", "task_index", "subtask_index"}
+        assert set(frames) == set(wanted) | own, set(frames) ^ (set(wanted) | own)
+        for name, values in wanted.items():
+            found = np.asarray(frames[name]).reshape(length, -1)
+            assert found.dtype == values.dtype, (name, found.dtype, values.dtype)
+            assert found.tobytes() == np.ascontiguousarray(values).tobytes(), f"episode {index}, {name}"
+            compared += values.size
+        assert (frames["episode_index"] == index).all() and (frames["frame_index"] == np.arange(length)).all()
+        assert (frames["index"] == np.arange(start, start + length)).all()
+        assert np.array_equal(frames["timestamp"], (np.arange(length) / dataset.fps).astype(np.float32))
+        item = dataset[start + length // 2]
+        assert item["task"] == metadata["instruction"], item["task"]
+        assert item["subtask"] == columns["phase"][length // 2], item["subtask"]
+        assert torch.equal(item["action"], torch.from_numpy(wanted["action"][length // 2].copy()))
+        line = dataset.meta.episodes[index]
+        assert line["training_ground/seed"] == metadata["seed"] and line["length"] == length
+        assert line["training_ground/success"] == metadata["success"]
+        start += length
+    assert start == len(dataset) == dataset.meta.total_frames
+    return compared
+
+
+def check_statistics(dataset: Any, root: Path) -> None:
+    """Compare the statistics with those that LeRobot computes and merges itself (its quantiles are approximate)."""
+    from lerobot.datasets.compute_stats import aggregate_stats, compute_episode_stats
+
+    rows = pq.read_table(root / "meta/episodes").to_pylist()
+    parts = []
+    for row in rows:
+        frames = rows_of(dataset, row["dataset_from_index"], row["dataset_to_index"])
+        part = compute_episode_stats(frames, dataset.features)
+        parts.append(part)
+        for name, numbers in part.items():
+            for key in ("min", "max", "mean", "std", "count"):
+                ours, theirs = np.array(row[f"stats/{name}/{key}"]), numbers[key]
+                assert ours.shape == theirs.shape, (name, key, ours.shape, theirs.shape)
+                # LeRobot computes in float32, and std as a difference of squares.
+                scale = np.abs(numbers["max"].astype(float)).max() + np.abs(numbers["min"].astype(float)).max() + 1e-9
+                assert np.allclose(ours, theirs, rtol=1e-4, atol=2e-3 * scale), (name, key)
+    merged = aggregate_stats(parts)
+    assert set(merged) == set(dataset.meta.stats), set(merged) ^ set(dataset.meta.stats)
+    for name, numbers in merged.items():
+        assert set(numbers) == set(dataset.meta.stats[name]), name
+        assert np.allclose(numbers["min"], dataset.meta.stats[name]["min"]), name
+        assert numbers["count"] == dataset.meta.stats[name]["count"], name
+
+
+def append(dataset_class: Any, root: Path, schema: dict[str, Any], episodes: list[Any]) -> None:
+    """Append two episodes in two sessions with LeRobot's API; everything that was there must still be there."""
+    before = pq.read_table(root / "meta/episodes").num_rows
+    for session in range(2):
+        dataset = dataset_class("local/check", root=root)
+        frames = dataset.meta.total_frames
+        source = rows_of(dataset, 0, 20)
+        for i in range(20):
+            frame = {}
+            for name, feature in dataset.features.items():
+                if name not in ("timestamp", "frame_index", "episode_index", "index", "task_index"):
+                    value = np.asarray(source[name][i], dtype=feature["dtype"]).reshape(feature["shape"])
+                    frame[name] = value
+            dataset.add_frame({**frame, "task": f"appended task {session}"})
+        dataset.save_episode()
+        dataset.finalize()
+        again = dataset_class("local/check", root=root)
+        assert again.meta.total_frames == frames + 20 == len(again)
+        assert again.num_episodes == before + session + 1
+        assert again[len(again) - 1]["task"] == f"appended task {session}"
+        assert again.meta.episodes[0]["training_ground/seed"] == episodes[0][0]["seed"], "our columns were lost"
+        assert torch.isfinite(torch.as_tensor(again.meta.stats["action"]["mean"])).all()
+    old = dataset_class("local/check", root=root, episodes=list(range(before)))
+    assert old.num_episodes == before
+    first = expected(schema, episodes[0][1])["action"]
+    found = np.stack([old[i]["action"].numpy() for i in range(len(first))])
+    assert found.tobytes() == np.ascontiguousarray(first).tobytes(), "an append changed what was there"
+
+
+def main(store: Path, export: Path) -> None:
+    """Run every check; an AssertionError says what is wrong."""
+    dataset_class = import_lerobot()
+    from lerobot import __version__
+    from lerobot.datasets.utils import dataset_to_policy_features
+
+    schema, episodes = read_store(store)
+    root = SCRATCH / "dataset"
+    shutil.copytree(export, root)
+    dataset = dataset_class("local/check", root=root)
+    compared = compare(dataset, schema, episodes)
+    print(
+        f"LeRobot {__version__}: {dataset.num_episodes} episodes, {len(dataset)} frames, {compared} numbers equal in bits"
+    )
+    check_statistics(dataset, root)
+    print("statistics agree with LeRobot's own")
+    policy = dataset_to_policy_features(dataset.features)
+    assert set(policy) == {"observation.state", "action"}, policy
+    windows = dataset_class("local/check", root=root, delta_timestamps={"action": [i / dataset.fps for i in range(16)]})
+    batch = next(iter(torch.utils.data.DataLoader(windows, batch_size=8, shuffle=True)))
+    assert batch["action"].shape == (8, 16, len(schema["joint_names"])), batch["action"].shape
+    print(f"policy features {sorted(policy)}, batch of 16-step windows {tuple(batch['action'].shape)}")
+    append(dataset_class, root, schema, episodes)
+    print("LeRobot appended two episodes in two sessions; what was there is unchanged")
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), Path(sys.argv[2]))
+    finally:
+        shutil.rmtree(SCRATCH, ignore_errors=True)
