@@ -1,0 +1,360 @@
+"""What every environment promises, tried on every task, robot and stance that there is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from numpy.typing import NDArray
+from rollouts import OtherProcess, actions, advance, digests, frame_digest
+
+from training_ground.assets.catalog import load_spec, robot_names
+from training_ground.configs.errors import SimulationError
+from training_ground.envs.channels import Channel
+from training_ground.envs.env import HumanoidEnv
+from training_ground.envs.registration import make, task_ids, tasks
+
+STEPS = 60
+UNITS = {"1", "rad", "rad/s", "m", "m/s", "m/s²", "N", "N·m", "s", "kg"}
+FRAMES = {"world", "base", "imu", "joint", "none"}
+
+
+class Combination(NamedTuple):
+    """A task, a robot and a stance."""
+
+    task: str
+    robot: str
+    stance: str
+
+    def options(self, **more: Any) -> dict[str, Any]:
+        return {"name": self.task, "robot": self.robot, "stance": self.stance, **more}
+
+    def make(self, **more: Any) -> HumanoidEnv:
+        return make(**self.options(**more))
+
+
+def supported(task: str, robot: str, stance: str) -> bool:
+    """Whether the task takes the robot; the specification tells without a compilation."""
+    spec: Any = load_spec(robot)
+    return tasks()[task].unsupported(spec, stance) is None
+
+
+EVERY = [Combination(t, r, s) for t in tasks() for r in robot_names() for s in ("free", "mounted")]
+SUPPORTED = [c for c in EVERY if supported(*c)]
+UNSUPPORTED = [c for c in EVERY if c not in SUPPORTED]
+
+
+@pytest.fixture(scope="module", params=SUPPORTED, ids="-".join)
+def combination(request: pytest.FixtureRequest) -> Combination:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def env(combination: Combination) -> Iterator[HumanoidEnv]:
+    env = combination.make()
+    yield env
+    env.close()
+
+
+class Rollout(NamedTuple):
+    """Several episodes under random actions; a row more in `observations` and `frames` for each reset."""
+
+    observations: NDArray[np.float32]
+    rewards: list[float]
+    infos: list[dict[str, Any]]
+    frames: list[dict[str, NDArray[Any]]]
+
+
+@pytest.fixture(scope="module")
+def rollout(env: HumanoidEnv) -> Rollout:
+    observation, _ = env.reset(seed=11)
+    result = Rollout(np.zeros((0, len(observation)), np.float32), [], [], [env.frame()])
+    seen = [observation]
+    for action in actions(env, STEPS, seed=11):
+        observation, reward, terminated, truncated, info = env.step(action)
+        seen.append(observation)
+        result.rewards.append(reward)
+        result.infos.append(info)
+        result.frames.append(env.frame())
+        if terminated or truncated:
+            seen.append(env.reset()[0])
+            result.frames.append(env.frame())
+    return result._replace(observations=np.stack(seen))
+
+
+@pytest.fixture(scope="module")
+def other_process() -> Iterator[OtherProcess]:
+    process = OtherProcess()
+    yield process
+    process.close()
+
+
+# ---- what is there ---------------------------------------------------------------------------------------------------
+
+
+def test_every_robot_has_a_task():
+    assert {c.robot for c in SUPPORTED} == set(robot_names())
+    assert {c.task for c in SUPPORTED} == set(tasks())
+    assert len(robot_names()) >= 8
+
+
+@pytest.mark.parametrize("combination", UNSUPPORTED, ids="-".join)
+def test_unsupported_combination_is_a_clear_error(combination):
+    with pytest.raises(SimulationError) as caught:
+        combination.make()
+    message = str(caught.value)
+    assert combination.robot in message or combination.task in message
+    assert combination.stance in message or "has no" in message
+
+
+def test_channels_declare_unit_frame_and_description(env):
+    names = [c.name for c in env.channels]
+    assert len(names) == len(set(names))
+    for channel in env.channels:
+        assert channel.name.isidentifier() and channel.name == channel.name.lower()
+        assert channel.unit in UNITS, channel
+        assert channel.frame in FRAMES, channel
+        assert channel.description.endswith(".") and len(channel.description) > 8, channel
+        assert channel == Channel.from_json(channel.to_json())
+        if channel.shape:
+            assert len(channel.components) == channel.shape[-1], f"{channel.name} does not name its components"
+
+
+def test_frame_has_every_channel_as_declared(env, rollout):
+    for frame in (rollout.frames[0], rollout.frames[-1]):
+        assert list(frame) == [c.name for c in env.channels]
+        for channel in env.channels:
+            value = frame[channel.name]
+            assert (value.shape, value.dtype) == (channel.shape, np.dtype(channel.dtype)), channel.name
+
+
+def test_first_frame_has_no_action_and_no_reward(env):
+    env.reset(seed=3)
+    frame = env.frame()
+    for channel in env.channels:
+        if channel.role in ("action", "reward"):
+            assert not frame[channel.name].any(), channel.name
+
+
+def test_joint_channels_follow_the_models_order(env):
+    frame = env.frame()
+    position = [frame["joint_angle"][env.model.joint_names.index(name)] for name in env.model.joint_names]
+    declared = next(c for c in env.channels if c.name == "joint_angle").components
+    assert declared == env.model.joint_names == tuple(env.robot.body.joint_names)
+    assert position == frame["joint_angle"].tolist()
+
+
+def test_describe_is_plain_json(env):
+    import json
+
+    text = json.dumps(env.describe(), allow_nan=False)
+    described = json.loads(text)
+    assert described["robot"] == env.model.name and described["model_hash"] == env.model.hash
+    assert described["env_id"] in task_ids()
+    assert described["instruction"].endswith(".")
+    assert described["control_rate"] == pytest.approx(50.0)
+
+
+# ---- checkers --------------------------------------------------------------------------------------------------------
+
+HARMLESS = (
+    "minimum value is -infinity", "maximum value is infinity", "not within the observation space",
+    "we recommend using a symmetric and normalized", "different from the unwrapped version",
+)  # fmt: skip
+
+
+def complaints(caught: list[warnings.WarningMessage]) -> list[str]:
+    """What a checker warned of, but for unbounded observations, which velocities are."""
+    texts = [str(w.message) for w in caught]
+    return [t for t in texts if not any(h in t for h in HARMLESS[:2])]
+
+
+def test_gymnasium_checker(combination):
+    env = combination.make()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_env(env, skip_render_check=True)
+    assert complaints(caught) == []
+
+
+def test_stable_baselines3_checker(combination):
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    env = combination.make()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        checker.check_env(env, warn=True, skip_render_check=True)
+    assert complaints(caught) == []
+    env.close()
+
+
+def test_stable_baselines3_checker_of_dict_observations():
+    checker = pytest.importorskip("stable_baselines3.common.env_checker")
+    env = make("Stand", robot="g1", observation_format="dict")
+    checker.check_env(env, warn=False)
+    env.close()
+
+
+def test_gymnasium_checker_with_pictures():
+    env = gymnasium.make("TrainingGround/Stand-v0", robot="g1_legs", render_mode="rgb_array", disable_env_checker=True)
+    check_env(env.unwrapped)
+    env.close()
+
+
+# ---- rollouts --------------------------------------------------------------------------------------------------------
+
+
+def test_observations_are_finite_and_inside_the_space(env, rollout):
+    assert np.isfinite(rollout.observations).all()
+    assert all(env.observation_space.contains(row) for row in rollout.observations)
+    for frame in rollout.frames:
+        assert all(np.isfinite(value).all() for value in frame.values())
+
+
+def test_no_observation_is_constant(env, rollout):
+    spread = np.ptp(rollout.observations, axis=0)
+    for channel in env.observation.observed:
+        part = spread[env.observation.slices[channel.name]]
+        constant = [name for name, width in zip(channel.components, part, strict=True) if width < 1e-6]
+        assert not constant, f"{channel.name}: {constant}"
+
+
+def test_reward_terms_sum_to_the_reward(env, rollout):
+    for reward, info, frame in zip(rollout.rewards, rollout.infos, _after_steps(rollout), strict=True):
+        terms = info["reward_terms"]
+        assert tuple(terms) == tuple(env.task.terms)
+        assert reward == pytest.approx(sum(terms.values()), rel=1e-12)
+        assert all(0.0 <= value <= 1.0 for value in terms.values()) and reward <= 1.0 + 1e-9
+        assert frame["reward"] == reward
+        for name, value in terms.items():
+            assert frame[f"reward_{name}"] == np.float32(value)
+
+
+def _after_steps(rollout: Rollout) -> list[dict[str, NDArray[Any]]]:
+    """The frames that belong to a step; those of a reset have no action, and random actions are never all zero."""
+    return [frame for frame in rollout.frames if frame["action"].any()]
+
+
+def test_info_is_complete(env, rollout):
+    for info in rollout.infos:
+        assert isinstance(info["success"], bool)
+        assert info["failure"] is None or info["failure"] in env.task.failures
+        assert info["phase"] in env.task.phases
+
+
+def test_starts_are_randomised(env):
+    first, _ = env.reset(seed=1)
+    second, _ = env.reset(seed=2)
+    assert np.abs(first - second).max() > 1e-3
+    third, info = env.reset()
+    fourth, other = env.reset()
+    assert info["seed"] != other["seed"]
+    assert np.abs(third - fourth).max() > 1e-3
+
+
+def test_the_drawn_seed_repeats_the_episode(env):
+    _, info = env.reset()
+    first = frame_digest(env)
+    env.reset(seed=info["seed"])
+    assert frame_digest(env) == first
+
+
+def test_episode_ends_in_time(combination):
+    env = combination.make(episode_length_s=0.1)
+    env.reset(seed=0)
+    flags = [env.step(np.zeros(env.action_space.shape, np.float32))[2:4] for _ in range(5)]
+    assert flags == [(False, False)] * 4 + [(False, True)]
+    with pytest.raises(SimulationError, match="reset"):
+        env.step(np.zeros(env.action_space.shape, np.float32))
+    env.close()
+
+
+def test_both_observation_formats_agree(combination, env):
+    other = combination.make(observation_format="dict")
+    flat, _ = env.reset(seed=4)
+    parts, _ = other.reset(seed=4)
+    for action in actions(env, 5):
+        assert other.observation_space.contains(parts)
+        assert list(parts) == [c.name for c in env.observation.observed]
+        assert np.concatenate([p.ravel() for p in parts.values()]).tobytes() == flat.tobytes()
+        flat, parts = env.step(action)[0], other.step(action)[0]
+    other.close()
+
+
+@pytest.mark.parametrize("control", ["joint_position", "joint_delta", "joint_torque"])
+def test_control_modes(combination, control):
+    env = combination.make(control=control)
+    env.reset(seed=0)
+    start = env.robot.joint_position.copy()
+    action = np.zeros(env.action_space.shape, np.float32)
+    action[0] = 1.0
+    before = env.target.copy()
+    env.step(action)
+    if control == "joint_torque":
+        torque = env.frame()["joint_torque"]
+        assert abs(torque[0]) > 0.5 * env.model.effort_limit[0]
+        friction = env.model.friction[1:]
+        assert (np.abs(torque[1:]) <= friction + 1e-4).all()
+    else:
+        scale = env.task.action_scale if control == "joint_position" else 0.05
+        origin = env.model.default_position if control == "joint_position" else before
+        expected = np.clip(origin + scale * action, env.model.lower, env.model.upper)
+        assert env.target == pytest.approx(expected)
+    assert not np.array_equal(start, env.robot.joint_position)
+    env.close()
+
+
+# ---- the same bits ---------------------------------------------------------------------------------------------------
+
+
+def test_same_seed_same_bits_after_another_episode(env):
+    first = digests(env, 5, 30)
+    env.reset(seed=6)
+    ended = False
+    for action in actions(env, 200, seed=6):  # most free robots fall; a mounted one is left wherever it is
+        _, _, terminated, truncated, _ = env.step(action)
+        if ended := terminated or truncated:
+            break
+    assert ended or env.stance == "mounted" or env.steps == 200
+    assert digests(env, 5, 30) == first
+
+
+def test_same_seed_same_bits_in_another_environment(combination, env):
+    other = combination.make()
+    assert digests(other, 5, 30) == digests(env, 5, 30)
+    other.close()
+
+
+def test_same_seed_same_bits_in_another_process(combination, env, other_process):
+    assert other_process.digests(combination.options(), 7, 30) == digests(env, 7, 30)
+
+
+def test_same_bits_after_restore(env):
+    env.reset(seed=8)
+    chosen = actions(env, 60, seed=8)
+    advance(env, chosen[:7])
+    kept = env.save()
+    first_frame = frame_digest(env)
+    first = advance(env, chosen[7:40])
+    following = env.reset()[1]["seed"]
+    env.reset(seed=9)
+    advance(env, chosen)
+    env.restore(kept)
+    assert frame_digest(env) == first_frame
+    assert advance(env, chosen[7:40]) == first
+    assert env.reset()[1]["seed"] == following
+
+
+@pytest.mark.parametrize("robot", ["g1", "g1_legs"])
+def test_same_bits_without_the_compiled_substeps(robot):
+    process = OtherProcess(TG_ACTUATOR="numpy")
+    env = make("Stand", robot=robot)
+    theirs = process.digests({"name": "Stand", "robot": robot}, 3, 40)
+    process.close()
+    assert theirs == digests(env, 3, 40)
+    env.close()
+
