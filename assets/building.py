@@ -43,8 +43,10 @@ def build_model(spec: RobotSpec, files: Files, armature: bool, key: str, folder:
     rotors = {name: drive.armature * armature for name, drive in zip(spec.joints, drives, strict=True)}
     tree = build_tree(urdf, spec, rotors)
     library = MeshLibrary(files)
-    colliders = [body_colliders(body, spec, library.points) for body in tree.bodies]
-    model = _model(spec, urdf, tree, drives, colliders, key, folder)
+    default = _default_position(spec, drives)
+    ups = _foot_ups(spec, tree, default)
+    colliders = [body_colliders(body, spec, library.points, ups.get(body.name)) for body in tree.bodies]
+    model = _model(spec, urdf, tree, drives, default, colliders, key, folder)
     limits = list(zip(model.lower, model.upper, model.effort_limit, model.velocity_limit, strict=True))
     visuals = decimate([body_visuals(body, library) for body in tree.bodies])
     write_urdf(folder / URDF, spec.name, tree, colliders, limits)
@@ -57,6 +59,7 @@ def _model(
     urdf: Urdf,
     tree: Tree,
     drives: Sequence[Actuator],
+    default: Array,
     colliders: list[tuple[Collider, ...]],
     key: str,
     folder: Path,
@@ -64,8 +67,6 @@ def _model(
     def column(field: str) -> Array:
         return np.array([getattr(drive, field) for drive in drives])
 
-    lower, upper = column("lower"), column("upper")
-    default = _default_position(spec, lower, upper)
     frames = _frames(tree)
     mirror, no_mirror = find_mirror(tree, spec)
     disabled, overlaps = _disabled(spec, tree, colliders, default, frames)
@@ -84,8 +85,8 @@ def _model(
         link_names=tuple(body.name for body in tree.bodies),
         joint_names=spec.joints,
         default_position=default,
-        lower=lower,
-        upper=upper,
+        lower=column("lower"),
+        upper=column("upper"),
         effort_limit=column("effort"),
         velocity_limit=column("velocity"),
         saturation=column("saturation"),
@@ -109,12 +110,13 @@ def _model(
     )
 
 
-def _default_position(spec: RobotSpec, lower: Array, upper: Array) -> Array:
+def _default_position(spec: RobotSpec, drives: Sequence[Actuator]) -> Array:
     chosen = by_pattern(spec.default_pose, spec.joints, "default_pose")
     default = np.array([chosen.get(name, 0.0) for name in spec.joints])
-    for name, value, low, high in zip(spec.joints, default, lower, upper, strict=True):
-        if not low <= value <= high:
-            raise AssetError(f"default_pose: {name} = {value:g} rad is outside of its limits [{low:g}, {high:g}]")
+    for name, value, drive in zip(spec.joints, default, drives, strict=True):
+        if not drive.lower <= value <= drive.upper:
+            limits = f"[{drive.lower:g}, {drive.upper:g}]"
+            raise AssetError(f"default_pose: {name} = {value:g} rad is outside of its limits {limits}")
     return default
 
 
@@ -178,6 +180,16 @@ def _inertia_notes(urdf: Urdf) -> list[str]:
                 f"inertia of '{link.name}' breaks the triangle inequality by {100 * excess:.1f} %; used as given"
             )
     return notes
+
+
+def _foot_ups(spec: RobotSpec, tree: Tree, default: Array) -> dict[str, Array]:
+    """Return the direction away from the ground at rest, (3,) in its own frame, of each body that is a foot."""
+    feet = {foot.link for foot in spec.feet}
+    return {
+        body.name: pose.rotation.T @ np.array([0.0, 0.0, 1.0])
+        for body, pose in zip(tree.bodies, tree.poses(default), strict=True)
+        if any(link.name in feet for link, _ in body.members)
+    }
 
 
 def _feet(

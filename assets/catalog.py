@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.resources
+from functools import lru_cache
 from pathlib import Path
 
+from training_ground.assets.cache import stamp
 from training_ground.assets.compiler import compile_spec
 from training_ground.assets.model import CompiledModel
 from training_ground.assets.spec import RobotSpec
@@ -51,6 +53,16 @@ def load_spec(name_or_path: str | Path) -> RobotSpec:
         AssetError: Unknown name (the nearest is offered), or a file that is no specification.
     """
     path = _find(name_or_path)
+    try:
+        return _read(path, *stamp(path))
+    except OSError as problem:
+        raise AssetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, size: int, modified_ns: int) -> RobotSpec:
+    """Read a specification; the file's size and time of change are in the key, so an edit is seen."""
+    del size, modified_ns
     spec = validate(RobotSpec, load_yaml(path, AssetError), str(path), AssetError)
     if path.stem != spec.name:
         raise AssetError(f"{path}: name is '{spec.name}'; it must be the file's name, '{path.stem}'")
@@ -64,6 +76,9 @@ def _find(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text:
         return Path(name_or_path)
+    ours = Path(str(importlib.resources.files("training_ground.assets.robots"))) / f"{text}.yaml"
+    if text.isidentifier() and ours.is_file():
+        return ours
     files = robot_files()
     if text not in files:
         raise AssetError(unknown("robot", text, files))

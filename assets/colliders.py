@@ -20,7 +20,7 @@ CONTACT_MARGIN = 0.002
 MeshPoints = Callable[[Geometry], Array]
 
 
-def body_colliders(body: Body, spec: RobotSpec, points: MeshPoints) -> tuple[Collider, ...]:
+def body_colliders(body: Body, spec: RobotSpec, points: MeshPoints, up: Array | None = None) -> tuple[Collider, ...]:
     """Return the colliders of a body, in its frame.
 
     Args:
@@ -28,6 +28,7 @@ def body_colliders(body: Body, spec: RobotSpec, points: MeshPoints) -> tuple[Col
             does.
         spec: Its `colliders` are the rules.
         points: Returns a mesh's vertices (k, 3) in the geometry's frame, m.
+        up: (3,) unit vector away from the ground, in the body's frame, if the body is a foot.
     """
     result = []
     for link, pose in body.members:
@@ -37,7 +38,7 @@ def body_colliders(body: Body, spec: RobotSpec, points: MeshPoints) -> tuple[Col
         if rule.shape == "none":
             continue
         for geometry in link.visuals if rule.from_visual else link.collisions:
-            result.append(_collider(link, pose @ geometry.pose, geometry, rule.shape, points))
+            result.append(_collider(link, pose @ geometry.pose, geometry, rule.shape, points, up))
     return tuple(result)
 
 
@@ -49,9 +50,9 @@ def _primitive(shape: Primitive, pose: Pose) -> Collider:
     return Collider(shape.shape, placed, shape.size, source=shape.link)
 
 
-def _collider(link: Link, pose: Pose, geometry: Geometry, shape: str, points: MeshPoints) -> Collider:
+def _collider(link: Link, pose: Pose, geometry: Geometry, shape: str, points: MeshPoints, up: Array | None) -> Collider:
     if geometry.shape == "mesh":
-        found = fit(pose.points(points(geometry)), "hull" if shape == "keep" else shape)
+        found = fit(pose.points(points(geometry)), "hull" if shape == "keep" else shape, up)
         return Collider(found.shape, found.pose, found.size, found.vertices, link.name, found.error)
     kept = Collider(geometry.shape, pose, geometry.size, source=link.name)
     if shape in ("keep", "auto", geometry.shape):

@@ -17,6 +17,9 @@ from scipy.spatial import ConvexHull, QhullError
 from training_ground.assets.poses import Array, Pose
 
 HULL_VERTICES = 32
+SOLE_CORNERS = 16
+SOLE_DEPTH = 0.003
+"""Height over a foot's lowest vertex up to which vertices belong to its sole, m."""
 _GRID = 16
 _STEPS = (0.08, 0.03, 0.01)
 _MIN_SIZE = 0.002
@@ -64,19 +67,20 @@ class Collider:
         return self.pose.points(self.vertices), 0.0
 
 
-def fit(points: Array, shape: str) -> Collider:
+def fit(points: Array, shape: str, up: Array | None = None) -> Collider:
     """Fit a shape to the convex hull of points (k, 3).
 
     Args:
         points: Vertices, m; in the frame in which the collider's pose is wanted.
         shape: box, capsule, sphere, hull, or auto: the one of the first three with the smallest error.
+        up: (3,) unit vector away from the ground for a foot, whose hull then gets a flat sole.
     """
     try:
         hull = ConvexHull(points)
     except (QhullError, ValueError):
         return _flat_box(points)
     if shape == "hull":
-        return _small_hull(points[hull.vertices], hull)
+        return _small_hull(points[hull.vertices], hull, up)
     target = _Target(points[hull.vertices], hull)
     fits: list[Callable[[_Target], Collider]] = {
         "box": [_box], "capsule": [_capsule], "sphere": [_sphere], "auto": [_capsule, _box, _sphere]
@@ -210,17 +214,20 @@ def _flat_box(points: Array) -> Collider:
     return Collider("box", Pose(position=0.5 * (lower + upper)), tuple(float(s) for s in size))
 
 
-def _small_hull(vertices: Array, hull: Any) -> Collider:
-    """Keep at most `HULL_VERTICES` vertices: the extremes along axes and diagonals, then always the one that sticks out
-    most."""
+def _small_hull(vertices: Array, hull: Any, up: Array | None) -> Collider:
+    """Keep at most `HULL_VERTICES` vertices: a foot's sole, the extremes along axes and diagonals, then always the one
+    that sticks out most.
+    """
+    sole = np.zeros((0, 3)) if up is None else _flat_sole(vertices, up)
+    vertices = np.vstack([sole, vertices])
     axes = np.vstack([np.eye(3), -np.eye(3), np.array(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, -1).T])
-    chosen = list(dict.fromkeys(int(i) for i in np.argmax(vertices @ axes.T, axis=0)))
+    extremes = (int(i) for i in np.argmax(vertices @ axes.T, axis=0))
+    chosen = list(dict.fromkeys([*range(len(sole)), *extremes]))
     while len(chosen) < min(HULL_VERTICES, len(vertices)):
         try:
             current = ConvexHull(vertices[chosen])
         except QhullError:
-            rest = [i for i in range(len(vertices)) if i not in chosen]
-            chosen.append(rest[0])
+            chosen.append(next(i for i in range(len(vertices)) if i not in chosen))
             continue
         outside = (vertices @ current.equations[:, :3].T + current.equations[:, 3]).max(axis=1)
         farthest = int(np.argmax(outside))
@@ -228,4 +235,19 @@ def _small_hull(vertices: Array, hull: Any) -> Collider:
             break
         chosen.append(farthest)
     kept = vertices[sorted(chosen)]
-    return Collider("hull", Pose(), vertices=kept, error=1.0 - float(ConvexHull(kept).volume) / float(hull.volume))
+    final = ConvexHull(kept)
+    error = abs(1.0 - float(final.volume) / float(hull.volume))
+    return Collider("hull", Pose(), vertices=kept[final.vertices], error=error)
+
+
+def _flat_sole(vertices: Array, up: Array) -> Array:
+    """Return the corners (k, 3) of a foot's sole, flattened: meshes are uneven by a millimetre, and a hull of few
+    vertices would stand on three of them.
+    """
+    height = vertices @ up
+    slab = vertices[height <= height.min() + SOLE_DEPTH]
+    slab = slab - np.outer(slab @ up - height.min(), up)
+    side = np.linalg.svd(up[None])[2][1:]
+    angle = np.arange(SOLE_CORNERS) * (2.0 * np.pi / SOLE_CORNERS)
+    directions = np.column_stack([np.cos(angle), np.sin(angle)]) @ side
+    return slab[sorted({int(i) for i in np.argmax(slab @ directions.T, axis=0)})]
