@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 SCRATCH = Path(tempfile.mkdtemp(prefix="lerobot-check-"))
 os.environ.update(HF_HOME=str(SCRATCH / "hf"), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
 
@@ -28,8 +29,8 @@ import torch  # noqa: E402
 def import_lerobot() -> Any:
     """Import LeRobot's dataset class.
 
-    The torchvision on PyPI is compiled against CUDA; beside a CPU torch its compiled operators are absent and its import
-    stops at their names. LeRobot's datasets use none of them, so declaring the names is enough.
+    The torchvision on PyPI is compiled against CUDA; beside a CPU torch its compiled operators are absent and its
+    import stops at their names. LeRobot's datasets use none of them, so declaring the names is enough.
     """
     library = torch.library.Library("torchvision", "FRAGMENT")
     for _ in range(20):
@@ -199,9 +200,8 @@ def main(store: Path, export: Path) -> None:
     shutil.copytree(export, root)
     dataset = dataset_class("local/check", root=root)
     compared = compare(dataset, schema, episodes)
-    print(
-        f"LeRobot {__version__}: {dataset.num_episodes} episodes, {len(dataset)} frames, {compared} numbers equal in bits"
-    )
+    size = f"{dataset.num_episodes} episodes, {len(dataset)} frames"
+    print(f"LeRobot {__version__}: {size}, {compared} numbers equal in bits")
     check_statistics(dataset, root)
     print("statistics agree with LeRobot's own")
     policy = dataset_to_policy_features(dataset.features)
