@@ -20,8 +20,8 @@ class Channel:
         shape: Shape of one sample.
         unit: SI unit as text (`rad`, `rad/s`, `m`, `N`, `N·m`, `1` for a pure number).
         frame: Frame that the numbers are in: `world`, `base`, `imu`, `joint`, or `none`.
-        role: `observation` is what a policy may see; `state` the simulator's truth; `action`, `reward` terms and `event`
-            flags complete a record.
+        role: `observation` is what a policy may see; `state` the simulator's truth; `action`, `reward` terms and
+            `event` flags complete a record.
         description: One sentence.
         components: Names along the last axis, such as joint names; empty where there is one number.
         dtype: numpy dtype name.

@@ -68,11 +68,11 @@ class Snapshot:
     rest: dict[str, Any]
 
 
-class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
+class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     """A humanoid robot with a task.
 
-    The reset's seed fixes the whole episode, bit for bit; an episode that was reset without a seed tells the one that it
-    drew in `info["seed"]`.
+    The reset's seed fixes the whole episode, bit for bit; an episode that was reset without a seed tells the one that
+    it drew in `info["seed"]`.
 
     Args:
         task: The task's class.
@@ -212,7 +212,9 @@ class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
 
     # ---- episodes ----------------------------------------------------------------------------------------------------
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observed, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observed, dict[str, Any]]:
         """Start an episode.
 
         Args:
@@ -224,7 +226,9 @@ class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
         """
         super().reset(seed=seed)
         if options:
-            raise SimulationError(f"reset: unknown options {', '.join(options)}; randomise by keyword arguments instead")
+            raise SimulationError(
+                f"reset: unknown options {', '.join(options)}; randomise by keyword arguments instead"
+            )
         self.episode_seed = seed if seed is not None else int(self.np_random.integers(2**31))
         # A stream of its own: the episode must not depend on how many episodes were drawn before it.
         self.generator = np.random.default_rng([self.episode_seed, 1])
@@ -250,7 +254,7 @@ class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
         """Put the robot in a randomised start pose, inside the joint limits."""
         noise = self.config.start_joint_noise
         offset = self.generator.uniform(-noise, noise, len(self.model.joint_names))
-        joints = np.clip(self.model.default_position + offset, self.model.lower, self.model.upper)
+        joints = np.minimum(np.maximum(self.model.default_position + offset, self.model.lower), self.model.upper)
         free = self.stance == "free"
         yaw = float(self.generator.uniform(-math.pi, math.pi)) if free else 0.0
         tilt = self.generator.uniform(-0.02, 0.02, 2).tolist() if free else [0.0, 0.0]
@@ -318,7 +322,9 @@ class HumanoidEnv(gymnasium.Env[Observed, NDArray[np.float32]]):
         x, y, z = self.robot.base.position
         height, width = RENDER_SIZE
         eye = (x + 2.2, y - 1.6, max(z, 0.5) + 0.5)
-        return self.world.camera(eye, (x, y, max(0.55 * self.model.default_height, z - 0.2)), width=width, height=height).rgb
+        return self.world.camera(
+            eye, (x, y, max(0.55 * self.model.default_height, z - 0.2)), width=width, height=height
+        ).rgb
 
     def close(self) -> None:
         """Free the engine's memory."""

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from training_ground.envs import rotations
 from training_ground.envs.channels import Channel
-from training_ground.envs.robot import Robot
+from training_ground.envs.robot import Robot, carried
+from training_ground.envs.states import LinkState
 from training_ground.envs.task import Task
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def robot_channels(robot: Robot) -> tuple[Channel, ...]:
     joints = robot.model.joint_names
     n = len(joints)
     free = (
-        Channel("base_angular_velocity", (3,), "rad/s", "base", "observation", "Gyroscope: turn rate of the base.", XYZ),
+        Channel(
+            "base_angular_velocity", (3,), "rad/s", "base", "observation", "Gyroscope: turn rate of the base.", XYZ
+        ),
         Channel("projected_gravity", (3,), "1", "base", "observation", "Direction of gravity, unit vector.", XYZ),
     )
     return (
@@ -55,7 +58,9 @@ def record_channels(robot: Robot, terms: tuple[str, ...]) -> tuple[Channel, ...]
         components = tuple(f"{foot}_{axis}" for foot in feet for axis in XYZ)
         channels += [
             Channel("foot_force", (len(components),), "N", "world", state, "Ground reaction on each foot.", components),
-            Channel("foot_contact", (len(feet),), "1", "none", state, "Whether a foot carries more than 1 N.", feet, "bool"),
+            Channel(
+                "foot_contact", (len(feet),), "1", "none", state, "Whether a foot carries more than 1 N.", feet, "bool"
+            ),
         ]
     return (
         *channels,
@@ -94,19 +99,20 @@ class Observation:
         self._flat = np.zeros(start, np.float32)
         self._views = {name: self._flat[where] for name, where in self.slices.items()}
         self._default = robot.model.default_position
-        self._velocities = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+        self._carriers: tuple[LinkState, LinkState] = (robot.imu_carrier, robot.imu_carrier)
 
     def space(self, kind: str) -> gymnasium.Space[Any]:
         """Observation space: one Box (d,), or a Dict of Boxes by channel name."""
         if kind == "flat":
             return gymnasium.spaces.Box(-np.inf, np.inf, (self._flat.size,), np.float32)
-        boxes = {c.name: gymnasium.spaces.Box(-np.inf, np.inf, c.shape, np.float32) for c in self.observed}
+        boxes: dict[str, gymnasium.Space[Any]] = {
+            c.name: gymnasium.spaces.Box(-np.inf, np.inf, c.shape, np.float32) for c in self.observed
+        }
         return gymnasium.spaces.Dict(boxes)
 
     def reset(self, env: HumanoidEnv) -> None:
         """Forget the last episode; the first accelerometer sample is that of a robot at rest."""
-        velocity = self._imu_velocity(env)
-        self._velocities = (velocity, velocity)
+        self._carriers = (env.robot.imu_carrier, env.robot.imu_carrier)
 
     def read(self, env: HumanoidEnv) -> NDArray[np.float32]:
         """True flat observation (d,); the array is used again by the next call."""
@@ -122,24 +128,33 @@ class Observation:
             for name in self._task_names:
                 views[name][...] = values[name]
         if env.steps:
-            self._velocities = (self._velocities[1], self._imu_velocity(env))
+            self._carriers = (self._carriers[1], robot.imu_carrier)
         return self._flat
 
     def split(self, flat: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Flat observation (d,) by channel name, each with its declared shape."""
         return {c.name: flat[self.slices[c.name]].reshape(c.shape) for c in self.observed}
 
-    def _imu_velocity(self, env: HumanoidEnv) -> rotations.Vector:
-        """Velocity of the base in the world; the base carries the IMU, or moves nearly as it does."""
-        return env.robot.base.linear_velocity
+    def _imu(self, env: HumanoidEnv) -> tuple[rotations.Vector, rotations.Vector]:
+        """Gyroscope (3,), rad/s, and accelerometer (3,), m/s², in the IMU's frame.
+
+        The accelerometer's sample is the mean over the control step of what a real one would measure: acceleration of
+        the IMU's origin minus gravity.
+        """
+        frame = env.model.frames[env.model.imu_frame]
+        old, new = (carried(frame, carrier) for carrier in self._carriers)
+        force = [(b - a) / self._timestep for a, b in zip(old.linear_velocity, new.linear_velocity, strict=True)]
+        force[2] += env.world.gravity
+        return (
+            rotations.rotate_inverse(new.orientation, new.angular_velocity),
+            rotations.rotate_inverse(new.orientation, force),
+        )
 
     def frame(self, env: HumanoidEnv) -> dict[str, NDArray[Any]]:
         """Current value of every channel, with the declared shape and dtype."""
         robot, outcome = env.robot, env.outcome
         values: dict[str, Any] = dict(self.split(self._flat))
-        old, new = self._velocities
-        force = [(b - a) / self._timestep for a, b in zip(old, new, strict=True)]
-        force[2] += env.world.gravity
+        gyroscope, accelerometer = self._imu(env)
         values.update(
             action=env.action,
             joint_angle=robot.joint_position,
@@ -148,8 +163,8 @@ class Observation:
             base_position=robot.base.position,
             base_orientation=robot.base.orientation,
             base_linear_velocity=robot.base_linear_velocity,
-            imu_angular_velocity=robot.base_angular_velocity,
-            imu_linear_acceleration=rotations.rotate_inverse(robot.base.orientation, force),
+            imu_angular_velocity=gyroscope,
+            imu_linear_acceleration=accelerometer,
             reward=sum(outcome.terms.values()),
             success=outcome.success,
         )
@@ -161,9 +176,9 @@ class Observation:
 
     def save(self) -> Any:
         """State for `restore`."""
-        return self._velocities, self._flat.copy()
+        return self._carriers, self._flat.copy()
 
     def restore(self, state: Any) -> None:
         """Return to what `save` gave."""
-        self._velocities = state[0]
+        self._carriers = state[0]
         self._flat[:] = state[1]

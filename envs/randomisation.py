@@ -1,4 +1,4 @@
-"""What differs from episode to episode: drawn from the environment's generator, applied, and written into the record."""
+"""What differs from episode to episode: drawn from the environment's generator, applied, and written down."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
     return pair
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-Scale = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ordered)]
-NonNegativeRange = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], AfterValidator(_ordered)]
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Steps = Annotated[int, Field(ge=0, le=50)]
+Scale = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+NonNegativeRange = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_ordered)]
 
 
 class Randomisation(StrictModel):
@@ -46,9 +48,9 @@ class Randomisation(StrictModel):
 class Noise(StrictModel):
     """What lies between the simulator's truth and what a policy sees."""
 
-    scale: dict[str, Annotated[float, Field(ge=0)]] = {}
+    scale: dict[str, NonNegative] = Field(default_factory=dict)
     """Half width of uniform noise, by observation channel, in the channel's unit."""
-    latency_steps: Annotated[tuple[Annotated[int, Field(ge=0, le=50)], Annotated[int, Field(ge=0, le=50)]], Field()] = (0, 0)
+    latency_steps: Annotated[tuple[Steps, Steps], AfterValidator(_ordered)] = (0, 0)
     """Control steps by which the observation lags; drawn for each episode from this range, both ends included."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Chance that a channel's sample is lost in a step; the policy then sees the last one that came."""
@@ -67,7 +69,7 @@ def default_randomisation() -> Randomisation:
 
 
 def default_noise() -> Noise:
-    """Sensor noise of unitree_rl_gym (joint position, velocity, gyroscope, gravity), with one step of latency at most."""
+    """Sensor noise of unitree_rl_gym (joint position, velocity, gyroscope, gravity), and up to one step of latency."""
     return Noise(
         scale={
             "joint_position": 0.01,

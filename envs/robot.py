@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.assets.model import CompiledModel
+from training_ground.assets.model import CompiledModel, Frame
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
 from training_ground.envs.states import LinkState
@@ -18,6 +19,8 @@ Array = NDArray[np.float64]
 
 CONTACT_THRESHOLD = 1.0
 """N: a foot that carries less is in the air."""
+
+_NO_FORCE = (0.0, 0.0, 0.0)
 
 _BALLAST_REACH = 0.1
 """m: distance of the ballast points from the torso's centre of mass."""
@@ -67,6 +70,7 @@ class Robot:
         self.body = world.load(model, fixed=stance == "mounted", visuals=visuals, ballast=points if ballast else ())
         self.start_height = model.default_height + (0.15 if stance == "mounted" else 0.0)
         self._track(tracked)
+        self.read()
 
     def _track(self, tracked: Sequence[str]) -> None:
         """Prepare the one read of link states: feet first, then the links that carry the tracked frames."""
@@ -75,7 +79,7 @@ class Robot:
             if name not in frames:
                 raise SimulationError(unknown(f"frame of robot '{self.model.name}'", name, frames))
         feet = [foot.link for foot in self.model.feet]
-        carriers = dict.fromkeys([*feet, *(frames[name].link for name in tracked)])
+        carriers = dict.fromkeys([*feet, *(frames[name].link for name in (*tracked, self.model.imu_frame))])
         carriers.pop(self.model.base_link, None)
         self._carriers = tuple(carriers)
         self.drive = self.body.drive(self._carriers)
@@ -83,9 +87,8 @@ class Robot:
         self.joint_position: Array = self.drive.position
         self.joint_velocity: Array = self.drive.velocity
         self.joint_torque: Array = self.drive.torque
-        self._tracked = tuple(tracked)
-        names = self.body.link_names
-        self._foot_of_link = {names.index(link): i for i, link in enumerate(feet)}
+        self._foot_names = tuple(feet)
+        self._soles = [foot.sole.tolist() for foot in self.model.feet]
         self.foot_force: Array = np.zeros((len(feet), 3))
         self.foot_contact: list[bool] = [False] * len(feet)
         self.touching: tuple[str, ...] = ()
@@ -119,28 +122,12 @@ class Robot:
         self._read_contacts()
 
     def _read_contacts(self) -> None:
-        forces = [[0.0, 0.0, 0.0] for _ in self.foot_contact]
-        touching: set[int] = set()
-        self.self_contact = False
-        for contact in self.body.contacts():
-            if contact.other == self.model.name:
-                self.self_contact = True
-                continue
-            foot = self._foot_of_link.get(contact.link)
-            if foot is None:
-                touching.add(contact.link)
-                continue
-            force = forces[foot]
-            fx, fy, fz = contact.force
-            force[0] += fx
-            force[1] += fy
-            force[2] += fz
-        for i, force in enumerate(forces):
+        forces, self.self_contact = self.body.touch_forces()
+        for i, name in enumerate(self._foot_names):
+            force = forces.pop(name, _NO_FORCE)
+            self.foot_force[i] = force
             self.foot_contact[i] = force[2] > CONTACT_THRESHOLD
-        if forces:
-            self.foot_force[:] = forces
-        names = self.body.link_names
-        self.touching = tuple(names[i] for i in sorted(touching))
+        self.touching = tuple(forces)
 
     # ---- frames ------------------------------------------------------------------------------------------------------
 
@@ -152,16 +139,13 @@ class Robot:
     def frame(self, name: str) -> LinkState:
         """State of a tracked frame (or any frame of the base) in the world frame."""
         frame = self.model.frames[name]
-        carrier = self.base if frame.link == self.model.base_link else self._links[frame.link]
-        dx, dy, dz = offset = rotations.rotate(carrier.orientation, frame.position.tolist())
-        cx, cy, cz = rotations.cross(carrier.angular_velocity, offset)
-        (px, py, pz), (vx, vy, vz) = carrier.position, carrier.linear_velocity
-        return LinkState(
-            (px + dx, py + dy, pz + dz),
-            rotations.multiply(carrier.orientation, frame.orientation.tolist()),
-            (vx + cx, vy + cy, vz + cz),
-            carrier.angular_velocity,
-        )
+        return carried(frame, self.base if frame.link == self.model.base_link else self._links[frame.link])
+
+    @property
+    def imu_carrier(self) -> LinkState:
+        """State of the link that carries the inertial measurement unit."""
+        link = self.model.frames[self.model.imu_frame].link
+        return self.base if link == self.model.base_link else self._links[link]
 
     # ---- episode start -----------------------------------------------------------------------------------------------
 
@@ -177,16 +161,20 @@ class Robot:
         orientation = rotations.from_euler(tilt[0], tilt[1], yaw)
         self.body.set_base((0.0, 0.0, self.start_height), orientation)
         self.world.advance(0)
-        if self.stance == "free" and self.model.feet:
-            self.read()
-            lowest = min(
-                state.position[2] + rotations.rotate(state.orientation, point)[2]
-                for foot, state in zip(self.model.feet, self.feet, strict=True)
-                for point in foot.sole.tolist()
-            )
-            self.body.set_base((0.0, 0.0, self.start_height - lowest + 0.001), orientation)
+        if self.stance == "free" and self._soles:
+            height = self.start_height - self._lowest_sole() + 0.001
+            self.body.set_base((0.0, 0.0, height), orientation)
         self.drive.reset()
         self.read()
+
+    def _lowest_sole(self) -> float:
+        """Height of the lowest point of all soles, m."""
+        lowest = math.inf
+        for name, sole in zip(self._foot_names, self._soles, strict=True):
+            state = self.body.link_state(name)
+            x, y, z = rotations.matrix(state.orientation)[2]
+            lowest = min(lowest, state.position[2] + min(x * a + y * b + z * c for a, b, c in sole))
+        return lowest
 
     def randomise(self, drawn: Mapping[str, Any]) -> None:
         """Apply one episode's drawn values (see `randomisation.draw`); what is not in it is nominal."""
@@ -195,7 +183,21 @@ class Robot:
         if "mass_scale" in drawn or "centre_of_mass" in drawn:
             shares = _ballast(drawn["centre_of_mass"]) if "centre_of_mass" in drawn else ()
             self.body.set_masses(drawn.get("mass_scale", 1.0), self._torso_link, shares)
-        self.drive.set_parameters(self._nominal.randomised(drawn, self.world.timestep))
+        if self.drive.actuator.parameters is not self._nominal or drawn:
+            self.drive.set_parameters(self._nominal.randomised(drawn, self.world.timestep) if drawn else self._nominal)
+
+
+def carried(frame: Frame, carrier: LinkState) -> LinkState:
+    """State of a frame that is fixed in a link, from the state of the link."""
+    dx, dy, dz = offset = rotations.rotate(carrier.orientation, frame.position.tolist())
+    cx, cy, cz = rotations.cross(carrier.angular_velocity, offset)
+    (px, py, pz), (vx, vy, vz) = carrier.position, carrier.linear_velocity
+    return LinkState(
+        (px + dx, py + dy, pz + dz),
+        rotations.multiply(carrier.orientation, frame.orientation.tolist()),
+        (vx + cx, vy + cy, vz + cz),
+        carrier.angular_velocity,
+    )
 
 
 def _ballast(shift: Sequence[float]) -> list[float]:

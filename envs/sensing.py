@@ -53,7 +53,7 @@ class Sensing:
         if self._noise.dropout and self._history:
             lost = (generator.random(self._count) < self._noise.dropout)[self._owner]
             seen[lost] = self._history[-1][lost]
-        self._history.append(seen)
+        self._history.append(seen.astype(np.float32, copy=False))
         del self._history[: -self.latency - 1]
         return self._history[0].copy()
 

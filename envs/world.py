@@ -1,7 +1,7 @@
 """The engine seam: the only file that imports pybullet.
 
-What leaves this file speaks of bodies, links and joints by name, in SI units, world frame z up, quaternions xyzw, and of
-link frames, never of the engine's centre-of-mass frames. A second engine takes this file's place.
+What leaves this file speaks of bodies, links and joints by name, in SI units, world frame z up, quaternions xyzw, and
+of link frames, never of the engine's centre-of-mass frames. A second engine takes this file's place.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pybullet as engine
@@ -36,6 +34,7 @@ def actuator_backend() -> tuple[str, str | None]:
     """`native` or `numpy`: what computes the actuators in the substeps; and why it is not `native`."""
     problem = native.problem(engine.__file__, ENGINE_API)
     return ("numpy" if problem else "native"), problem
+
 
 _FAR_AWAY = (0.0, 0.0, 1000.0)
 """m: where no body's bounding box reaches its usual place."""
@@ -61,16 +60,6 @@ def _silent() -> Iterator[None]:
         os.dup2(saved, 1)
         os.close(saved)
         os.close(null)
-
-
-def _principal_moments(path: Path) -> dict[str, list[float]]:
-    """Principal moments of inertia (3,), kg·m², of each link of a compiled URDF."""
-    inertias = {link.get("name", ""): link.find("inertial/inertia") for link in ElementTree.parse(path).iter("link")}
-    return {
-        name: [float(inertia.get(axis, "0")) for axis in ("ixx", "iyy", "izz")]
-        for name, inertia in inertias.items()
-        if inertia is not None
-    }
 
 
 def _remove_state(state: int, client: int) -> None:
@@ -131,6 +120,8 @@ class World:
         self.substeps.advance(substeps)
 
     def _step(self) -> None:
+        if not self._close.alive:
+            raise SimulationError("the world is closed")
         engine.stepSimulation(self.client)
 
     def detect_contacts(self) -> None:
@@ -175,9 +166,10 @@ class World:
             visual: Whether cameras see it.
         """
         shape = engine.createCollisionShape(engine.GEOM_PLANE, physicsClientId=self.client)
-        self._ground = engine.createMultiBody(0, shape, physicsClientId=self.client)
-        engine.changeDynamics(self._ground, -1, restitution=0.0, physicsClientId=self.client)
-        self._register(self._ground, "ground", ("ground",))
+        ground: int = engine.createMultiBody(0, shape, physicsClientId=self.client)
+        engine.changeDynamics(ground, -1, restitution=0.0, physicsClientId=self.client)
+        self._register(ground, "ground", ("ground",))
+        self._ground = ground
         self.set_ground_friction(friction)
         if visual:
             self._add_floor_tiles()
@@ -194,10 +186,12 @@ class World:
                     physicsClientId=self.client,
                 )
                 place = [i + 0.5, j + 0.5, -0.006]
-                self._register(engine.createMultiBody(0, -1, look, place, physicsClientId=self.client), "floor", ("tile",))
+                self._register(
+                    engine.createMultiBody(0, -1, look, place, physicsClientId=self.client), "floor", ("tile",)
+                )
 
     def set_ground_friction(self, friction: float) -> None:
-        """Set the Coulomb coefficient between the ground and a robot (whose links count as 1: the engine multiplies)."""
+        """Set the Coulomb coefficient between the ground and a robot (its links count as 1: the engine multiplies)."""
         if self._ground is None:
             raise SimulationError("the world has no ground: call add_ground first")
         engine.changeDynamics(self._ground, -1, lateralFriction=friction, physicsClientId=self.client)
@@ -343,7 +337,6 @@ class Body:
                     flags=flags,
                     physicsClientId=self._client,
                 )
-            moments = _principal_moments(changed or path)
         except engine.error as problem:
             raise SimulationError(f"robot '{model.name}': the engine refused {path}: {problem}") from problem
         finally:
@@ -360,7 +353,7 @@ class Body:
         self._inertias: dict[int, tuple[float, Sequence[float]]] = {}
         world._register(self.uid, model.name, self.link_names)
         world._bodies.append(self)
-        self._prepare(self_collision, moments)
+        self._prepare(self_collision)
 
     def drive(self, links: Sequence[str] = ()) -> Drive:
         """Give the robot its motors; `World.advance` computes them in every physics step.
@@ -395,16 +388,17 @@ class Body:
     def _joint_count(self) -> int:
         return engine.getNumJoints(self.uid, self._client)
 
-    def _prepare(self, self_collision: bool, moments: dict[str, list[float]]) -> None:
+    def _prepare(self, self_collision: bool) -> None:
         """Take away the engine's defaults that no robot has (damping, joint motors, bounce), and give back its inertia.
 
         The URDF reader sets an inertia to zero that breaks the triangle inequality, as a link with armature does.
         """
+        moments = dict(zip(self.model.link_names, self.model.principal_inertia.tolist(), strict=True))
         for name, link in self._link_index.items():
             engine.changeDynamics(
                 self.uid,
                 link,
-                localInertiaDiagonal=moments[name],
+                localInertiaDiagonal=moments.get(name, [ballast_points.MASS * 1e-6] * 3),
                 linearDamping=0.0,
                 angularDamping=0.0,
                 jointDamping=0.0,
@@ -478,6 +472,31 @@ class Body:
             result.append(Contact(c[3] + 1, names[other], links[other][c[4] + 1], c[5], force, n, c[8]))
         return result
 
+    def touch_forces(self) -> tuple[dict[str, list[float]], bool]:
+        """What touches this body after the last step: the short form of `contacts` that every control step can afford.
+
+        Returns:
+            The force (3,) on each touched link by other bodies, N, world frame, by link name; and whether two of the
+            body's own links touch.
+        """
+        forces: dict[str, list[float]] = {}
+        own = False
+        uid, names = self.uid, self.link_names
+        for c in engine.getContactPoints(uid, physicsClientId=self._client):
+            if c[2] == uid:
+                own = True
+                continue
+            n, f1, f2 = c[9], c[10], c[12]
+            (nx, ny, nz), (ax, ay, az), (bx, by, bz) = c[7], c[11], c[13]
+            name = names[c[3] + 1]
+            sums = forces.get(name)
+            if sums is None:
+                sums = forces[name] = [0.0, 0.0, 0.0]
+            sums[0] += nx * n + ax * f1 + bx * f2
+            sums[1] += ny * n + ay * f1 + by * f2
+            sums[2] += nz * n + az * f1 + bz * f2
+        return forces, own
+
     # ---- writing -----------------------------------------------------------------------------------------------------
 
     def set_torques(self, torques: Sequence[float]) -> None:
@@ -544,12 +563,10 @@ class Body:
 
     def _set_mass(self, index: int, mass: float, diagonal: list[float]) -> None:
         # The inertia must come with the mass, or the engine recomputes it from the colliders.
-        engine.changeDynamics(
-            self.uid, index, mass=mass, localInertiaDiagonal=diagonal, physicsClientId=self._client
-        )
+        engine.changeDynamics(self.uid, index, mass=mass, localInertiaDiagonal=diagonal, physicsClientId=self._client)
 
     # ---- theory ------------------------------------------------------------------------------------------------------
 
     def mass_matrix(self, position: Sequence[float]) -> Array:
-        """Joint-space mass matrix at joint positions (n): (6 + n, 6 + n) with a floating base, (n, n) with a fixed one."""
+        """Joint-space mass matrix at positions (n): (6 + n, 6 + n) with a floating base, (n, n) with a fixed one."""
         return np.array(engine.calculateMassMatrix(self.uid, list(position), 1, self._client))

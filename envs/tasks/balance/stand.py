@@ -15,6 +15,7 @@ from training_ground.envs.randomisation import NonNegativeRange
 from training_ground.envs.rewards import near
 from training_ground.envs.task import Outcome, Task, TaskConfig
 
+
 class StandConfig(TaskConfig):
     """Keyword arguments of Stand."""
 
@@ -27,16 +28,16 @@ class StandConfig(TaskConfig):
 class Stand(Task):
     """Stand still and upright, in spite of pushes.
 
-    The robot starts near its default pose with a random heading. A push changes the velocity of the whole robot at once,
-    horizontally, in a random direction. The robot may step to catch itself.
+    The robot starts near its default pose with a random heading. A push changes the velocity of the whole robot at
+    once, horizontally, in a random direction. The robot may step to catch itself.
 
-    **Success** holds while the robot stands: base above 80 % of its standing height, tilted by less than 0.5 rad, nothing
-    but its feet on the ground. An episode is a success if it holds at the end; the episode ends early, with failure
-    `fall`, where the base comes below 60 % of its standing height, tilts by more than 1 rad, or anything above the feet
+    **Success** holds while the robot stands: base above 80 % of its standing height, tilted by less than 0.5 rad,
+    nothing but its feet on the ground. An episode is a success if it holds at the end; the episode ends early, with
+    failure `fall`, where the base comes below 60 % of its standing height, tilts by more than 1 rad, or anything above the feet
     touches the ground.
 
-    **Reward**, at most 1 a step: upright base, height of the base, no horizontal speed, no turning, joints near the default
-    pose, little change of the action.
+    **Reward**, at most 1 a step: upright base, height of the base, no horizontal speed, no turning, joints near the
+    default pose, little change of the action.
     """
 
     id = "Stand"
@@ -57,7 +58,15 @@ class Stand(Task):
     def channels(self) -> tuple[Channel, ...]:
         """The push of the step, for the record."""
         return (
-            Channel("push_velocity", (2,), "m/s", "world", "event", "Velocity change by a push before this step.", ("x", "y")),
+            Channel(
+                "push_velocity",
+                (2,),
+                "m/s",
+                "world",
+                "event",
+                "Velocity change by a push before this step.",
+                ("x", "y"),
+            ),
         )
 
     def reset(self, generator: np.random.Generator) -> None:

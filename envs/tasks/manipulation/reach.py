@@ -34,15 +34,15 @@ class ReachConfig(TaskConfig):
 class Reach(Task):
     """Bring the hands to poses, and hold them there.
 
-    The goal of each hand is a position and an orientation, fixed to the base at the start pose. It is drawn by putting the
-    arms at random angles around the default pose and reading where the hands are, so every goal can be reached and none
-    makes the robot touch itself.
+    The goal of each hand is a position and an orientation, fixed to the base at the start pose. It is drawn by putting
+    the arms at random angles around the default pose and reading where the hands are, so every goal can be reached and
+    none makes the robot touch itself.
 
-    **Success** holds once every hand has been within 5 cm and 0.4 rad of its goal for 0.5 s without a break, and still is.
-    A free robot fails with `fall` as in Stand; a mounted one cannot fail.
+    **Success** holds once every hand has been within 5 cm and 0.4 rad of its goal for 0.5 s without a break, and still
+    is. A free robot fails with `fall` as in Stand; a mounted one cannot fail.
 
-    **Reward**, at most 1 a step: hands near their goals (wide and narrow), hands turned as their goals, a small change of
-    the action, and an upright base where the robot is free.
+    **Reward**, at most 1 a step: hands near their goals (wide and narrow), hands turned as their goals, a small change
+    of the action, and an upright base where the robot is free.
     """
 
     id = "Reach"
@@ -68,7 +68,9 @@ class Reach(Task):
         joints = model.joint_names
         self._arms = [joints.index(name) for chain in chains for name in chain if name not in shared]
         colours = ((0.9, 0.2, 0.2, 1.0), (0.2, 0.4, 0.9, 1.0))
-        self._markers = [env.world.add_marker(0.03, colours[i % 2]) for i in range(len(self._hands) if env.visible else 0)]
+        self._markers = [
+            env.world.add_marker(0.03, colours[i % 2]) for i in range(len(self._hands) if env.visible else 0)
+        ]
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
