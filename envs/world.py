@@ -568,5 +568,14 @@ class Body:
     # ---- theory ------------------------------------------------------------------------------------------------------
 
     def mass_matrix(self, position: Sequence[float]) -> Array:
-        """Joint-space mass matrix at positions (n): (6 + n, 6 + n) with a floating base, (n, n) with a fixed one."""
-        return np.array(engine.calculateMassMatrix(self.uid, list(position), 1, self._client))
+        """Joint-space mass matrix at positions (n): (6 + n, 6 + n) with a floating base, (n, n) with a fixed one.
+
+        The base's six rows come first, in its centre-of-mass frame; the joints follow in the model's order.
+        """
+        ordered = np.empty(len(self._dof))
+        ordered[self._dof] = position
+        # Without its flag 1, with which the engine returns entries that it never wrote.
+        matrix = np.array(engine.calculateMassMatrix(self.uid, ordered.tolist(), physicsClientId=self._client))
+        base = len(matrix) - len(self._dof)
+        order = [*range(base), *(base + dof for dof in self._dof)]
+        return matrix[np.ix_(order, order)]
