@@ -5,16 +5,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LEROBOT := .venv-lerobot
+LEROBOT_STAMP := $(LEROBOT)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
 DEMO_ARGS ?=
+STORE ?= out/lerobot/store
 
 # One thread a process: two workers with as many threads as cores are slower than with one each.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help venv demo test test-slow lint format bench docs clean
+.PHONY: help venv demo test test-slow lint format bench docs lerobot clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -57,6 +60,19 @@ docs: $(STAMP)  ## Build the documentation site into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+# LeRobot's own pins (an older PyTorch, CUDA) have no place in .venv.
+$(LEROBOT_STAMP): tests/external/lerobot-requirements.txt
+	test -x $(LEROBOT)/bin/python || $(PYTHON) -m venv $(LEROBOT)
+	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/external/lerobot-requirements.txt
+	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps lerobot==0.4.4 torchvision
+	@touch $@
+
+lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open an export of STORE with the real LeRobot and compare every number
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	rm -rf out/lerobot/export
+	$(BIN)/tg data export $(STORE) out/lerobot/export --format lerobot
+	$(LEROBOT)/bin/python tests/external/lerobot_check.py $(STORE) out/lerobot/export
+
 clean:  ## Remove what the targets above made, .venv excepted
 	rm -rf build dist out runs docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

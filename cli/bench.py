@@ -1,4 +1,4 @@
-"""Measure speed, accuracy and memory with the scripts in `benchmarks/`, and gather their JSON.
+"""Measure speed, accuracy and memory against their targets.
 
 A benchmark is a script `benchmarks/<name>.py` that prints one JSON object. A key `targets` in it, a list of
 `{"what", "value", "unit", "at_least" or "at_most", "met"}`, becomes the table.
