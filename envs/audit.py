@@ -1,9 +1,8 @@
 """Is the robot that the engine simulates the one that its URDF describes?
 
-Nothing here trusts the engine's own formulas: forces are applied, a step is taken, and what moves is compared with Pinocchio on the
-source URDF. From a state of rest one step of length dt changes velocities by exactly dt M⁻¹ τ, so steps under unit forces give the
-inverse mass matrix of the simulated body, colliders, importer and all.
-"""
+Nothing here trusts the engine's own formulas: forces are applied, a step is taken, and what moves is compared with
+Pinocchio on the source URDF. From a state of rest one step of length dt changes velocities by exactly dt M⁻¹ τ, so
+steps under unit forces give the inverse mass matrix of the simulated body, colliders, importer and all. """
 
 from __future__ import annotations
 
@@ -35,7 +34,8 @@ def audit_robot(
 
     Args:
         name_or_path: A robot's name or a specification's path.
-        configurations: Random configurations, base orientations and joint angles, for mass matrix, gravity and kinematics.
+        configurations: Random configurations, base orientations and joint angles, for mass matrix, gravity and
+            kinematics.
         seed: Of the random generator.
         after: Called with the name of each part that is done.
 
@@ -280,7 +280,8 @@ def contact_rows(model: CompiledModel) -> Iterator[AuditRow]:
 
 
 def motion_rows(model: CompiledModel, seconds: float = 2.0) -> Iterator[AuditRow]:
-    """Whether gains and actuators keep the robot still at the default pose, mounted; and how long it stands by gains alone."""
+    """Whether gains and actuators keep the robot still at the default pose, mounted; and how long it stands by
+    gains alone."""
     for mounted in (True, False):
         if ("mounted" if mounted else "free") not in model.stances or (not mounted and not model.feet):
             continue

@@ -31,6 +31,12 @@ Observed = NDArray[np.float32] | dict[str, NDArray[np.float32]]
 
 RENDER_SIZE = (480, 640)
 
+TORQUE_SHARE = 0.8
+"""Share of the effort limit that a full action asks for at the default pose, where no action scale is given."""
+
+LARGEST_SCALE = 1.0
+"""rad a unit of action at most."""
+
 
 class EnvConfig(StrictModel):
     """Keyword arguments that every task has, beside its own."""
@@ -42,8 +48,8 @@ class EnvConfig(StrictModel):
     control: Literal["joint_position", "joint_delta", "joint_torque"] = "joint_position"
     """What an action means: joint targets around the default pose, changes of the targets, or torques."""
     action_scale: Annotated[float, Field(gt=0)] | None = None
-    """rad a unit of action (`joint_position`, the task's where absent), rad a step (`joint_delta`, 0.05), or share of
-    the effort limit (`joint_torque`, 1)."""
+    """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque), rad
+    a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
     physics_timestep: Annotated[float, Field(gt=0)] = 0.005
     """s."""
     decimation: Annotated[int, Field(ge=1, le=200)] = 4
@@ -140,8 +146,13 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         config = self.config
         if config.control == "joint_torque":
             return self.model.effort_limit * (config.action_scale or 1.0)
-        default = self.task.action_scale if config.control == "joint_position" else 0.05
-        return np.full(len(self.model.joint_names), config.action_scale or default)
+        if config.control == "joint_delta":
+            return np.full_like(self.model.kp, config.action_scale or 0.05)
+        fixed = config.action_scale or self.task.action_scale
+        if fixed is not None:
+            return np.full_like(self.model.kp, fixed)
+        # A full action asks for most of the motor's torque, on a weak ankle as on a strong hip.
+        return np.minimum(TORQUE_SHARE * self.model.effort_limit / np.maximum(self.model.kp, 1e-9), LARGEST_SCALE)
 
     # ---- the pipeline ------------------------------------------------------------------------------------------------
 

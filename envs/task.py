@@ -54,7 +54,7 @@ class Task:
         terms: Names of the reward terms; an instance may have fewer.
         failures: Kinds of failure that it reports.
         phases: Names of the phases that it reports.
-        action_scale: rad a unit of action in control mode `joint_position`.
+        action_scale: rad a unit of action in control mode `joint_position`; None for a share of each motor's torque.
         episode_length_s: Length of an episode, s.
         config_type: Its keyword arguments.
         prepares: Whether `prepare` has something to do; it then may move the robot as it likes.
@@ -66,7 +66,7 @@ class Task:
     terms: tuple[str, ...]
     failures: ClassVar[tuple[str, ...]] = ("fall",)
     phases: ClassVar[tuple[str, ...]] = ("",)
-    action_scale: ClassVar[float] = 0.5
+    action_scale: ClassVar[float | None] = None
     episode_length_s: ClassVar[float] = 20.0
     config_type: ClassVar[type[TaskConfig]] = TaskConfig
     prepares: ClassVar[bool] = False
