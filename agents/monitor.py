@@ -19,6 +19,8 @@ from training_ground.agents.progress import EpisodeWindow, ProgressLog
 from training_ground.configs.errors import AgentError
 from training_ground.configs.training import RunConfig
 
+LARGEST_WEIGHT = 1e6
+
 
 class StopRequest:
     """Set by the first Ctrl-C or SIGTERM; the second one interrupts at once."""
@@ -127,6 +129,9 @@ class Monitor(BaseCallback):
     def _after_update(self) -> None:
         self._updated = False
         learned = self._algorithm.after_update(self.model, self._settings)
+        bad = diverged_weights(self.model)
+        if bad:
+            raise AgentError(f"weights have diverged after the update: {', '.join(bad)}")
         self._learning_rate = learned["learning_rate"]
         counters = self.counters()
         elapsed = time.monotonic() - self._began
@@ -148,9 +153,13 @@ class Monitor(BaseCallback):
             self._report(record)
 
 
-def diagnose(problem: Exception, model: Any) -> AgentError | None:
-    """Return what to tell where a learner's error comes from weights that are not finite; otherwise None."""
-    import torch
+def diverged_weights(model: Any) -> list[str]:
+    """Return the names of the model's arrays that hold a number that is not finite or absurdly large."""
+    named = model.policy.named_parameters()
+    return [name for name, values in named if not bool((values.detach().abs() < LARGEST_WEIGHT).all())]
 
-    bad = [name for name, p in model.policy.named_parameters() if not bool(torch.isfinite(p).all())]
-    return AgentError(f"weights are not finite: {', '.join(bad)} ({type(problem).__name__})") if bad else None
+
+def diagnose(problem: Exception, model: Any) -> AgentError | None:
+    """Return what to tell where a learner's error comes from weights that have diverged; otherwise None."""
+    bad = diverged_weights(model)
+    return AgentError(f"weights have diverged: {', '.join(bad)} ({type(problem).__name__})") if bad else None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -121,7 +121,8 @@ def resume(
     if not (folder / "config.yaml").is_file():
         known = sorted(p.parent.name for p in root.glob("*/config.yaml"))
         raise AgentError(unknown("run", str(run), known))
-    config = resolve(load_yaml(folder / "config.yaml"), str(folder / "config.yaml"), overrides)
+    written = load_yaml(folder / "config.yaml")
+    config = resolve(written, str(folder / "config.yaml"), overrides)
     from training_ground.agents.checkpoints import last_good_checkpoint
 
     checkpoint, problems = last_good_checkpoint(folder / "checkpoints")
@@ -130,6 +131,10 @@ def resume(
             report({"warning": f"passed over: {problem}"})
     if checkpoint is None and problems:
         raise AgentError(f"{folder}: no whole checkpoint is left: {'; '.join(problems)}")
+    rate = getattr(config, config.algorithm).learning_rate
+    if checkpoint is not None and rate != written.get(config.algorithm, {}).get("learning_rate", rate):
+        # Otherwise the rate that was adapted so far goes on; one that is given now is meant to hold.
+        checkpoint = replace(checkpoint, counters=replace(checkpoint.counters, learning_rate=rate))
     if overrides:
         _write_config(folder, config)
     return _run(config, folder, checkpoint, report)
@@ -170,6 +175,9 @@ def _run(config: RunConfig, folder: Path, checkpoint: Checkpoint | None, report:
         if report is not None:
             report(entry)
 
+    from_step = 0 if checkpoint is None else checkpoint.counters.steps
+    if report is not None:
+        report({"run": str(folder), "total_steps": config.total_steps, "from_step": from_step})
     with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
         steps, seconds = _learn(config, folder, checkpoint, algorithm, env, keep)
     bundle = folder / "bundle"

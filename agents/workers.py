@@ -74,7 +74,7 @@ class Worker:
         ready = multiprocessing.connection.wait([self.connection, self.process.sentinel], timeout_s)
         if not ready:
             self.process.kill()
-            raise AgentError(f"{self.label} gave no answer for {timeout_s:g} s and was ended")
+            raise AgentError(f"{self.label} gave no answer for {max(1.0, timeout_s):.0f} s and was ended")
         if self.connection not in ready and not self.connection.poll():
             raise AgentError(self._obituary())
         try:

@@ -1,4 +1,4 @@
-"""Evaluations: the same whatever the number of processes, unseen seeds only, nothing finished is lost, nothing hangs."""
+"""Evaluations: the same for any number of processes, unseen seeds only, nothing finished lost, nothing hangs."""
 
 from __future__ import annotations
 

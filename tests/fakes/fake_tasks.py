@@ -1,4 +1,4 @@
-"""A task without physics, as a plugin would bring it: push a point to the middle. Tests of agents train on it in seconds."""
+"""A task without physics, as a plugin would bring it: push a point to the middle. Trained on in seconds."""
 
 from __future__ import annotations
 

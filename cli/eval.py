@@ -1,0 +1,124 @@
+"""`tg eval`: measure a policy over unseen seeds, with the interval of its success rate."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from training_ground.cli.common import emit, env_kwargs, env_options, json_option, progress, table
+
+SAVE_SECONDS = 5.0
+"""Seconds between two writes of --out while episodes finish: what a kill can cost."""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tg eval --policy stand_g1 --episodes 200
+  tg eval --policy runs/stand_g1_001 --task Stand --robot g1 --out stand.json
+  tg eval --policy zero --task Stand --robot talos --episodes 20 --set push_speed=[0,0]
+  tg eval --policy stand_g1 --set push_speed=[1.0,1.0] --json
+
+Without --task and --robot a learned policy is measured where it was trained. Seeds start at 1,000,000:
+training uses those below. Ctrl-C keeps the episodes that have finished, in --out too."""
+)
+@click.option(
+    "--policy", required=True, metavar="NAME", help="zero, random, shipped, a shipped one, a bundle or a run."
+)
+@click.option("--task", metavar="NAME", help="Stand, or TrainingGround/Stand-v0.")
+@env_options
+@click.option("--episodes", type=click.IntRange(1, 1_000_000), default=200, show_default=True)
+@click.option("--seed", type=int, default=1_000_000, show_default=True, help="First of as many seeds as episodes.")
+@click.option("--workers", type=click.IntRange(0, 1024), default=2, show_default=True, help="Processes; 0: this one.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write every episode as JSON.")
+@click.option("--force", is_flag=True, help="Replace --out if it exists.")
+@json_option
+def command(
+    policy: str,
+    task: str | None,
+    robot: str | None,
+    stance: str | None,
+    control: str | None,
+    settings: tuple[str, ...],
+    episodes: int,
+    seed: int,
+    workers: int,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Measure a policy: success rate with its 95 % Wilson interval, failures, returns."""
+    from training_ground.agents.evaluation import Evaluation, evaluate
+    from training_ground.agents.files import to_json, write_atomic
+    from training_ground.configs.errors import AgentError
+
+    if out is not None and out.exists() and not force:
+        raise AgentError(f"{out} exists; choose another --out, or --force to replace it")
+    actor, env_id, kwargs = choose(policy, task, env_kwargs(robot, stance, control, settings))
+    latest: list[Evaluation] = []
+    saved = time.monotonic()
+
+    def save() -> None:
+        if out is not None and latest:
+            write_atomic(out, to_json(latest[-1].to_json()))
+
+    with progress("evaluating", episodes, unit="episodes", quiet=as_json) as shown:
+
+        def tell(result: Evaluation, record: Any) -> None:
+            nonlocal saved
+            latest[:] = [result]
+            shown.advance(1, f"{sum(r.success for r in result.episodes)} succeeded")
+            if time.monotonic() - saved > SAVE_SECONDS:
+                saved = time.monotonic()
+                save()
+
+        try:
+            evaluate(actor, env_id, kwargs, range(seed, seed + episodes), workers, tell)
+        except KeyboardInterrupt:
+            if latest:
+                show(latest[0], out, as_json)
+            raise
+        finally:
+            save()
+    show(latest[0], out, as_json)
+
+
+def choose(policy: str, task: str | None, given: dict[str, Any]) -> tuple[Any, str, dict[str, Any]]:
+    """Return the policy, the task's id and the environment's arguments; a bundle knows those that are not given."""
+    from training_ground.agents.bundle import BundlePolicy
+    from training_ground.agents.policy import load_policy
+    from training_ground.agents.stepping import full_id
+    from training_ground.configs.errors import AgentError
+
+    env_id = None if task is None else full_id(task)
+    actor = load_policy(policy, env_id=env_id, robot=given.get("robot"))
+    if isinstance(actor, BundlePolicy):
+        trained = actor.spec.env.env_id
+        if env_id in (None, trained):
+            return actor, full_id(trained), {**actor.spec.env_kwargs, **given}
+    if env_id is None:
+        raise AgentError(f"policy '{policy}' belongs to no task: add --task, such as --task Stand")
+    return actor, env_id, given
+
+
+def summary_line(summary: dict[str, Any]) -> str:
+    """Return an evaluation's summary as one line."""
+    low, high = summary["wilson_95"]
+    rate = summary["success_rate"]
+    share = "no episode" if rate is None else f"{rate:.1%}"
+    failures = ", ".join(f"{kind} {count}" for kind, count in sorted(summary["failures"].items())) or "none"
+    text = f"success {summary['successes']}/{summary['episodes']} = {share}, 95 % interval {low:.1%} to {high:.1%}"
+    return f"{text}; failures: {failures}" + ("" if summary["complete"] else f"; of {summary['requested']} requested")
+
+
+def show(result: Any, out: Path | None, as_json: bool) -> None:
+    """Print an evaluation."""
+    summary = result.summary()
+    rows = [(k, summary[k]) for k in ("return_mean", "return_interquartile_mean", "seconds_mean", "success_any_rate")]
+    rows += sorted(summary["metrics"].items())
+    written = [f"every episode: {out}"] if out is not None else []
+    lines = [f"{result.policy} in {result.env_id}: {summary_line(summary)}", table("", ["", "mean"], rows), *written]
+    emit(result.to_json(), as_json, lines)
