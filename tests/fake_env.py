@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import gymnasium
@@ -24,9 +25,11 @@ class FakeEnv(gymnasium.Env[Any, Any]):
         joints: tuple[str, ...] = JOINTS,
         model_hash: str = MODEL_HASH,
         drift: float = 0.0,
+        sleep_s: float = 0.0,
         render_mode: None = None,
     ) -> None:
         self.options = {"steps": steps, "noise": noise}
+        self.sleep_s = sleep_s
         self.steps, self.noise, self.model_hash, self.drift = steps, noise, model_hash, drift
         n = len(joints)
         self.joints = joints
@@ -56,6 +59,7 @@ class FakeEnv(gymnasium.Env[Any, Any]):
         return self._observe(), {"seed": self.seed, "randomisation": {"friction": self.friction}}
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        time.sleep(self.sleep_s)
         self.action = np.clip(action, -1, 1).astype(np.float32)
         self.velocity = (
             self.friction * self.velocity + self.action + 1e-3 * self.generator.normal(size=len(self.joints))
@@ -110,3 +114,8 @@ class FakeEnv(gymnasium.Env[Any, Any]):
 def make(name: str = "TrainingGround/Fake-v0", **options: Any) -> FakeEnv:
     """As `envs.registration.make`."""
     return FakeEnv(**options)
+
+
+def make_slow(env_id: str, kwargs: dict[str, Any]) -> FakeEnv:
+    """As `agents.stepping.make_env`, with steps that take a while."""
+    return FakeEnv(**kwargs, sleep_s=0.001)
