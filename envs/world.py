@@ -571,11 +571,20 @@ class Body:
         """Joint-space mass matrix at positions (n): (6 + n, 6 + n) with a floating base, (n, n) with a fixed one.
 
         The base's six rows come first, in its centre-of-mass frame; the joints follow in the model's order.
+
+        Raises:
+            SimulationError: The engine refuses inertias that break the triangle inequality, as armature makes them;
+                `assets.dynamics.mass_matrix` does not.
         """
         ordered = np.empty(len(self._dof))
         ordered[self._dof] = position
         # Without its flag 1, with which the engine returns entries that it never wrote.
-        matrix = np.array(engine.calculateMassMatrix(self.uid, ordered.tolist(), physicsClientId=self._client))
+        try:
+            matrix = np.array(engine.calculateMassMatrix(self.uid, ordered.tolist(), physicsClientId=self._client))
+        except (SystemError, engine.error) as problem:
+            raise SimulationError(
+                f"robot '{self.model.name}': the engine gives no mass matrix with armature"
+            ) from problem
         base = len(matrix) - len(self._dof)
         order = [*range(base), *(base + dof for dof in self._dof)]
         return matrix[np.ix_(order, order)]
