@@ -74,7 +74,7 @@ class Rollout(NamedTuple):
 def rollout(env: HumanoidEnv) -> Rollout:
     observation, _ = env.reset(seed=11)
     result = Rollout(np.zeros((0, len(observation)), np.float32), [], [], [env.frame()])
-    seen = [observation]
+    seen: list[Any] = [observation]
     for action in actions(env, STEPS, seed=11):
         observation, reward, terminated, truncated, info = env.step(action)
         seen.append(observation)
@@ -357,4 +357,3 @@ def test_same_bits_without_the_compiled_substeps(robot):
     process.close()
     assert theirs == digests(env, 3, 40)
     env.close()
-

@@ -59,7 +59,7 @@ def base_twist(body: Body) -> Array:
 
 
 class Mechanics(NamedTuple):
-    """mass: kg.  centre: (3,) m.  momentum: (3,) N·s.  spin: (3,) about the centre of mass, N·m·s.  energy: kinetic, J."""
+    """mass: kg.  centre: (3,) m.  momentum: (3,) N·s.  spin: (3,) about the centre, N·m·s.  energy: kinetic, J."""
 
     mass: float
     centre: Array
