@@ -35,6 +35,9 @@ FRICTION_SHARE = 0.5
 ROWS = ("kp", "kd", "effort", "stall", "slope", "strength", "friction", "damping", "torque", "total")
 """Rows of `Actuator.rows`, in the order of `enum row` in `_actuator.c`."""
 
+CHANGES = ("kp_scale", "kd_scale", "motor_strength", "joint_friction", "delay_s")
+"""Drawn changes that `ActuatorParameters.randomised` knows."""
+
 _LOWEST = {"velocity": 1e-6, "saturation": 1.0, "inertia": 1e-12}
 
 
@@ -119,8 +122,7 @@ class ActuatorParameters:
             elif name == "delay_s":
                 changes["delay"] = self.delay + round(float(value) / timestep)
             else:
-                allowed = ("kp_scale", "kd_scale", "motor_strength", "joint_friction", "delay_s")
-                raise SimulationError(unknown("actuator change", name, allowed))
+                raise SimulationError(unknown("actuator change", name, CHANGES))
         return replace(self, **changes)
 
 

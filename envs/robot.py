@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from training_ground.assets.model import CompiledModel, Frame
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
+from training_ground.envs.actuator import CHANGES
 from training_ground.envs.states import LinkState
 from training_ground.envs.world import World
 
@@ -183,8 +184,11 @@ class Robot:
         if "mass_scale" in drawn or "centre_of_mass" in drawn:
             shares = _ballast(drawn["centre_of_mass"]) if "centre_of_mass" in drawn else ()
             self.body.set_masses(drawn.get("mass_scale", 1.0), self._torso_link, shares)
-        if self.drive.actuator.parameters is not self._nominal or drawn:
-            self.drive.set_parameters(self._nominal.randomised(drawn, self.world.timestep) if drawn else self._nominal)
+        changes = {name: drawn[name] for name in CHANGES if name in drawn}
+        if self.drive.actuator.parameters is not self._nominal or changes:
+            self.drive.set_parameters(
+                self._nominal.randomised(changes, self.world.timestep) if changes else self._nominal
+            )
 
 
 def carried(frame: Frame, carrier: LinkState) -> LinkState:
