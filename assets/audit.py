@@ -95,8 +95,8 @@ def limit_rows(spec: RobotSpec, model: CompiledModel, _: Reference, __: np.rando
 def gain_rows(_: RobotSpec, model: CompiledModel, __: Reference, ___: np.random.Generator) -> Iterator[AuditRow]:
     """Each joint's gains against the stability bound of explicit PD: kp dt² + 2 kd dt < 4 I.
 
-    The bound is Jury's criterion for v' = v - dt (kp q + kd v) / I, q' = q + dt v', with I = 1/(M⁻¹)ⱼⱼ at the default pose.
-    """
+    The bound is Jury's criterion for v' = v - dt (kp q + kd v) / I, q' = q + dt v', with I = 1/(M⁻¹)ⱼⱼ at the
+    default pose."""
     inertia = model.effective_inertia
     used = (model.kp * TIMESTEP**2 + 2 * model.kd * TIMESTEP) / (4 * inertia)
     worst = int(np.argmax(used))
@@ -123,9 +123,8 @@ def coupled_gain_rows(
 ) -> Iterator[AuditRow]:
     """All gains together: the largest eigenvalue of M⁻¹ (Kp dt² + 2 Kd dt) must stay below 4.
 
-    For symmetric M, Kp, Kd the same criterion holds along every eigenvector. At postures drawn between the position limits
-    the full bound is allowed, at the default pose `GAIN_SHARE` of it.
-    """
+    For symmetric M, Kp, Kd the same criterion holds along every eigenvector. At postures drawn between the position
+    limits the full bound is allowed, at the default pose `GAIN_SHARE` of it."""
     from scipy.linalg import eigh
 
     floating = "free" in model.stances
@@ -229,10 +228,10 @@ def stability_rows(
     hull = ConvexHull(points[:, :2])
     centre = reference.centre_of_mass(model.default_position)
     margin = float(-(hull.equations[:, :2] @ centre[:2] + hull.equations[:, 2]).max())
-    middle = points[:, :2].mean(0)
+    ahead = 1000 * float(centre[0] - points[:, 0].mean())
     yield row(
         model.name, "centre of mass over the soles, at least", margin, SUPPORT_MARGIN, "m", "default pose",
-        remedy=f"it is {1000 * (centre[0] - middle[0]):.0f} mm before the soles' middle; change default_pose's hips or ankles",
+        remedy=f"it is {ahead:.0f} mm before the soles' middle; change hips or ankles in default_pose",
         least=True,
     )  # fmt: skip
 
@@ -242,19 +241,18 @@ def holding_rows(
 ) -> Iterator[AuditRow]:
     """Whether the motors can hold the default pose: the least possible largest share of a torque limit.
 
-    Mounted, the torques are gravity's. Standing, contact forces at the soles' corners are free within the friction pyramid
-    and carry the weight: a linear program finds those that ask least of the motors.
-    """
+    Mounted, the torques are gravity's. Standing, contact forces at the soles' corners are free within the friction
+    pyramid and carry the weight: a linear program finds those that ask least of the motors."""
     gravity = reference.gravity_force(model.default_position, np.eye(3))
     if "mounted" in model.stances:
         share = np.abs(gravity[6:]) / model.effort_limit
         i = int(np.argmax(share))
         yield row(model.name, "torque to hang mounted", share[i], 1.0, "1", model.joint_names[i],
-                  remedy="gravity asks for more than its effort limit; raise effort or change default_pose")  # fmt: skip
+                  remedy="gravity exceeds its effort limit; raise effort or change default_pose")  # fmt: skip
     if model.feet and "free" in model.stances:
         share, joint = _standing_share(model, reference, gravity)
         yield row(model.name, "torque to stand", share, 1.0, "1", joint,
-                  remedy="standing asks for more than its effort limit; raise effort or change default_pose")  # fmt: skip
+                  remedy="standing exceeds its effort limit; raise effort or change default_pose")  # fmt: skip
 
 
 def _standing_share(model: CompiledModel, reference: Reference, gravity: Array) -> tuple[float, str]:

@@ -1,8 +1,8 @@
 """What theory says of a robot: Pinocchio on the source URDF, with none of the compiler's steps in between.
 
-The generalised velocity is (base linear 3, base angular 3, joints n): the base link's velocity at its origin along its
-axes, in m/s and rad/s, then the joints in the specification's order, in rad/s. Forces and mass matrices have that order.
-"""
+The generalised velocity is (base linear 3, base angular 3, joints n): the base link's velocity at its origin along
+its axes, in m/s and rad/s, then the joints in the specification's order, in rad/s. Forces and mass matrices have
+that order."""
 
 from __future__ import annotations
 

@@ -104,18 +104,18 @@ class RobotSpec(StrictModel):
     """The link that carries the inertial measurement unit; the base where absent."""
     joints: tuple[str, ...]
     """Actuated joints in the order of every array."""
-    locked: dict[str, float] = {}
+    locked: dict[str, float] = Field(default_factory=dict)
     """Joints merged into their parent, with the angle (rad) at which they are locked."""
-    default_pose: dict[str, float] = {}
+    default_pose: dict[str, float] = Field(default_factory=dict)
     """Angles in rad of the joints that do not stand at zero, by name or by pattern."""
     actuators: tuple[ActuatorGroup, ...]
     feet: tuple[Foot, ...] = ()
     hands: tuple[Hand, ...] = ()
-    position_limits: dict[str, tuple[float, float]] = {}
+    position_limits: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Lower and upper limits (rad) by name or by pattern, in place of the URDF's where those are wrong."""
-    inertias: dict[str, tuple[float, float, float, float, float, float]] = {}
-    """Rotational inertia by link in place of the URDF's, where that has none: ixx, ixy, ixz, iyy, iyz, izz in kg·m², about the
-    centre of mass along the link's axes."""
+    inertias: dict[str, tuple[float, float, float, float, float, float]] = Field(default_factory=dict)
+    """Rotational inertia by link in place of the URDF's, where that has none: ixx, ixy, ixz, iyy, iyz, izz in
+    kg·m², about the centre of mass along the link's axes."""
     colliders: tuple[ColliderRule, ...] = ()
     primitives: tuple[Primitive, ...] = ()
     """Collision shapes beside those that the rules make."""
@@ -124,7 +124,7 @@ class RobotSpec(StrictModel):
     stances: tuple[Literal["free", "mounted"], ...] = ("free", "mounted")
     mirror_pattern: tuple[str, str] = ("left_", "right_")
     """What stands in the name of a left joint, and what in its right twin's; left/right symmetry comes from it."""
-    mirror_pairs: dict[str, str] = {}
+    mirror_pairs: dict[str, str] = Field(default_factory=dict)
     """Left joints and their right twins where the names do not tell."""
     symmetric: bool = True
     """False where the real robot's sides differ; the audit then reports the difference without failing."""

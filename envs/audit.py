@@ -2,7 +2,7 @@
 
 Nothing here trusts the engine's own formulas: forces are applied, a step is taken, and what moves is compared with
 Pinocchio on the source URDF. From a state of rest one step of length dt changes velocities by exactly dt M⁻¹ τ, so
-steps under unit forces give the inverse mass matrix of the simulated body, colliders, importer and all. """
+steps under unit forces give the inverse mass matrix of the simulated body, colliders, importer and all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training_ground.assets.model import Array, CompiledModel
 from training_ground.assets.poses import quaternion_from_rotation, skew
 from training_ground.assets.reference import GRAVITY, Reference
 from training_ground.assets.spec import ColliderRule, RobotSpec
-from training_ground.configs.errors import AssetError, TrainingGroundError
+from training_ground.configs.errors import AssetError
 from training_ground.envs.world import Body, World
 
 RELATIVE = 1e-6
@@ -248,7 +248,7 @@ def contact_rows(model: CompiledModel) -> Iterator[AuditRow]:
     detail = notes[0] + (f" and {len(notes) - 1} more" if len(notes) > 1 else "") if notes else "default pose"
     yield row(
         model.name, "links that overlap, not listed", len(notes), 0, "1", detail,
-        remedy="list the pair under disabled_collisions if it is so by design, else change its collider rule or default_pose",
+        remedy="list the pair under disabled_collisions if it is by design, else change colliders or default_pose",
     )  # fmt: skip
     world = World()
     world.add_ground()
@@ -310,17 +310,3 @@ def motion_rows(model: CompiledModel, seconds: float = 2.0) -> Iterator[AuditRow
         else:
             detail = f"gains alone, no policy, {seconds:g} s tried; fastest joint {speed.max():.2f} rad/s, {joint}"
             yield AuditRow(model.name, "time standing", stood, None, "s", "info", detail)
-
-
-def audit_or_row(name: str, **options: int) -> list[AuditRow]:
-    """Audit a robot, and turn any error of ours into a failing row, for audits of many robots.
-
-    Raises:
-        AssetError: Pinocchio is not installed.
-    """
-    try:
-        return audit_robot(name, **options)
-    except TrainingGroundError as problem:
-        if "training-ground[audit]" in str(problem):
-            raise
-        return [AuditRow(name, "compiles", None, None, "1", "fail", str(problem))]
