@@ -163,8 +163,9 @@ def _decimated(mesh: VisualMesh, triangles: int) -> VisualMesh:
         return mesh
     import fast_simplification
 
-    faces = np.asarray(mesh.faces, dtype=np.int32)
-    vertices, faces = fast_simplification.simplify(mesh.vertices, faces, target_count=triangles, agg=5)[:2]
+    # Copies: it takes only writable arrays in C order.
+    vertices, faces = np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces, dtype=np.int32)
+    vertices, faces = fast_simplification.simplify(vertices, faces, target_count=triangles, agg=5)[:2]
     if len(faces) > 1.3 * triangles:
         # Meshes of many loose shells resist quadric decimation.
         vertices, faces = _clustered(mesh, triangles)
