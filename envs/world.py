@@ -43,9 +43,9 @@ _FAR_AWAY = (0.0, 0.0, 1000.0)
 class SavedState:
     """An exact state of a world; the engine forgets it when the last reference goes."""
 
-    def __init__(self, client: int) -> None:
+    def __init__(self, client: int, world: weakref.finalize[..., Any]) -> None:
         self.id = engine.saveState(client)
-        weakref.finalize(self, _remove_state, self.id, client)
+        weakref.finalize(self, _remove_state, self.id, client, world)
 
 
 @contextlib.contextmanager
@@ -62,9 +62,11 @@ def _silent() -> Iterator[None]:
         os.close(null)
 
 
-def _remove_state(state: int, client: int) -> None:
-    with contextlib.suppress(engine.error):  # the world may be gone already
-        engine.removeState(state, client)
+def _remove_state(state: int, client: int, world: weakref.finalize[..., Any]) -> None:
+    # A closed world's client number may belong to another world by now, and its states must stay.
+    if world.alive:
+        with contextlib.suppress(engine.error):
+            engine.removeState(state, client)
 
 
 def _disconnect(client: int, process: int) -> None:
@@ -143,7 +145,7 @@ class World:
         The world goes on from the kept state as a later `restore` would, so that both continue with the same bits; a
         run in which nothing was saved may differ from it in the last ones.
         """
-        state = SavedState(self.client)
+        state = SavedState(self.client, self._close)
         self.restore(state)
         return state
 
@@ -353,6 +355,7 @@ class Body:
         self._inertias: dict[int, tuple[float, Sequence[float]]] = {}
         world._register(self.uid, model.name, self.link_names)
         world._bodies.append(self)
+        self._offsets = [self._inertial_frame(-1)]
         self._prepare(self_collision)
 
     def drive(self, links: Sequence[str] = ()) -> Drive:

@@ -1,0 +1,168 @@
+"""`tg play`: watch a policy live in the browser, or write a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from training_ground.cli.common import emit, env_kwargs, env_options, json_option, progress, table
+
+if TYPE_CHECKING:
+    from training_ground.agents.viewing.session import Session
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  tg play                                   Stand on the G1 with the policy that ships, at http://127.0.0.1:8080
+  tg play Stand --robot talos --policy random
+  tg play Reach --robot icub --policy zero --speed 0.5
+  tg play Stand --policy runs/stand_g1_001 --set push_speed=[1,1]
+  tg play Stand --video stand.mp4 --seed 7  one episode as a video, without a browser
+  tg play Stand --frames out/frames
+
+In the browser: speed, pause, single step, push, reset with a seed, policy, and the reward's terms as they
+come. Only this machine can reach the page. Ctrl-C ends it."""
+)
+@click.argument("task", default="Stand", metavar="[TASK]")
+@env_options
+@click.option("--policy", metavar="NAME", help="zero, random, shipped, a shipped one, a bundle or a run.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the first episode.")
+@click.option("--episodes", type=click.IntRange(1), help="Stop after as many; a video has 1 where absent.")
+@click.option("--speed", type=click.FloatRange(0.1, 4.0), default=1.0, show_default=True, help="Times real time.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Of the browser's page.")
+@click.option("--video", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.mp4", help="Write a video.")
+@click.option("--frames", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write PNG pictures.")
+@click.option("--fps", type=click.IntRange(1, 100), default=25, show_default=True, help="Of video and pictures.")
+@click.option("--force", is_flag=True, help="Replace --video if it exists.")
+@json_option
+def command(
+    task: str,
+    robot: str | None,
+    stance: str | None,
+    control: str | None,
+    settings: tuple[str, ...],
+    policy: str | None,
+    seed: int,
+    episodes: int | None,
+    speed: float,
+    port: int,
+    video: Path | None,
+    frames: Path | None,
+    fps: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Watch a policy: live in the browser, or as a video.
+
+    Without --policy the one that ships for task and robot acts, or the zero policy where none ships.
+    """
+    from training_ground.agents.viewing.session import Session
+    from training_ground.configs.errors import AgentError
+
+    if video is not None and frames is not None:
+        raise AgentError("--video and --frames: choose one")
+    if video is not None and video.exists() and not force:
+        raise AgentError(f"{video} exists; choose another name, or --force to replace it")
+    drawn = video is not None or frames is not None
+    env, actor = _prepare(task, env_kwargs(robot, stance, control, settings), policy, seed, drawn)
+    try:
+        session = Session(env, actor, seed=seed)
+        result = {"mode": "video" if video else "frames" if frames else "browser"}
+        try:
+            if video is not None or frames is not None:
+                result |= _draw(session, video, frames, episodes or 1, fps, as_json)
+            else:
+                result |= _serve(session, policy, port, speed, episodes, as_json)
+        except KeyboardInterrupt:
+            _report(session, {**result, "interrupted": True}, as_json)
+            raise
+        _report(session, {**result, "interrupted": False}, as_json)
+    finally:
+        env.close()
+
+
+def _prepare(task: str, kwargs: dict[str, Any], policy: str | None, seed: int, drawn: bool) -> tuple[Any, Any]:
+    """Make the environment, and the policy that acts in it."""
+    from training_ground.agents.policy import ZeroPolicy, load_policy, shipped_name, shipped_policies
+    from training_ground.agents.stepping import full_id
+    from training_ground.envs.registration import make
+
+    env_id = full_id(task)
+    robot = kwargs.setdefault("robot", "g1")
+    if policy is None and shipped_name(env_id, robot) not in shipped_policies():
+        actor: Any = ZeroPolicy()
+    else:
+        actor = load_policy(policy or "shipped", env_id=env_id, robot=robot, seed=seed)
+    spec = getattr(actor, "spec", None)
+    if spec is not None and spec.env.env_id == env_id:
+        kwargs = {**spec.env_kwargs, **kwargs}
+    return make(env_id, **kwargs, render_mode="rgb_array" if drawn else None), actor
+
+
+def _draw(
+    session: Session, video: Path | None, folder: Path | None, episodes: int, fps: int, as_json: bool
+) -> dict[str, Any]:
+    from training_ground.agents.viewing.video import frames, video_writer, write_frames
+
+    env = session.env
+    fps = min(fps, round(1 / env.control_timestep))
+    total = episodes * env.max_steps * env.control_timestep
+    with progress("drawing", total, unit="simulated s", quiet=as_json) as shown:
+        pictures = frames(session, episodes, fps, shown.advance)
+        if folder is not None:
+            return {"path": str(folder), "frames": write_frames(folder, pictures), "fps": fps}
+        assert video is not None
+        count = 0
+        with video_writer(video, fps) as add:
+            for picture in pictures:
+                add(picture)
+                count += 1
+    return {"path": str(video), "frames": count, "fps": fps}
+
+
+def _serve(
+    session: Session, policy: str | None, port: int, speed: float, episodes: int | None, as_json: bool
+) -> dict[str, Any]:
+    from training_ground.agents.policy import load_policy, shipped_policies
+    from training_ground.agents.viewing.browser import close_server, open_server, show
+
+    env_id, robot = session.env.describe()["env_id"], session.env.model.name
+    acting = policy if policy not in (None, "shipped") else session.policy.name
+    names = list(dict.fromkeys([acting or "zero", "zero", "random", *shipped_policies()]))
+    server = open_server(port)
+    url = f"http://{server.get_host()}:{server.get_port()}"
+    click.echo(f"{session.env.task.id} with {session.env.model.title}: {url}  (Ctrl-C ends it)", err=True)
+    try:
+        show(
+            server,
+            session,
+            policies=names,
+            load=lambda name: load_policy(name, env_id=env_id, robot=robot),
+            speed=speed,
+            episodes=episodes,
+        )
+    finally:
+        close_server(server)
+    return {"url": url}
+
+
+def _report(session: Session, result: dict[str, Any], as_json: bool) -> None:
+    records = session.records
+    result |= {
+        "env_id": session.env.describe()["env_id"],
+        "robot": session.env.model.name,
+        "policy": session.policy.name,
+        "successes": sum(r.success for r in records),
+        "episodes": [r.to_json() for r in records],
+    }
+    rows = [
+        (r.seed, round(r.seconds, 2), "success" if r.success else r.failure or "no success", round(r.total_reward, 1))
+        for r in records
+    ]
+    lines: list[Any] = [table("", ("seed", "s", "result", "return"), rows)] if rows else []
+    if "path" in result and "frames" in result:
+        lines.append(f"{result['frames']} frames: {result['path']}")
+    emit(result, as_json, lines)

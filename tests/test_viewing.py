@@ -1,0 +1,214 @@
+"""The figure, the session beside a viewer, videos, and `tg play`."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from training_ground.agents.policy import RandomPolicy, ZeroPolicy, load_policy
+from training_ground.agents.viewing.figure import Figure, read_obj
+from training_ground.agents.viewing.session import Clock, Session
+from training_ground.agents.viewing.video import frames, video_writer, write_frames
+from training_ground.cli.main import main, tg
+from training_ground.configs.errors import AgentError
+from training_ground.envs.env import HumanoidEnv
+from training_ground.envs.registration import make
+
+
+@pytest.fixture(scope="module")
+def env():
+    env = make("Stand", robot="g1_legs", push_speed=[0.4, 0.4], push_interval_s=0.2)
+    yield env
+    env.close()
+
+
+@pytest.mark.parametrize("robot", ["g1", "simple_humanoid"])
+def test_figure_puts_links_where_the_simulation_has_them(robot: str):
+    env = make("Stand", robot=robot)
+    try:
+        env.reset(seed=3)
+        for _ in range(5):
+            env.step(env.action_space.sample())
+        state = env.robot
+        figure = Figure.load(robot)
+        poses = figure.poses(state.base.position, state.base.orientation, state.joint_position.tolist())
+        found = {part.name: pose for part, pose in zip(figure.parts, poses, strict=True)}
+        for foot, link in zip(env.model.feet, state.feet, strict=True):
+            position, orientation = found[foot.link]
+            np.testing.assert_allclose(position, link.position, atol=1e-5)
+            assert abs(np.dot(orientation, link.orientation)) == pytest.approx(1.0, abs=1e-8)
+        assert figure.triangles > 1000
+        assert all(part.parent < i for i, part in enumerate(figure.parts))
+    finally:
+        env.close()
+
+
+def test_obj_that_names_a_missing_vertex_is_refused(tmp_path: Path):
+    path = tmp_path / "x.obj"
+    path.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1//1 2//1 4//1\n")
+    with pytest.raises(ValueError, match="vertex that is not there"):
+        read_obj(path)
+
+
+def test_session_runs_the_same_episode_as_the_environment(env: HumanoidEnv):
+    session = Session(env, ZeroPolicy(), seed=5)
+    while not session.step():
+        pass
+    seen = (session.env.steps, session.records[0].total_reward)
+    env.reset(seed=5)
+    total, ended, info = 0.0, False, {}
+    while not ended:
+        _, reward, terminated, truncated, info = env.step(np.zeros(12, np.float32))
+        total += reward
+        ended = terminated or truncated
+    assert seen == (env.steps, total)
+    assert session.records[0].failure == info["failure"] == "fall"
+    assert session.step() and len(session.records) == 1, "an ended session must wait for a reset"
+    session.reset()
+    assert (session.seed, session.ended, len(session.times)) == (6, False, 0)
+
+
+def test_session_shows_the_tasks_pushes_and_gives_its_own(env: HumanoidEnv):
+    session = Session(env, ZeroPolicy(), seed=1)
+    push = session.push
+    assert push is None
+    while push is None:
+        session.step()
+        push = session.push
+    assert np.hypot(push[0], push[1]) == pytest.approx(0.4)
+    session.reset(1)
+    before = np.array(env.robot.base.linear_velocity)
+    session.give_push(1.0, 90.0)
+    env.world.advance(0)
+    env.robot.read()
+    change = np.array(env.robot.base.linear_velocity) - before
+    assert np.linalg.norm(change) == pytest.approx(1.0, abs=1e-3)
+    _, left, _ = (env.robot.base_linear_velocity[i] for i in range(3))
+    assert left == pytest.approx(1.0, abs=0.05), "90 degrees is to the robot's left"
+    with pytest.raises(AgentError, match="allowed are 0 to 5"):
+        session.give_push(9.0, 0.0)
+
+
+def test_a_mounted_robot_is_not_pushed_and_its_goals_are_shown():
+    env = make("Reach", robot="g1", stance="mounted")
+    try:
+        session = Session(env, ZeroPolicy())
+        assert len(session.goals()) == 2
+        with pytest.raises(AgentError, match="base is fixed"):
+            session.give_push(0.5, 0.0)
+    finally:
+        env.close()
+
+
+def test_a_policy_that_does_not_fit_leaves_the_one_before(env: HumanoidEnv):
+    class Refuses(RandomPolicy):
+        def reset(self, env: object) -> None:
+            raise AgentError("does not fit")
+
+    session = Session(env, ZeroPolicy())
+    with pytest.raises(AgentError):
+        session.use(Refuses())
+    assert session.policy.name == "zero"
+
+
+def test_clock_keeps_to_real_time_and_never_freezes():
+    clock = Clock(0.02, speed=2.0)
+    start = clock._last
+    steps = sum(clock.due(start + t) for t in np.arange(0.0, 3.0, 0.007))
+    assert steps == pytest.approx(300, abs=2)
+    assert clock.achieved == pytest.approx(2.0, abs=0.1)
+    assert clock.due(start + 60.0) == Clock.MOST
+
+
+def test_frames_and_video(tmp_path: Path):
+    env = make("Stand", robot="g1_legs", render_mode="rgb_array", episode_length_s=0.08)
+    try:
+        session = Session(env, ZeroPolicy(), seed=1)
+        pictures = list(frames(session, 2, 25))
+        assert len(pictures) == 2 * 3, "every 0.04 s from 0 to 0.08 s, two episodes"
+        assert pictures[0].std() > 1
+        assert not np.array_equal(pictures[0], pictures[2])
+    finally:
+        env.close()
+    path = tmp_path / "clip.mp4"
+    with video_writer(path, 25) as add:
+        for picture in pictures:
+            add(picture)
+    import imageio.v3
+
+    decoded = imageio.v3.imread(path)
+    assert decoded.shape == (6, *pictures[0].shape)
+    assert np.abs(decoded[0].astype(float) - pictures[0]).mean() < 6
+    assert [p.name for p in tmp_path.iterdir()] == ["clip.mp4"]
+    assert write_frames(tmp_path / "frames", iter(pictures[:2])) == 2
+    with pytest.raises(AgentError, match="holds frames already"):
+        write_frames(tmp_path / "frames", iter(pictures))
+
+
+def test_an_interrupted_video_is_playable_and_an_error_leaves_nothing(tmp_path: Path):
+    picture = np.full((48, 64, 3), 90, np.uint8)
+    with pytest.raises(KeyboardInterrupt), video_writer(tmp_path / "a.mp4", 25) as add:
+        add(picture)
+        raise KeyboardInterrupt
+    assert (tmp_path / "a.mp4").stat().st_size > 0
+    with pytest.raises(RuntimeError), video_writer(tmp_path / "b.mp4", 25) as add:
+        add(picture)
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
+    with pytest.raises(AgentError, match=r"must end in \.mp4"), video_writer(tmp_path / "c.avi", 25):
+        pass
+
+
+def test_live_viewer_serves_a_page_and_ends(env: HumanoidEnv):
+    pytest.importorskip("viser")
+    from training_ground.agents.viewing.browser import close_server, open_server, show
+
+    server = open_server(8390)
+    try:
+        session = Session(env, ZeroPolicy(), seed=2)
+        thread = threading.Thread(
+            target=show,
+            args=(server, session),
+            kwargs={"policies": ["zero", "random"], "load": load_policy, "speed": 4.0, "episodes": 2},
+        )
+        thread.start()
+        assert server.get_host() == "127.0.0.1"
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.get_port()}", timeout=10) as page:
+            assert b"<html" in page.read(2000).lower()
+        thread.join(60)
+        assert not thread.is_alive()
+        assert [r.seed for r in session.records] == [2, 3]
+    finally:
+        close_server(server)
+
+
+def test_play_writes_frames_and_reports_json(tmp_path: Path):
+    folder = tmp_path / "frames"
+    arguments = ["play", "Stand", "--robot", "g1_legs", "--policy", "zero", "--frames", str(folder)]
+    arguments += ["--set", "episode_length_s=0.06", "--seed", "3", "--json"]
+    result = CliRunner().invoke(tg, arguments)
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert data["frames"] == len(list(folder.glob("*.png"))) == 3
+    assert [e["seed"] for e in data["episodes"]] == [3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["play", "Stnd"], "did you mean 'Stand'"),
+        (["play", "--robot", "g2"], "unknown robot 'g2'"),
+        (["play", "--policy", "zerro"], "unknown policy 'zerro'"),
+        (["play", "--video", "x.mp4", "--frames", "y"], "choose one"),
+        (["play", "--video", "x.avi", "--policy", "zero", "--robot", "g1_legs"], "must end in .mp4"),
+    ],
+)
+def test_play_refuses_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
