@@ -26,6 +26,7 @@ LEARNING = {"torch", "stable_baselines3", "tensorboard"}
 LIGHT_LAYERS = ("configs", "assets", "envs", "datasets")
 UNSAFE = {"pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"}
 MOST_LINES = 500  # 200 is comfortable, 350 a question
+LONG = {ENGINE_FILE: 650}  # one file by rule: the seam at which the engine can be replaced
 UNSAFE_CALLS = {"eval", "exec"}
 DATA = {".yaml", ".json", ".html", ".safetensors", ".md", ".c"}
 FILES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
@@ -153,7 +154,8 @@ def tree() -> set[str]:
 
 
 def test_files_say_one_thing():
-    long = {relative(p): n for p in FILES if (n := len(p.read_text(encoding="utf-8").splitlines())) > MOST_LINES}
+    lengths = {relative(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    long = {name: count for name, count in lengths.items() if count > LONG.get(name, MOST_LINES)}
     assert long == {}, "files too long to be read at once"
 
 
@@ -168,14 +170,16 @@ def test_nothing_of_a_machine_is_written_down(path: Path):
 def test_wheel_and_sdist_hold_the_tree(tmp_path: Path):
     from build import ProjectBuilder
 
-    builder = ProjectBuilder(ROOT)
-    wheel = Path(builder.build("wheel", str(tmp_path)))
+    source = Path(ProjectBuilder(ROOT).build("sdist", str(tmp_path)))
+    with tarfile.open(source) as archive:
+        archive.extractall(tmp_path, filter="data")
+    unpacked = tmp_path / source.name.removesuffix(".tar.gz")
+    inside = {path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*")}
+    assert tree() - inside == set(), "missing from the source distribution"
+    assert {"pyproject.toml", "README.md", "LICENSE"} <= inside
+    # From the unpacked source, as pip builds it: what lies in the tree's build folder must not get in.
+    wheel = Path(ProjectBuilder(unpacked).build("wheel", str(tmp_path)))
     with zipfile.ZipFile(wheel) as archive:
         names = {name.removeprefix("training_ground/") for name in archive.namelist() if name.startswith("training_")}
     packed = {name for name in names if ".dist-info" not in name and not name.endswith((".so", ".pyd"))}
     assert packed == tree()
-    source = Path(builder.build("sdist", str(tmp_path)))
-    with tarfile.open(source) as archive:
-        inside = {name.partition("/")[2] for name in archive.getnames()}
-    assert tree() - inside == set(), "missing from the source distribution"
-    assert {"pyproject.toml", "README.md", "LICENSE"} <= inside
