@@ -11,6 +11,7 @@ import os
 import sys
 import weakref
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pybullet as engine
@@ -170,6 +171,8 @@ class World:
         shape = engine.createCollisionShape(engine.GEOM_PLANE, physicsClientId=self.client)
         ground: int = engine.createMultiBody(0, shape, physicsClientId=self.client)
         engine.changeDynamics(ground, -1, restitution=0.0, physicsClientId=self.client)
+        # The engine draws a plane of its own, which hides the tiles and takes as long as all else together.
+        engine.changeVisualShape(ground, -1, rgbaColor=[0, 0, 0, 0], physicsClientId=self.client)
         self._register(ground, "ground", ("ground",))
         self._ground = ground
         self.set_ground_friction(friction)
