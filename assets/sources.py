@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,15 +94,15 @@ def _robot_description(name: str) -> Files:
         raise AssetError(
             "source.robot_description: needs robot_descriptions; pip install robot_descriptions"
         ) from problem
+    known = importlib.import_module("robot_descriptions._descriptions").DESCRIPTIONS
+    if name not in known or not known[name].has_urdf:
+        names = [key for key, value in known.items() if value.has_urdf]
+        raise AssetError(f"source.robot_description: {unknown('description', name, names)}")
     try:
         module = importlib.import_module(f"robot_descriptions.{name}")
-    except ImportError as problem:
-        names: Sequence[str] = ()
-        descriptions = importlib.import_module("robot_descriptions._descriptions")
-        names = [key for key, value in descriptions.DESCRIPTIONS.items() if value.has_urdf]
-        raise AssetError(f"source.robot_description: {unknown('description', name, names)}") from problem
-    if not hasattr(module, "URDF_PATH"):
-        raise AssetError(f"source.robot_description: '{name}' has no URDF")
+    except Exception as problem:
+        # Its first import clones a repository; whatever git or the network says arrives here.
+        raise AssetError(f"source.robot_description: '{name}' could not be fetched: {problem}") from problem
     urdf, package = Path(module.URDF_PATH), Path(module.PACKAGE_PATH)
     roots = (package.parent, package, Path(module.REPOSITORY_PATH), *urdf.parents)
     return Files(urdf, roots)

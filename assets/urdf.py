@@ -105,10 +105,15 @@ def read_urdf(path: Path) -> Urdf:
         data = path.read_bytes()
     except OSError as problem:
         raise AssetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    try:
+        # Decoded here, so that no other encoding hides a DOCTYPE from the test below.
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise AssetError(f"{path}: is not UTF-8 text") from problem
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise AssetError(f"{path}: has a DOCTYPE; entities are not expanded, remove it")
     try:
-        root = ET.fromstring(data)
+        root = ET.fromstring(text)
     except (ET.ParseError, ValueError, LookupError) as problem:
         raise AssetError(f"{path}: malformed XML: {problem}") from problem
     if root.tag != "robot":

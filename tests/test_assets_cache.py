@@ -40,9 +40,9 @@ def leftovers(root: Path) -> list[str]:
 
 def test_processes_that_build_at_once_share_one_complete_result(root: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, context.Pool(4) as pool:
-        barrier = manager.Barrier(4)
-        sizes = pool.starmap(obtain_and_read, [(str(root / "entry"), barrier)] * 4)
+    with context.Manager() as manager, context.Pool(3) as pool:
+        barrier = manager.Barrier(3)
+        sizes = pool.starmap(obtain_and_read, [(str(root / "entry"), barrier)] * 3)
     assert len(set(sizes)) == 1
     assert cache.is_intact(root / "entry")
     assert leftovers(root) == []

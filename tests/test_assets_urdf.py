@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +61,17 @@ def test_refuses(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe", b"<robot", b"<html/>", b"<robot/>"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00\xff\xfe",
+        b"<robot",
+        b"<html/>",
+        b"<robot/>",
+        '<!DOCTYPE r [<!ENTITY a "b">]><robot/>'.encode("utf-16"),
+    ],
+)
 def test_refuses_what_is_no_urdf(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.urdf"
     path.write_bytes(content)
@@ -97,3 +109,25 @@ def test_mesh_names_are_resolved(tmp_path: Path) -> None:
         assert files.mesh(name).samefile(mesh)
     with pytest.raises(AssetError, match=r"b\.stl.*looked for"):
         files.mesh("package://my_robot/meshes/b.stl")
+
+
+def test_robot_descriptions_are_imported_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AssetError, match="pip install robot_descriptions"):
+        monkeypatch.setitem(sys.modules, "robot_descriptions", None)
+        find_files(Source(robot_description="small_description"))
+    package = types.ModuleType("robot_descriptions")
+    table = types.ModuleType("robot_descriptions._descriptions")
+    table.DESCRIPTIONS = {  # type: ignore[attr-defined]
+        name: types.SimpleNamespace(has_urdf=True) for name in ("small_description", "offline_description")
+    }
+    small = types.ModuleType("robot_descriptions.small_description")
+    small.__dict__.update(
+        URDF_PATH=str(small_robot.write_urdf(tmp_path)), PACKAGE_PATH=str(tmp_path), REPOSITORY_PATH=str(tmp_path)
+    )
+    for module in (package, table, small):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert find_files(Source(robot_description="small_description")).urdf == tmp_path / "small.urdf"
+    with pytest.raises(AssetError, match="did you mean 'small_description'"):
+        find_files(Source(robot_description="smal_description"))
+    with pytest.raises(AssetError, match="'offline_description' could not be fetched"):
+        find_files(Source(robot_description="offline_description"))
