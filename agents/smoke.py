@@ -152,8 +152,9 @@ def run_items(
                     worker.close(0.0)
                     worker = None
                 with lock:
-                    results.append(result)
-                    done(result)
+                    if not stop.is_set():
+                        results.append(result)
+                        done(result)
         finally:
             if worker is not None:
                 worker.close()
@@ -166,7 +167,8 @@ def run_items(
             while thread.is_alive():
                 thread.join(0.2)
     finally:
-        stop.set()
+        with lock:  # nothing is reported after an interrupt has been answered
+            stop.set()
     return results
 
 
