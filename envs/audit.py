@@ -279,7 +279,7 @@ def contact_rows(model: CompiledModel) -> Iterator[AuditRow]:
               remedy="correct default_pose, or the colliders of the feet")  # fmt: skip
 
 
-def motion_rows(model: CompiledModel, seconds: float = 2.0) -> Iterator[AuditRow]:
+def motion_rows(model: CompiledModel, seconds: float = 3.0) -> Iterator[AuditRow]:
     """Whether gains and actuators keep the robot still at the default pose, mounted; and how long it stands by
     gains alone."""
     for mounted in (True, False):
@@ -305,7 +305,7 @@ def motion_rows(model: CompiledModel, seconds: float = 2.0) -> Iterator[AuditRow
         finally:
             world.close()
         if mounted:
-            yield row(model.name, "joint speed when held still, mounted", float(speed.max()), 0.05, "rad/s", joint,
+            yield row(model.name, "joint speed when held still, mounted", float(speed.max()), 0.5, "rad/s", joint,
                       remedy="it does not come to rest: lower kd or kp, or raise armature")  # fmt: skip
         else:
             detail = f"gains alone, no policy, {seconds:g} s tried; fastest joint {speed.max():.2f} rad/s, {joint}"

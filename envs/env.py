@@ -275,7 +275,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """Keep the exact state: world, actuators, task, sensors and generators."""
         rest = {name: copy.deepcopy(getattr(self, name)) for name in _SAVED}
         rest["task"] = copy.deepcopy(self.task.state)
-        rest["drive"] = self.robot.drive.save()
+        rest["robot"] = self.robot.save()
         rest["sensing"] = self.sensing.save()
         rest["observation"] = self.observation.save()
         rest["np_random"] = copy.deepcopy(self.np_random)
@@ -288,11 +288,10 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         for name in _SAVED:
             setattr(self, name, rest[name])
         self.robot.randomise(self.drawn)
-        self.robot.drive.restore(rest["drive"])
+        self.robot.restore(rest["robot"])
         self.task.state = rest["task"]
         self.sensing.restore(rest["sensing"])
         self.np_random = rest["np_random"]
-        self.robot.read()
         self.observation.restore(rest["observation"])
 
     # ---- what others read --------------------------------------------------------------------------------------------

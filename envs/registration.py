@@ -1,52 +1,33 @@
-"""Task files become Gymnasium ids: walked, so that a new task is one new file."""
+"""Tasks and environments by name."""
 
 from __future__ import annotations
 
 import functools
 import importlib
-import pkgutil
-from collections.abc import Iterator
-from importlib.metadata import entry_points
-from types import ModuleType
 from typing import Any
 
-import gymnasium
-
 from training_ground.configs.errors import SimulationError, unknown
-from training_ground.envs import tasks as task_package
+from training_ground.envs.catalog import NAMESPACE, task_ids, task_modules
 from training_ground.envs.env import HumanoidEnv
 from training_ground.envs.task import Task
 
-NAMESPACE = "TrainingGround"
-PLUGINS = "training_ground.plugins"
-
-
-def _modules(package: ModuleType) -> Iterator[ModuleType]:
-    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if not found.ispkg:
-            yield importlib.import_module(found.name)
+__all__ = ["make", "task", "task_ids", "tasks"]
 
 
 @functools.cache
 def tasks() -> dict[str, type[Task]]:
-    """Task classes by id, sorted: those of `envs/tasks/` and those that plugins bring."""
-    found: list[type[Task]] = []
-    for module in _modules(task_package):
-        found += [
-            value
-            for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, Task) and value.__module__ == module.__name__
-        ]
-    for entry in entry_points(group=PLUGINS):
-        plugin = entry.load()
-        if isinstance(plugin, type) and issubclass(plugin, Task):
-            found.append(plugin)
-    return {task.id: task for task in sorted(found, key=lambda task: task.id)}
+    """Task classes by name, sorted.
 
-
-def task_ids() -> list[str]:
-    """Gymnasium ids of all tasks, sorted."""
-    return [f"{NAMESPACE}/{name}-v0" for name in tasks()]
+    Raises:
+        SimulationError: A task's file does not hold the class that its name promises.
+    """
+    found: dict[str, type[Task]] = {}
+    for name, module_name in task_modules().items():
+        value = getattr(importlib.import_module(module_name), name, None)
+        if not (isinstance(value, type) and issubclass(value, Task) and value.id == name):
+            raise SimulationError(f"{module_name}: must hold a Task named {name} with id = '{name}'")
+        found[name] = value
+    return found
 
 
 def task(name: str) -> type[Task]:
@@ -70,15 +51,3 @@ def make(name: str, **options: Any) -> HumanoidEnv:
         **options: As `HumanoidEnv` takes them.
     """
     return HumanoidEnv(task(name), **options)
-
-
-def register_envs() -> None:
-    """Tell Gymnasium of every task; called by its plugin mechanism when it is imported."""
-    for identifier in task_ids():
-        if identifier not in gymnasium.registry:
-            gymnasium.register(
-                identifier,
-                entry_point="training_ground.envs.registration:make",
-                kwargs={"name": identifier},
-                nondeterministic=False,
-            )

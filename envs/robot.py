@@ -130,6 +130,22 @@ class Robot:
             self.foot_contact[i] = force[2] > CONTACT_THRESHOLD
         self.touching = tuple(forces)
 
+    def save(self) -> tuple[Any, ...]:
+        """State for `restore`, beside the world's own."""
+        contacts = self.foot_force.copy(), list(self.foot_contact), self.touching, self.self_contact
+        return self.drive.save(), contacts
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Return to what `save` gave; the world must have been restored before.
+
+        The contacts are kept, not read again: the engine forgets their forces when it restores a world.
+        """
+        drive, (force, contact, touching, self_contact) = state
+        self.drive.restore(drive)
+        self.read()
+        self.foot_force[:], self.foot_contact[:] = force, contact
+        self.touching, self.self_contact = touching, self_contact
+
     # ---- frames ------------------------------------------------------------------------------------------------------
 
     @property
