@@ -85,7 +85,7 @@ def content_hash(columns: dict[str, NDArray[Any]]) -> str:
         kind = TEXT if values.dtype.kind in "UO" else values.dtype.name
         digest.update(f"{name}\0{kind}\0{list(values.shape)}\0".encode())
         if kind == TEXT:
-            digest.update("\0".join(str(value) for value in values).encode())
+            digest.update("\0".join(values.tolist()).encode())
         else:
             digest.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
     return digest.hexdigest()

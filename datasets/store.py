@@ -251,10 +251,9 @@ def check_columns(episode: Episode, schema: DatasetSchema) -> None:
         if dtype != column.dtype or values.shape != (rows, *column.shape):
             wanted = f"{column.dtype} {(rows, *column.shape)}"
             raise DatasetError(f"episode: column '{name}' is {dtype} {values.shape}, must be {wanted}")
-        if dtype == TEXT and any(not isinstance(v, str) or len(v) > episode_file.MAX_TEXT // 4 for v in values):
-            raise DatasetError(
-                f"episode: column '{name}' must hold texts of at most {episode_file.MAX_TEXT // 4} letters"
-            )
+        letters = episode_file.MAX_TEXT // 4
+        if dtype == TEXT and (set(map(type, values)) != {str} or max(map(len, values)) > letters):
+            raise DatasetError(f"episode: column '{name}' must hold texts of at most {letters} letters")
     if np.any(found[IS_LAST][:-1]) or not found[IS_LAST][-1]:
         raise DatasetError(f"episode: column '{IS_LAST}' must be set in the last row and in no other")
     if np.any(np.diff(found[TIMESTAMP]) <= 0):

@@ -435,11 +435,13 @@ def kill_trials(tmp_path: Path, trials: int) -> int:
         process = writer(tmp_path / "data", 1_000_000 * trial, 1_000_000)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
+        first = process.stdout.readline() if trial % 2 else ""  # a busy machine shall meet the kill at work, too
         try:
             process.wait(float(generator.uniform(0.0, 0.15)))
         except subprocess.TimeoutExpired:
             process.kill()
-        promised = [int(line) for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
+        said = first + process.stdout.read()
+        promised = [int(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
         process.wait()
         process.stdout.close()
         store = Store.open(tmp_path / "data")
@@ -455,12 +457,12 @@ def kill_trials(tmp_path: Path, trials: int) -> int:
 
 
 def test_sigkill_at_random_instants_loses_nothing(tmp_path: Path) -> None:
-    assert kill_trials(tmp_path, 6) > 5
+    assert kill_trials(tmp_path, 6) >= 3
 
 
 @pytest.mark.slow
 def test_sigkill_at_many_random_instants_loses_nothing(tmp_path: Path) -> None:
-    assert kill_trials(tmp_path, 100) > 100
+    assert kill_trials(tmp_path, 100) >= 50
 
 
 def test_append_does_not_slow_down(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
