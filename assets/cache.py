@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,37 @@ def sha256(data: bytes) -> str:
 def obtain(folder: Path, build: Callable[[Path], None]) -> Path:
     """Return `folder`, built by `build(empty folder)` where it is missing or damaged.
 
-    It is built under another name and renamed when complete, so a reader never sees half of it; of several processes
-    that build at once the first one's result stays.
+    It is built under another name and renamed when complete, so a reader never sees half of it. Of several processes
+    that want it at once one builds and the others wait.
 
     Raises:
         AssetError: The cache cannot be written; the message says where it is and how to move it.
     """
     if is_intact(folder):
         return folder
+    with _turn(folder):
+        return folder if is_intact(folder) else _build(folder, build)
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Wait while another process builds the same folder, to spare the work; correctness does not hang on it.
+
+    The kernel lets go of the lock when its holder dies. Where there are no such locks, processes build side by side.
+    """
+    with ExitStack() as stack:
+        try:
+            import fcntl
+
+            locks = folder.parent / "locks"
+            locks.mkdir(parents=True, exist_ok=True)
+            fcntl.flock(stack.enter_context((locks / f"{folder.name}.lock").open("w")), fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            pass
+        yield
+
+
+def _build(folder: Path, build: Callable[[Path], None]) -> Path:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name[:12]}-", dir=folder.parent))

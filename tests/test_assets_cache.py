@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import stat
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def slow_build(folder: Path) -> None:
+    with (folder.parent / "builds.log").open("a") as log:
+        log.write("built\n")
     for number in range(20):
         (folder / f"{number}.txt").write_text(f"part {number}" * 100)
         time.sleep(0.002)
@@ -44,6 +47,7 @@ def test_processes_that_build_at_once_share_one_complete_result(root: Path) -> N
         barrier = manager.Barrier(3)
         sizes = pool.starmap(obtain_and_read, [(str(root / "entry"), barrier)] * 3)
     assert len(set(sizes)) == 1
+    assert (root / "builds.log").read_text() == "built\n"
     assert cache.is_intact(root / "entry")
     assert leftovers(root) == []
 
@@ -59,7 +63,10 @@ def test_an_interrupted_build_leaves_nothing(root: Path) -> None:
     assert leftovers(root) == []
 
 
-def test_a_slower_process_keeps_the_first_result(root: Path) -> None:
+def test_a_slower_process_keeps_the_first_result(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the lock, as on a file system that has none."""
+    monkeypatch.setattr(cache, "_turn", lambda _: nullcontext())
+
     def build(folder: Path) -> None:
         cache.obtain(root / "entry", slow_build)
         (folder / "mine.txt").write_text("late")
