@@ -17,7 +17,8 @@ def run(noise: dict[str, Any] | None, steps: int = STEPS) -> tuple[HumanoidEnv, 
     """The environment, what was seen and what was true (rows: reset, then each step), and the reset's info."""
     env = make("Stand", robot="g1_legs", noise=noise, push_speed=(0.0, 0.0))
     observation, info = env.reset(seed=3)
-    seen, true = [observation], [env.observation.read(env).copy()]
+    seen: list[Any] = [observation]
+    true = [env.observation.read(env).copy()]
     generator = np.random.default_rng(0)
     for _ in range(steps):
         action = generator.uniform(-0.2, 0.2, env.action_space.shape).astype(np.float32)
