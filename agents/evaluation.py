@@ -36,6 +36,7 @@ class Evaluation:
         requested: Episodes asked for.
         episodes: Those that finished, by seed.
         seconds: Wall-clock time, s.
+        environment: What the environment said of itself (`describe()`): every option resolved, hashes, versions.
     """
 
     policy: str
@@ -45,6 +46,7 @@ class Evaluation:
     requested: int
     episodes: list[EpisodeRecord] = field(default_factory=list)
     seconds: float = 0.0
+    environment: dict[str, Any] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -83,6 +85,7 @@ class Evaluation:
             "policy_hash": self.policy_hash,
             "env_id": self.env_id,
             "kwargs": self.kwargs,
+            "environment": self.environment,
             "seconds": round(self.seconds, 3),
             "summary": self.summary(),
             "episodes": [r.to_json() for r in self.episodes],
@@ -140,19 +143,24 @@ def evaluate(
     if not workers:
         env = make_env(env_id, kwargs)
         try:
+            result.environment = _describe(env)
             for seed in listed:
                 finish(run_episode(env, policy, seed))
         finally:
             env.close()
     elif listed:
-        _spread(policy, env_id, kwargs, listed, min(workers, len(listed)), finish, timeout_s)
+        _spread(result, policy, listed, min(workers, len(listed)), finish, timeout_s)
     return result
 
 
+def _describe(env: Any) -> dict[str, Any]:
+    base = env.unwrapped
+    return base.describe() if hasattr(base, "describe") else {}
+
+
 def _spread(
+    result: Evaluation,
     policy: Policy,
-    env_id: str,
-    kwargs: dict[str, Any],
     seeds: list[int],
     workers: int,
     finish: Callable[[EpisodeRecord], None],
@@ -161,7 +169,8 @@ def _spread(
     """Hand one seed after the other to whichever process is free."""
     waiting = list(reversed(seeds))
     started: dict[int, tuple[float, int]] = {}
-    pool = [Worker(f"evaluation worker {i}", serve_episodes, (policy, env_id, kwargs)) for i in range(workers)]
+    arguments = (policy, result.env_id, result.kwargs)
+    pool = [Worker(f"evaluation worker {i}", serve_episodes, arguments) for i in range(workers)]
 
     def hand_out(i: int) -> None:
         if waiting:
@@ -171,7 +180,7 @@ def _spread(
 
     try:
         for i, worker in enumerate(pool):
-            worker.receive(START_TIMEOUT_S)
+            result.environment = worker.receive(START_TIMEOUT_S)
             hand_out(i)
         while started:
             busy = {pool[i].connection: i for i in started} | {pool[i].process.sentinel: i for i in started}
@@ -195,6 +204,6 @@ def serve_episodes(connection: Connection, policy: Policy, env_id: str, kwargs: 
     env = make_env(env_id, kwargs)
     env.reset(seed=0)
     policy.reset(env)
-    reply(connection, None)
+    reply(connection, _describe(env))
     while True:
         reply(connection, run_episode(env, policy, connection.recv()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -142,7 +143,7 @@ def card(spec: BundleSpec, evaluation: Evaluation) -> str:
         ("Mean episode", f"{summary['seconds_mean']:.1f} s" if summary["seconds_mean"] is not None else "unknown"),
         ("Mean return", f"{summary['return_mean']:.2f}" if summary["return_mean"] is not None else "unknown"),
         ("Seeds", f"{min(seeds)} to {max(seeds)}, unseen in training" if seeds else "none"),
-        ("Environment", f"`{to_json(evaluation.kwargs).strip()}`".replace("\n", " ")),
+        ("Environment", f"`{json.dumps(evaluation.environment.get('options', evaluation.kwargs))}`"),
     ]
     lines = [
         f"# {spec.name}",

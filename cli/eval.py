@@ -22,7 +22,7 @@ Examples:
   tg eval --policy zero --task Stand --robot talos --episodes 20 --set push_speed=[0,0]
   tg eval --policy stand_g1 --set push_speed=[1.0,1.0] --json
 
-Without --task and --robot a learned policy is measured where it was trained. Seeds start at 1,000,000:
+Without --task and --robot a learned policy is measured as its card was. Seeds start at 1,000,000:
 training uses those below. Ctrl-C keeps the episodes that have finished, in --out too."""
 )
 @click.option(
@@ -97,8 +97,11 @@ def choose(policy: str, task: str | None, given: dict[str, Any]) -> tuple[Any, s
     actor = load_policy(policy, env_id=env_id, robot=given.get("robot"))
     if isinstance(actor, BundlePolicy):
         trained = actor.spec.env.env_id
-        if env_id in (None, trained):
-            return actor, full_id(trained), {**actor.spec.env_kwargs, **given}
+        if env_id is None or env_id.rpartition(":")[2] == trained:
+            evaluated = actor.spec.provenance.config.get("eval")
+            own = evaluated.get("kwargs") if isinstance(evaluated, dict) else None
+            measured = own if isinstance(own, dict) else {}
+            return actor, env_id or full_id(trained), {**actor.spec.env_kwargs, **measured, **given}
     if env_id is None:
         raise AgentError(f"policy '{policy}' belongs to no task: add --task, such as --task Stand")
     return actor, env_id, given

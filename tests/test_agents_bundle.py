@@ -25,8 +25,8 @@ fake_agents: Any = importlib.import_module("fake_agents")
 
 
 @pytest.fixture
-def env(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    made = gymnasium.make(fake_agents.install(monkeypatch, tmp_path), disable_env_checker=True)
+def env(monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = gymnasium.make(fake_agents.install(monkeypatch), disable_env_checker=True)
     yield made
     made.close()
 
@@ -240,6 +240,7 @@ def test_load_policy(bundle: Path, env: Any) -> None:
     policy.reset(env)
     assert not np.array_equal(policy.act(np.zeros(4, np.float32)), first[0])
     assert isinstance(load_policy(bundle), BundlePolicy)
+    (bundle.parent / "empty").mkdir()
     run = bundle.parent / "run"
     run.mkdir()
     bundle.rename(run / "bundle")
@@ -248,7 +249,7 @@ def test_load_policy(bundle: Path, env: Any) -> None:
         ("radnom", "did you mean 'random'"),
         ("shipped", "needs a task"),
         (str(run / "bundle" / "spec.json"), "folder"),
-        (str(bundle.parent / "plugin"), "manifest.json"),
+        (str(bundle.parent / "empty"), "manifest.json"),
     ):
         with pytest.raises(AgentError, match=message):
             load_policy(name)

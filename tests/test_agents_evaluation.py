@@ -26,8 +26,8 @@ SEEDS = range(1_000_000, 1_000_006)
 
 
 @pytest.fixture(autouse=True)
-def env_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    yield fake_agents.install(monkeypatch, tmp_path)
+def env_id(monkeypatch: pytest.MonkeyPatch) -> Any:
+    yield fake_agents.install(monkeypatch)
     assert not multiprocessing.active_children(), "a worker was left behind"
 
 
@@ -49,6 +49,7 @@ def test_summary_and_json(env_id: str) -> None:
     assert summary["successes"] == len(expected) and 2 <= len(expected) <= 20
     low, high = summary["wilson_95"]
     assert low < summary["success_rate"] < high
+    assert data["environment"]["options"]["length"] == 5
     assert summary["metrics"].keys() == {"reward/near", "reward/effort"}
     assert summary["return_mean"] == pytest.approx(5 * summary["metrics"]["reward/near"])
     empty = Evaluation("zero", None, env_id, {}, 3)
@@ -61,8 +62,8 @@ def test_seen_seeds_bad_kwargs_and_foreign_bundles_are_refused(env_id: str, tmp_
         evaluate(zero, env_id, {}, [3])
     with pytest.raises(AgentError, match="workers = -1"):
         evaluate(zero, env_id, {}, SEEDS, workers=-1)
-    with pytest.raises(AgentError, match="module"):
-        evaluate(zero, "os:Stand-v0", {}, SEEDS, workers=0)
+    with pytest.raises(AgentError, match="task 'nowhere:Stand-v0'"):
+        evaluate(zero, "nowhere:Stand-v0", {}, SEEDS, workers=0)
     with pytest.raises(SimulationError, match="did you mean 'Stand'"):
         evaluate(zero, "TrainingGround/Stadn-v0", {}, SEEDS, workers=0)
     with pytest.raises(AgentError, match="unknown robot 'g1'"):

@@ -30,8 +30,9 @@ from training_ground.configs.presets import load_preset, preset_names
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
 fake_agents: Any = importlib.import_module("fake_agents")
 
+ENV_ID = "fake_tasks:Fake/Point-v0"
 PRESET: dict[str, Any] = {
-    "env": {"id": "Fake/Point-v0", "kwargs": {"robot": "point"}},
+    "env": {"id": ENV_ID, "kwargs": {"robot": "point"}},
     "ppo": {"rollout_steps": 32, "minibatches": 2, "learning_rate": 1e-3},
     "network": {"hidden": [16], "activation": "tanh"},
     "normalisation": {"reward": True},
@@ -45,7 +46,7 @@ PRESET: dict[str, Any] = {
 
 @pytest.fixture
 def preset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    fake_agents.install(monkeypatch, tmp_path)
+    fake_agents.install(monkeypatch)
     path = tmp_path / "point.yaml"
     path.write_text(yaml.safe_dump(PRESET))
     yield path
@@ -58,7 +59,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("stable_baselines3")
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        fake_agents.install(patch, folder)
+        fake_agents.install(patch)
         (folder / "point.yaml").write_text(yaml.safe_dump(PRESET))
         overrides = ["eval.episodes=0", "network.activation=elu"]
         return training.start(folder / "point.yaml", overrides, root=folder / "runs", name="first").folder
@@ -110,9 +111,9 @@ def test_vector_environment_equals_stepping_by_hand(preset: Path) -> None:
     from training_ground.agents.stepping import make_env
     from training_ground.agents.vector import ProcessVecEnv
 
-    vector = ProcessVecEnv("Fake/Point-v0", {"length": 7}, workers=2, envs_per_worker=2, seed=5)
+    vector = ProcessVecEnv(ENV_ID, {"length": 7}, workers=2, envs_per_worker=2, seed=5)
     try:
-        lanes = [(make_env("Fake/Point-v0", {"length": 7}), training_seeds(5, 0, i)) for i in range(4)]
+        lanes = [(make_env(ENV_ID, {"length": 7}), training_seeds(5, 0, i)) for i in range(4)]
         expected = [env.reset(seed=next_training_seed(seeds))[0] for env, seeds in lanes]
         np.testing.assert_array_equal(vector.reset(), expected)
         generator = np.random.default_rng(0)
@@ -149,7 +150,7 @@ def test_a_worker_in_trouble_is_named(preset: Path, trouble: str, message: str) 
     pytest.importorskip("stable_baselines3")
     from training_ground.agents.vector import ProcessVecEnv
 
-    vector = ProcessVecEnv("Fake/Point-v0", {"trouble": trouble}, workers=1, envs_per_worker=2, timeout_s=1.0)
+    vector = ProcessVecEnv(ENV_ID, {"trouble": trouble}, workers=1, envs_per_worker=2, timeout_s=1.0)
     try:
         vector.reset()
         begin = time.monotonic()
@@ -192,7 +193,7 @@ def test_learning_learns(preset: Path, tmp_path: Path) -> None:
     result = training.start(preset, overrides, root=tmp_path / "runs")
     seeds = range(1_000_000, 1_000_060)
     trained, zero = (
-        evaluate(load_policy(name), "Fake/Point-v0", {}, seeds, workers=0).summary() for name in (result.folder, "zero")
+        evaluate(load_policy(name), ENV_ID, {}, seeds, workers=0).summary() for name in (result.folder, "zero")
     )
     assert trained["return_mean"] > zero["return_mean"] + 2.0
     assert trained["success_rate"] > zero["success_rate"] + 0.3
@@ -311,12 +312,11 @@ def test_a_full_disk_is_said_and_costs_no_checkpoint(
         load_checkpoint(path)
 
 
-def _tg(preset: Path, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+def _tg(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
     code = "import sys; from training_ground.cli.main import main; sys.exit(main())"
-    path = os.pathsep.join([str(fake_agents.FOLDER), str(tmp_path / "plugin")])
     return subprocess.Popen(
         [sys.executable, "-c", code, "train", *arguments, "--runs", str(tmp_path / "runs")],
-        env={**os.environ, "PYTHONPATH": path},
+        env={**os.environ, "PYTHONPATH": str(fake_agents.FOLDER)},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -340,7 +340,7 @@ def _children(pid: int) -> list[int]:
 def test_interrupt_and_kill_lose_nothing(preset: Path, tmp_path: Path, number: signal.Signals) -> None:
     pytest.importorskip("stable_baselines3")
     slow = ["--total_steps=100000", "--env.kwargs.step_s=0.002", "--eval.episodes=0"]
-    process = _tg(preset, tmp_path, str(preset), "--name", "run", *slow)
+    process = _tg(tmp_path, str(preset), "--name", "run", *slow)
     folder = tmp_path / "runs" / "run" / "checkpoints"
     _wait_for_checkpoint(folder, process)
     children = _children(process.pid)

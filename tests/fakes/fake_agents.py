@@ -11,16 +11,11 @@ import numpy as np
 FOLDER = Path(__file__).resolve().parent
 
 
-def install(monkeypatch: Any, tmp_path: Path) -> str:
+def install(monkeypatch: Any) -> str:
     """Make the fake task known, also to processes started from here, and return its id."""
-    info = tmp_path / "plugin" / "fake_tasks-0.1.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-tasks\nVersion: 0.1\n")
-    (info / "entry_points.txt").write_text("[training_ground.plugins]\nfake = fake_tasks:PointEnv\n")
-    # A spawned process gets this process's sys.path, and entry points are looked up there.
+    # A spawned process gets this process's sys.path.
     monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.syspath_prepend(str(info.parent))
-    return str(importlib.import_module("fake_tasks").ENV_ID)
+    return f"fake_tasks:{importlib.import_module('fake_tasks').ENV_ID}"
 
 
 def make_bundle(folder: Path, env: Any, seed: int = 0) -> Any:

@@ -93,6 +93,6 @@ class PointEnv(gymnasium.Env):
         return float("nan") if self.trouble == "nan" else near
 
 
-# Every process imports this file, through the entry point that `fake_agents.install` writes.
+# The id `fake_tasks:Fake/Point-v0` makes Gymnasium import this file, in every process.
 if ENV_ID not in gymnasium.registry:
     gymnasium.register(ENV_ID, entry_point="fake_tasks:PointEnv")
