@@ -61,17 +61,20 @@ docs: $(STAMP)  ## Build the documentation site into docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # LeRobot's own pins (an older PyTorch, CUDA) have no place in .venv.
-$(LEROBOT_STAMP): tests/external/lerobot-requirements.txt
+LEROBOT_PIP := $(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -c tests/external/lerobot-constraints.txt
+$(LEROBOT_STAMP): tests/external/lerobot-requirements.txt tests/external/lerobot-constraints.txt
 	test -x $(LEROBOT)/bin/python || $(PYTHON) -m venv $(LEROBOT)
 	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/external/lerobot-requirements.txt
-	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps lerobot==0.4.4 torchvision
+	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps lerobot==0.4.4 torchvision==0.28.0 lerobot-doctor==0.2.0
 	@touch $@
 
 lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open an export of STORE with the real LeRobot and compare every number
 	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
 	rm -rf out/lerobot/export
 	$(BIN)/tg data export $(STORE) out/lerobot/export --format lerobot
-	$(LEROBOT)/bin/python tests/external/lerobot_check.py $(STORE) out/lerobot/export
+	$(LEROBOT)/bin/python -W ignore tests/external/lerobot_check.py $(STORE) out/lerobot/export
+	$(LEROBOT)/bin/lerobot-doctor check --ci --fail-on fail out/lerobot/export >out/lerobot/doctor.txt || { cat out/lerobot/doctor.txt; exit 1; }
+	@tail -n 1 out/lerobot/doctor.txt
 
 clean:  ## Remove what the targets above made, .venv excepted
 	rm -rf build dist out runs docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache

@@ -9,6 +9,7 @@ Runs in an environment of its own (`make lerobot`), without training_ground: the
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -24,6 +25,9 @@ os.environ.update(HF_HOME=str(SCRATCH / "hf"), HF_HUB_OFFLINE="1", HF_DATASETS_O
 import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
+
+
+logging.disable(logging.WARNING)  # LeRobot says at every opening that it has no torchcodec
 
 
 def import_lerobot() -> Any:
