@@ -26,7 +26,6 @@ import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
 
-
 logging.disable(logging.WARNING)  # LeRobot says at every opening that it has no torchcodec
 
 
