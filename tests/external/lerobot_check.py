@@ -6,6 +6,8 @@ Runs in an environment of its own (`make lerobot`), without training_ground: the
     python lerobot_check.py STORE EXPORT
 """
 
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import json
