@@ -35,7 +35,8 @@ class Limb:
 @dataclass(frozen=True)
 class Anatomy:
     """What was found; `legs` and `arms` are empty or a left and a right one. Joint names in `order` are all
-    actuated ones."""
+    actuated ones.
+    """
 
     base: str
     base_reason: str

@@ -96,7 +96,8 @@ def gain_rows(_: RobotSpec, model: CompiledModel, __: Reference, ___: np.random.
     """Each joint's gains against the stability bound of explicit PD: kp dt² + 2 kd dt < 4 I.
 
     The bound is Jury's criterion for v' = v - dt (kp q + kd v) / I, q' = q + dt v', with I = 1/(M⁻¹)ⱼⱼ at the
-    default pose."""
+    default pose.
+    """
     inertia = model.effective_inertia
     used = (model.kp * TIMESTEP**2 + 2 * model.kd * TIMESTEP) / (4 * inertia)
     worst = int(np.argmax(used))
@@ -124,7 +125,8 @@ def coupled_gain_rows(
     """All gains together: the largest eigenvalue of M⁻¹ (Kp dt² + 2 Kd dt) must stay below 4.
 
     For symmetric M, Kp, Kd the same criterion holds along every eigenvector. At postures drawn between the position
-    limits the full bound is allowed, at the default pose `GAIN_SHARE` of it."""
+    limits the full bound is allowed, at the default pose `GAIN_SHARE` of it.
+    """
     from scipy.linalg import eigh
 
     floating = "free" in model.stances
@@ -242,7 +244,8 @@ def holding_rows(
     """Whether the motors can hold the default pose: the least possible largest share of a torque limit.
 
     Mounted, the torques are gravity's. Standing, contact forces at the soles' corners are free within the friction
-    pyramid and carry the weight: a linear program finds those that ask least of the motors."""
+    pyramid and carry the weight: a linear program finds those that ask least of the motors.
+    """
     gravity = reference.gravity_force(model.default_position, np.eye(3))
     if "mounted" in model.stances:
         share = np.abs(gravity[6:]) / model.effort_limit

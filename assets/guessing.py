@@ -1,7 +1,8 @@
 """Guess a robot's specification from its URDF: what a person would look for first, each guess with its reason.
 
 The guesses are meant to be read and corrected. What a URDF does not say (gains, rotor inertia, which overlap is by
-design) is marked `unsure`."""
+design) is marked `unsure`.
+"""
 
 from __future__ import annotations
 

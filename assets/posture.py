@@ -50,7 +50,8 @@ def _bent(
     tree: Tree, rest: Array, legs: list[list[tuple[int, float]]], bend: float, feet: Sequence[Limb]
 ) -> tuple[Array, float]:
     """Return the pose whose centre of mass is nearest to over the feet, and how far it is, m; infinite where none
-    is allowed."""
+    is allowed.
+    """
     best, error = rest, np.inf
     for hip in np.linspace(-0.9, 0.9, 361):
         pose = rest.copy()

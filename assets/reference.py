@@ -2,7 +2,8 @@
 
 The generalised velocity is (base linear 3, base angular 3, joints n): the base link's velocity at its origin along
 its axes, in m/s and rad/s, then the joints in the specification's order, in rad/s. Forces and mass matrices have
-that order."""
+that order.
+"""
 
 from __future__ import annotations
 

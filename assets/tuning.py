@@ -96,7 +96,8 @@ def _rounded(value: float, digits: int = 3) -> float:
 
 def _limits(urdf: Urdf, spec: RobotSpec, tree: Tree, pairs: Index) -> tuple[Array, Array, list[tuple[str, str, str]]]:
     """Take the URDF's effort and speed limits where they are sane, the twin's where only that is, else an
-    estimate."""
+    estimate.
+    """
     weight = np.zeros(len(spec.joints))
     random = np.random.default_rng(0)
     for _ in range(POSTURES):

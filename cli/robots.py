@@ -136,7 +136,8 @@ def _lines(result: dict[str, Any]) -> list[Any]:
 Examples:
   tg robots audit g1
   tg robots audit path/to/mine.yaml
-  tg robots audit --all --json > audit.json""",
+  tg robots audit --all --json > audit.json,
+    """,
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "everything", is_flag=True, help="Every robot.")
@@ -211,7 +212,8 @@ def _verdict(robots: int, checks: int, failed: int) -> str:
 Examples:
   tg robots import my_robot.urdf
   tg robots import my_robot.urdf -o robots/my_robot.yaml
-  tg robots audit robots/my_robot.yaml     and then, what is wrong with the guesses""",
+  tg robots audit robots/my_robot.yaml     and then, what is wrong with the guesses,
+    """,
 )
 @click.argument("urdf", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(

@@ -2,22 +2,30 @@
 
 Nothing here trusts the engine's own formulas: forces are applied, a step is taken, and what moves is compared with
 Pinocchio on the source URDF. From a state of rest one step of length dt changes velocities by exactly dt M⁻¹ τ, so
-steps under unit forces give the inverse mass matrix of the simulated body, colliders, importer and all."""
+steps under unit forces give the inverse mass matrix of the simulated body, colliders, importer and all.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from training_ground.assets.audit import AuditRow, row, theory_rows
 from training_ground.assets.catalog import load_spec
 from training_ground.assets.compiler import compile_spec
+from training_ground.assets.corrections import corrected
 from training_ground.assets.model import Array, CompiledModel
 from training_ground.assets.poses import quaternion_from_rotation, skew
 from training_ground.assets.reference import GRAVITY, Reference
-from training_ground.assets.spec import ColliderRule, RobotSpec
+from training_ground.assets.sources import find_files
+from training_ground.assets.spec import RobotSpec
+from training_ground.assets.tree import build_tree
+from training_ground.assets.urdf import read_urdf
+from training_ground.assets.writing import write_urdf
 from training_ground.configs.errors import AssetError
 from training_ground.envs.world import Body, World
 
@@ -50,13 +58,12 @@ def audit_robot(
     Reference(spec)  # before the slow compilation: says at once if Pinocchio is missing
     try:
         model = compile_spec(spec)
-        bare = compile_spec(_without_shapes(spec), armature=False)
     except AssetError as problem:
         return [AuditRow(spec.name, "compiles", None, None, "1", "fail", str(problem))]
     done = after or (lambda part: None)
     rows = []
     for part, found in (
-        ("without armature", lambda: dynamics_rows(bare, Reference(spec), "", configurations, random)),
+        ("without armature", lambda: _without_armature(spec, model, configurations, random)),
         ("with armature", lambda: _with_armature(spec, model, configurations, random)),
         ("theory", lambda: theory_rows(spec, model, Reference(spec, armature=model.armature), random)),
         ("contacts", lambda: contact_rows(model)),
@@ -67,10 +74,19 @@ def audit_robot(
     return rows
 
 
-def _without_shapes(spec: RobotSpec) -> RobotSpec:
-    """Return the same bodies without colliders and feet: quick to compile, for the comparison without armature."""
-    nothing = (ColliderRule(match=("*",), shape="none"),)
-    return spec.model_copy(update={"colliders": nothing, "primitives": (), "feet": ()})
+def _without_armature(
+    spec: RobotSpec, model: CompiledModel, configurations: int, random: np.random.Generator
+) -> list[AuditRow]:
+    """Merge the URDF as the compiler does, but with bare links; compare with Pinocchio on the URDF as it is."""
+    urdf = corrected(read_urdf(find_files(spec.source).urdf), spec)
+    tree = build_tree(urdf, spec, dict.fromkeys(spec.joints, 0.0))
+    limits = list(zip(model.lower, model.upper, model.effort_limit, model.velocity_limit, strict=True))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "bare.urdf"
+        write_urdf(path, spec.name, tree, [()] * len(tree.bodies), limits)
+        moments = np.array([body.inertia.principal()[1] for body in tree.bodies])
+        bare = replace(model, urdf=path, principal_inertia=moments)
+        return dynamics_rows(bare, Reference(spec), "", configurations, random)
 
 
 def _with_armature(
@@ -281,7 +297,8 @@ def contact_rows(model: CompiledModel) -> Iterator[AuditRow]:
 
 def motion_rows(model: CompiledModel, seconds: float = 3.0) -> Iterator[AuditRow]:
     """Whether gains and actuators keep the robot still at the default pose, mounted; and how long it stands by
-    gains alone."""
+    gains alone.
+    """
     for mounted in (True, False):
         if ("mounted" if mounted else "free") not in model.stances or (not mounted and not model.feet):
             continue
