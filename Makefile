@@ -64,8 +64,8 @@ docs: $(STAMP)  ## Build the documentation site into docs/_build/html
 LEROBOT_PIP := $(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -c tests/external/lerobot-constraints.txt
 $(LEROBOT_STAMP): tests/external/lerobot-requirements.txt tests/external/lerobot-constraints.txt
 	test -x $(LEROBOT)/bin/python || $(PYTHON) -m venv $(LEROBOT)
-	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/external/lerobot-requirements.txt
-	$(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps lerobot==0.4.4 torchvision==0.28.0 lerobot-doctor==0.2.0
+	$(LEROBOT_PIP) -r tests/external/lerobot-requirements.txt
+	$(LEROBOT_PIP) --no-deps lerobot torchvision lerobot-doctor
 	@touch $@
 
 lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open an export of STORE with the real LeRobot and compare every number
