@@ -113,7 +113,8 @@ def task_page(env_id: str, robots: dict[str, Any]) -> str:
     return (
         f"# {env_id}\n\n{inspect.getdoc(kind)}\n\n"
         f"*{kind.instruction}*\n\n"
-        f'```python\nimport gymnasium as gym\nimport training_ground.envs\n\nenv = gym.make("{env_id}", robot="{first}")\n```\n\n'
+        "```python\nimport gymnasium as gym\nimport training_ground.envs\n\n"
+        f'env = gym.make("{env_id}", robot="{first}")\n```\n\n'
         f"- Reward terms: {code(kind.terms)}\n- Failures: {code(kind.failures)}\n"
         f"- Phases: {code(phase for phase in kind.phases if phase)}\n\n"
         f"## Robots\n\n{table(('robot', 'stances'), ((f'{{doc}}`../robots/{n}`', code(s)) for n, s in able.items()))}\n"
