@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from training_ground.assets.poses import Array
+from training_ground.assets.shading import corner_normals
 from training_ground.assets.sources import Files
 from training_ground.assets.tree import Body
 from training_ground.assets.urdf import DEFAULT_COLOUR, Geometry
 from training_ground.configs.errors import AssetError
 
-VISUAL_TRIANGLES = 10000
+VISUAL_TRIANGLES = 20000
 """Triangles of a whole robot; the software renderer's time is proportional to them."""
-LINK_TRIANGLES = (60, 1500)
+LINK_TRIANGLES = (100, 2500)
 """Least and most triangles of one mesh."""
 
 
@@ -94,24 +96,20 @@ def _upright(path: Path) -> Array:
 
 
 def body_visuals(body: Body, library: MeshLibrary) -> list[VisualMesh]:
-    """Return a body's visual geometry in its frame, one mesh a colour, not yet decimated."""
+    """Return a body's visual geometry in its frame, not yet decimated."""
     import trimesh
 
-    parts: dict[tuple[float, ...], list[Any]] = {}
+    result = []
     for link, pose in body.members:
         for geometry in link.visuals:
             mesh: Any = _shape(geometry, library)
             # Exporters write pure black for "no material"; it would hide every shape.
             colour = geometry.colour if geometry.colour and any(geometry.colour[:3]) else _own_colour(mesh)
             mesh = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
-            placed = pose @ geometry.pose
-            mesh.vertices = placed.points(np.asarray(mesh.vertices, dtype=float))
-            parts.setdefault(tuple(round(c, 3) for c in colour), []).append(mesh)
-    result = []
-    for colour, meshes in parts.items():
-        joined: Any = trimesh.util.concatenate(meshes)
-        joined.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=5)
-        result.append(VisualMesh(np.asarray(joined.vertices, dtype=float), np.asarray(joined.faces), colour))
+            mesh.vertices = (pose @ geometry.pose).points(np.asarray(mesh.vertices, dtype=float))
+            mesh.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=5)
+            vertices, faces = np.asarray(mesh.vertices, dtype=float), np.asarray(mesh.faces)
+            result.append(VisualMesh(vertices, faces, tuple(round(c, 3) for c in colour)))
     return result
 
 
@@ -142,15 +140,31 @@ def _own_colour(mesh: Any) -> tuple[float, ...]:
 
 
 def decimate(visuals: list[list[VisualMesh]], total: int = VISUAL_TRIANGLES) -> list[list[VisualMesh]]:
-    """Reduce the meshes of all links to about `total` triangles, shared out by the square root of their surface
-    area."""
-    weights = [[np.sqrt(_area(mesh)) for mesh in meshes] for meshes in visuals]
+    """Reduce the meshes of all links to about `total` triangles, and join those of one link and colour.
+
+    Triangles are shared out by size and by detail: the square root of surface area times number of triangles.
+    """
+    weights = [[np.sqrt(_area(mesh)) * len(mesh.faces) ** 0.25 for mesh in meshes] for meshes in visuals]
     whole = max(float(sum(sum(w) for w in weights)), 1e-12)
     least, most = LINK_TRIANGLES
     return [
-        [_decimated(mesh, int(np.clip(total * w / whole, least, most))) for mesh, w in zip(meshes, row, strict=True)]
+        _joined(
+            _decimated(mesh, int(np.clip(total * w / whole, least, most))) for mesh, w in zip(meshes, row, strict=True)
+        )
         for meshes, row in zip(visuals, weights, strict=True)
     ]
+
+
+def _joined(meshes: Iterable[VisualMesh]) -> list[VisualMesh]:
+    by_colour: dict[tuple[float, ...], list[VisualMesh]] = {}
+    for mesh in meshes:
+        by_colour.setdefault(mesh.colour, []).append(mesh)
+    result = []
+    for colour, group in by_colour.items():
+        starts = np.cumsum([0, *(len(mesh.vertices) for mesh in group[:-1])])
+        faces = np.concatenate([mesh.faces + start for mesh, start in zip(group, starts, strict=True)])
+        result.append(VisualMesh(np.concatenate([mesh.vertices for mesh in group]), faces, colour))
+    return result
 
 
 def _area(mesh: VisualMesh) -> float:
@@ -164,12 +178,13 @@ def _decimated(mesh: VisualMesh, triangles: int) -> VisualMesh:
     import fast_simplification
 
     # Copies: it takes only writable arrays in C order.
-    vertices, faces = np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces, dtype=np.int32)
-    vertices, faces = fast_simplification.simplify(vertices, faces, target_count=triangles, agg=5)[:2]
-    if len(faces) > 1.3 * triangles:
-        # Meshes of many loose shells resist quadric decimation.
-        vertices, faces = _clustered(mesh, triangles)
-    return VisualMesh(np.asarray(vertices, dtype=float), np.asarray(faces), mesh.colour)
+    source = np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces, dtype=np.int32)
+    for haste in (3, 5):  # the slower one keeps shapes better, and does not always get there
+        vertices, faces = fast_simplification.simplify(*source, target_count=triangles, agg=haste)[:2]
+        if len(faces) <= 1.3 * triangles:
+            return VisualMesh(np.asarray(vertices, dtype=float), np.asarray(faces), mesh.colour)
+    # Meshes of many loose shells resist quadric decimation.
+    return VisualMesh(*_clustered(mesh, triangles), mesh.colour)
 
 
 def _clustered(mesh: VisualMesh, triangles: int) -> tuple[Array, Any]:
@@ -198,13 +213,13 @@ def _clustered(mesh: VisualMesh, triangles: int) -> tuple[Array, Any]:
 
 
 def write_obj(path: Path, vertices: Array, faces: Any) -> None:
-    """Write an OBJ with flat normals, which PyBullet's renderer needs for its shading."""
-    corner = vertices[faces]
-    normals = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    """Write an OBJ with normals, without which PyBullet's renderer does not shade."""
+    normals = np.round(corner_normals(vertices, faces), 3) + 0.0
+    distinct, index = np.unique(normals.reshape(-1, 3), axis=0, return_inverse=True)
     lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices]
-    lines += [f"vn {x:.4f} {y:.4f} {z:.4f}" for x, y, z in normals]
-    lines += [f"f {a + 1}//{n} {b + 1}//{n} {c + 1}//{n}" for n, (a, b, c) in enumerate(faces, start=1)]
+    lines += [f"vn {x:.3f} {y:.3f} {z:.3f}" for x, y, z in distinct]
+    pairs = zip((np.asarray(faces) + 1).tolist(), (index.reshape(-1, 3) + 1).tolist(), strict=True)
+    lines += [f"f {a}//{p} {b}//{q} {c}//{r}" for (a, b, c), (p, q, r) in pairs]
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trimesh
 from click.testing import CliRunner
 
 from training_ground.agents.policy import RandomPolicy, ZeroPolicy, load_policy
 from training_ground.agents.viewing.figure import Figure, read_obj
 from training_ground.agents.viewing.session import Clock, Session
 from training_ground.agents.viewing.video import frames, video_writer, write_frames
+from training_ground.assets.shading import corner_normals
 from training_ground.cli.main import main, tg
 from training_ground.configs.errors import AgentError
 from training_ground.envs.env import HumanoidEnv
@@ -212,3 +214,13 @@ def test_play_writes_frames_and_reports_json(tmp_path: Path):
 def test_play_refuses_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_normals_are_round_on_a_sphere_and_sharp_on_a_box():
+    ball = trimesh.creation.icosphere(subdivisions=3, radius=0.5)
+    normals = corner_normals(np.asarray(ball.vertices), np.asarray(ball.faces))
+    outward = np.asarray(ball.vertices)[np.asarray(ball.faces)] / 0.5
+    assert np.einsum("tci,tci->tc", normals, outward).min() > 0.999
+    box = trimesh.creation.box(extents=(1.0, 2.0, 3.0))
+    normals = corner_normals(np.asarray(box.vertices), np.asarray(box.faces))
+    np.testing.assert_allclose(normals, np.repeat(np.asarray(box.face_normals)[:, None], 3, axis=1), atol=1e-12)

@@ -35,7 +35,7 @@ def film_strip(model: CompiledModel, episode: Measures, push: Push | None, times
     angle = math.atan2(vy, vx) + math.radians(105)
     tall = model.default_height
     target = (x + 0.25 * vx, y + 0.25 * vy, 0.82 * tall)
-    reach = 2.55 * tall / 0.8
+    reach = 2.3 * tall / 0.8
     eye = (target[0] + reach * math.cos(angle), target[1] + reach * math.sin(angle), 1.25 * tall)
     pictures = []
     with closing(World()) as world:
@@ -68,7 +68,7 @@ def _draw_arrow(
 ) -> None:
     direction = np.array([*push.velocity, 0.0])
     tip = base + np.array([0.0, 0.0, 0.25]) - 0.14 * direction / max(push.speed, 1e-9)
-    tail, head = project(np.array([tip - 1.1 * direction, tip]), eye, target, VIEW_DEG, *picture.size)
+    tail, head = project(np.array([tip - 0.8 * direction, tip]), eye, target, VIEW_DEG, *picture.size)
     along = head - tail
     length = float(np.linalg.norm(along))
     if length < 1:
