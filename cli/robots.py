@@ -161,29 +161,42 @@ def audit_command(names: tuple[str, ...], everything: bool, configurations: int,
     pinocchio()
     chosen = choose_robots(names)
     rows: list[AuditRow] = []
-    with progress("audit", PARTS * len(chosen), unit="parts", quiet=as_json) as shown:
-        for name in chosen:
-            before = shown.done
+    try:
+        with progress("audit", PARTS * len(chosen), unit="parts", quiet=as_json) as shown:
+            for name in chosen:
+                before = shown.done
 
-            def after(part: str, name: str = name) -> None:
-                shown.advance(1, f"{name} {part}")
+                def after(part: str, name: str = name) -> None:
+                    shown.advance(1, f"{name} {part}")
 
-            rows += audit_robot(name, configurations=configurations, seed=seed, after=after)
-            shown.advance(PARTS - (shown.done - before), name)
+                rows += audit_robot(name, configurations=configurations, seed=seed, after=after)
+                shown.advance(PARTS - (shown.done - before), name)
+    except KeyboardInterrupt:
+        _report_audit(chosen, rows, configurations, seed, as_json, whole=False)
+        raise
+    return _report_audit(chosen, rows, configurations, seed, as_json)
+
+
+def _report_audit(
+    chosen: list[str], rows: list[AuditRow], configurations: int, seed: int, as_json: bool, whole: bool = True
+) -> int:
     failed = [found for found in rows if found.verdict == "fail"]
+    done = list(dict.fromkeys(found.robot for found in rows))
     data = {
-        "ok": not failed,
+        "ok": whole and not failed,
         "robots": chosen,
+        "done": done,
         "configurations": configurations,
         "seed": seed,
         "failed": len(failed),
         "rows": [found.to_json() for found in rows],
     }
-    emit(data, as_json, [*_audit_tables(chosen, rows), _verdict(len(chosen), len(rows), len(failed))])
+    last = f"{len(done)} of {len(chosen)} robots, {len(rows)} checks, {len(failed)} failed"
+    emit(data, as_json, [*_audit_tables(rows), last])
     return 1 if failed else 0
 
 
-def _audit_tables(chosen: list[str], rows: list[AuditRow]) -> list[Any]:
+def _audit_tables(rows: list[AuditRow]) -> list[Any]:
     tables = []
     for robot in dict.fromkeys(found.robot for found in rows):
         cells = [
@@ -200,10 +213,6 @@ def _audit_tables(chosen: list[str], rows: list[AuditRow]) -> list[Any]:
         ]
         tables += [table(robot, ("", "check", "value", "limit", "unit", "where, and what to do"), cells), ""]
     return tables
-
-
-def _verdict(robots: int, checks: int, failed: int) -> str:
-    return f"{robots} robot{'s' * (robots != 1)}, {checks} checks, {failed} failed"
 
 
 @command.command(
