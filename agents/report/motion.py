@@ -38,6 +38,7 @@ def figure_data(figure: Figure) -> dict[str, Any]:
                     "low": [float(x) for x in low],
                     "size": [float(x) for x in size],
                     "vertices": pack(np.round((mesh.vertices - low) / size * 65535), "u2"),
+                    "normals": pack(np.pad(np.round(mesh.normals * 127), ((0, 0), (0, 1))), "i1"),
                     "faces": pack(mesh.faces, "u4" if len(mesh.vertices) > 65535 else "u2"),
                     "wide": len(mesh.vertices) > 65535,
                     "colour": [round(float(c), 4) for c in mesh.colour],

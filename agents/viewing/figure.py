@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from training_ground.assets.catalog import load_model
 from training_ground.assets.model import CompiledModel
 from training_ground.assets.poses import quaternion_from_rotation, rotation_from_rpy
+from training_ground.assets.shading import corner_normals
 from training_ground.configs.errors import AssetError
 from training_ground.envs import rotations
 from training_ground.envs.rotations import Quaternion, Vector
@@ -32,10 +33,14 @@ class Mesh:
     """Triangles of one colour in a link's frame.
 
     Attributes:
-        vertices: (k, 3) m.  faces: (t, 3) indices.  colour: RGBA in [0, 1].
+        vertices: (k, 3) m; one place stands twice where an edge is sharp.
+        normals: (k, 3) unit vectors.
+        faces: (t, 3) indices.
+        colour: RGBA in [0, 1].
     """
 
     vertices: NDArray[np.float32]
+    normals: NDArray[np.float32]
     faces: NDArray[np.int32]
     colour: tuple[float, float, float, float]
 
@@ -153,8 +158,21 @@ def _meshes(link: ET.Element, folder: Path) -> tuple[Mesh, ...]:
         rgba = [float(x) for x in colour.get("rgba", "").split()] if colour is not None else PLAIN
         vertices, faces = read_obj(folder / mesh.get("filename", ""))
         if len(faces):
-            found.append(Mesh(vertices, faces, (rgba[0], rgba[1], rgba[2], rgba[3])))
+            found.append(shaded(vertices, faces, (rgba[0], rgba[1], rgba[2], rgba[3])))
     return tuple(found)
+
+
+def shaded(vertices: Any, faces: Any, colour: tuple[float, float, float, float]) -> Mesh:
+    """Return triangles with their normals: round where the surface is, sharp at its edges."""
+    normals = np.round(corner_normals(np.asarray(vertices, float), faces).reshape(-1, 3), 2)
+    corners = np.column_stack([faces.reshape(-1), normals])
+    distinct, index = np.unique(corners, axis=0, return_inverse=True)
+    return Mesh(
+        np.asarray(vertices, np.float32)[distinct[:, 0].astype(int)],
+        distinct[:, 1:].astype(np.float32),
+        index.reshape(-1, 3).astype(np.int32),
+        colour,
+    )
 
 
 def _colliders(link: ET.Element, folder: Path) -> tuple[Mesh, ...]:
@@ -176,7 +194,7 @@ def _colliders(link: ET.Element, folder: Path) -> tuple[Mesh, ...]:
             vertices, faces = np.asarray(solid.vertices), np.asarray(solid.faces, np.int32)
         position, orientation = _origin(collision.find("origin"))
         placed = vertices @ np.array(rotations.matrix(orientation)).T + position
-        found.append(Mesh(placed.astype(np.float32), faces, PLAIN))
+        found.append(shaded(placed, faces, PLAIN))
     return tuple(found)
 
 

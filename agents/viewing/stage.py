@@ -74,7 +74,7 @@ class Stage:
                     faces=mesh.faces,
                     color=(round(255 * red), round(255 * green), round(255 * blue)),
                     opacity=None if alpha >= 1 else alpha,
-                    flat_shading=True,
+                    flat_shading=False,
                     side="double",
                 )
 
