@@ -145,6 +145,7 @@ def test_first_frame_has_no_action_and_no_reward(env):
 
 
 def test_joint_channels_follow_the_models_order(env):
+    env.reset(seed=0)
     frame = env.frame()
     position = [frame["joint_angle"][env.model.joint_names.index(name)] for name in env.model.joint_names]
     declared = next(c for c in env.channels if c.name == "joint_angle").components
@@ -294,13 +295,13 @@ def test_control_modes(combination, control):
     env.reset(seed=0)
     action = np.zeros(env.action_space.shape or (), np.float32)
     action[0] = 0.1
-    origin = env.model.default_position if control == "joint_position" else env.target.copy()
+    origin = env.action_origin if control == "joint_position" else env.target.copy()
     env.step(action)
     if control == "joint_torque":
         expected = 0.1 * env.model.effort_limit * (action > 0)
         assert env.frame()["joint_torque"] == pytest.approx(expected, abs=env.model.friction.max() + 1e-5)
     else:
-        scale = env._scale
+        scale = env.action_scale
         assert (scale > 0).all() and (control == "joint_position" or (scale == 0.05).all())
         assert env.target == pytest.approx(np.clip(origin + scale * action, env.model.lower, env.model.upper))
         env.step(action)
