@@ -6,6 +6,7 @@ import math
 import sys
 from pathlib import Path
 
+import _studio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -33,24 +34,24 @@ def draw(name: str, path: Path, *, width: int = 520, height: int = 640, finer: i
     world = World()
     world.add_ground(visual=True)
     robot = Robot(world, model, stance=model.stances[0], visuals=True, tracked=tuple(model.frames))
-    robot.place(model.default_position.tolist(), yaw=0.35)
+    robot.place(model.default_position.tolist(), yaw=-0.25)
     points = np.array([robot.frame(frame).position for frame in model.frames])
     low, high = points.min(axis=0) - MARGIN, points.max(axis=0) + MARGIN
     centre = (low + high) / 2
     extent = max(high[2] - low[2], (high[1] - low[1]) * height / width)
     eye = centre + 0.5 * extent / math.tan(math.radians(VIEW_DEG) / 2) * np.array([0.93, 0.3, 0.22])
-    image = world.camera(
+    rgb, robots = _studio.photograph(
+        world,
         eye.tolist(),
         centre.tolist(),
         width=width * finer,
         height=height * finer,
-        field_of_view_deg=VIEW_DEG,
-        shadow=True,
+        view_deg=VIEW_DEG,
+        reach=1.6 * model.default_height,
     )
-    robots = [i for i, (body, _) in enumerate(world.segments) if body == model.name]
     world.close()
-    picture = Image.fromarray(image.rgb)
-    box = _box(np.isin(image.segmentation, robots), width / height)
+    picture = Image.fromarray(rgb)
+    box = _box(robots, width / height)
     picture.crop(box).resize((width, height), Image.Resampling.LANCZOS).save(path, optimize=True)
 
 
