@@ -16,6 +16,8 @@ from training_ground.configs.errors import AgentError
 Frame = NDArray[np.uint8]
 QUALITY = 7
 """imageio's scale from 1 to 10."""
+PUSH_SHOWN_S = 0.6
+"""Simulated time for which a push is told, s."""
 
 
 def frames(
@@ -37,7 +39,7 @@ def frames(
         while True:
             ended = session.ended
             if session.time >= due - 1e-9 or ended:
-                yield session.env.render()
+                yield captioned(session.env.render(), session)
                 due += every
                 if on_frame is not None:
                     on_frame(session.time - last)
@@ -45,6 +47,21 @@ def frames(
             if ended:
                 break
             session.step()
+
+
+def captioned(frame: Frame, session: Session) -> Frame:
+    """Write the time, and a push while it is new, into a picture."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.fromarray(frame)
+    draw, size = ImageDraw.Draw(picture), max(12, frame.shape[0] // 26)
+    font = ImageFont.load_default(size=size)
+    draw.text((size * 0.8, size * 0.6), f"{session.time:.2f} s", (40, 46, 54), font)
+    push = session.push
+    if push is not None and session.push_age_s < PUSH_SHOWN_S:
+        text = f"push {float(np.hypot(push[0], push[1])):.2f} m/s"
+        draw.text((size * 0.8, size * 1.9), text, (205, 64, 24), font)
+    return np.asarray(picture)
 
 
 @contextlib.contextmanager
