@@ -165,6 +165,23 @@ def test_render_without_visuals(env: HumanoidEnv):
     refusal(SimulationError, env.render, "render_mode", "rgb_array")
 
 
+def test_frame_before_the_first_reset():
+    env = make("Reach", robot="g1", stance="mounted")
+    refusal(SimulationError, env.frame, "reset")
+    env.close()
+
+
+def test_a_kept_state_of_another_environment(env: HumanoidEnv):
+    """Two worlds number their states alike: returning to another one's would mix them without a word."""
+    other = make("Stand", robot="g1_legs")
+    other.reset(seed=0)
+    kept = other.save()
+    env.reset(seed=0)
+    env.save()
+    refusal(SimulationError, lambda: env.restore(kept), "another")
+    other.close()
+
+
 def test_use_after_close():
     env = make("Stand", robot="g1_legs")
     env.reset(seed=0)

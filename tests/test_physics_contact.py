@@ -125,9 +125,13 @@ def test_impulse_of_the_contacts_is_the_change_of_momentum(iterations):
     before, impulse, steps = mechanics(robot.body), np.zeros(3), 160
     for _ in range(steps):
         robot.advance(0.3 * model.default_position, 1)
+        feet = np.zeros((2, 3))
         for contact in robot.body.contacts():
             if contact.other == "ground":
                 impulse += np.array(contact.force) * 0.005
+                name = robot.body.link_names[contact.link]
+                feet[[i for i, foot in enumerate(model.feet) if foot.link == name]] += contact.force
+        assert robot.foot_force == pytest.approx(feet, abs=1e-6)
     change = mechanics(robot.body).momentum - before.momentum
     weight = np.array([0, 0, -model.mass * GRAVITY * steps * 0.005])
     assert impulse + weight == pytest.approx(change, abs=0.02 * float(np.linalg.norm(weight)))
