@@ -293,13 +293,17 @@ class _Job:
         """Return the command line of each step."""
         out, policy, count = self.demo.out, shlex.quote(self.policy_name), len(self.seeds)
         again = out.with_name(f"{out.name}-again")
-        settings = " ".join(f"--set {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in CONDITIONS.items())
+        written = (f"{key}={json.dumps(value, separators=(',', ':'))}" for key, value in CONDITIONS.items())
+        settings = " ".join(f"--set {shlex.quote(text)}" for text in written)
         common = f"{TASK} --robot {ROBOT} --policy {policy}"
         data, copy = shlex.quote(str(out / DATA)), shlex.quote(str(again / DATA))
         export_to = shlex.quote(str(again / EXPORT))
         evaluated = f"tg eval --policy {policy} --task {TASK} --robot {ROBOT} {settings}"
+        whole = f"tg demo --out {shlex.quote(str(out))} --episodes {count} --seed {self.seeds[0]}"
+        if self.policy_name != shipped_name(self.env_id, ROBOT):
+            whole += f" --policy {policy}"
         return [
-            Command("all of this", f"tg demo --out {shlex.quote(str(out))} --episodes {count} --seed {self.seeds[0]}"),
+            Command("all of this", whole),
             Command(
                 f"record {count} episodes",
                 f"tg record {common} {settings} --episodes {count} --seed {self.seeds[0]} --out {copy}",

@@ -97,6 +97,7 @@ def test_page_stands_alone_and_tells_the_numbers(page: str, done: Demo, store: S
         assert metadata.content_sha256[:12] in parser.text
     assert store.schema.model_hash in parser.text
     assert "tg replay" in parser.text
+    assert "--set 'push_speed=[0.5,0.5]'" in parser.text
     assert page.count("<svg") == 2 + 6, "a small multiple an episode, six charts of one"
     for drawing in re.findall(r"<svg.*?</svg>", page, re.S):
         ET.fromstring(drawing)

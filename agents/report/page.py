@@ -68,7 +68,7 @@ def build_page(store: Store, figure: Figure, facts: Facts) -> str:
     """
     if figure.model.hash != store.schema.model_hash:
         raise AgentError(f"report: the dataset's robot is another compilation than '{figure.model.name}' is here")
-    episodes = [measure(episode) for episode in store]
+    episodes = sorted((measure(episode) for episode in store), key=lambda m: m.metadata.seed)
     if not episodes:
         raise AgentError(f"{store.path}: there is no episode to report on")
     chosen = hardest(episodes)
