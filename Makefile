@@ -74,7 +74,6 @@ lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open an export of STORE with the real LeR
 	$(BIN)/tg data export $(STORE) out/lerobot/export --format lerobot
 	$(LEROBOT)/bin/python -W ignore tests/external/lerobot_check.py $(STORE) out/lerobot/export
 	$(LEROBOT)/bin/lerobot-doctor check --ci --fail-on fail out/lerobot/export >out/lerobot/doctor.txt || { cat out/lerobot/doctor.txt; exit 1; }
-	@tail -n 1 out/lerobot/doctor.txt
 
 clean:  ## Remove what the targets above made, .venv excepted
 	rm -rf build dist out runs docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache
