@@ -33,8 +33,8 @@ class Stand(Task):
 
     **Success** holds while the robot stands: base above 80 % of its standing height, tilted by less than 0.5 rad,
     nothing but its feet on the ground. An episode is a success if it holds at the end; the episode ends early, with
-    failure `fall`, where the base comes below 60 % of its standing height, tilts by more than 1 rad, or anything above the feet
-    touches the ground.
+    failure `fall`, where the base comes below 60 % of its standing height, tilts by more than 1 rad, or anything above
+    the feet touches the ground.
 
     **Reward**, at most 1 a step: upright base, height of the base, no horizontal speed, no turning, joints near the
     default pose, little change of the action.
