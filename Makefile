@@ -47,7 +47,7 @@ test-slow: $(STAMP)  ## Run the tests that take longer
 lint: $(STAMP)  ## Check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright -p .typing
 
 format: $(STAMP)  ## Put every file into the common format
 	$(BIN)/ruff check --fix .
