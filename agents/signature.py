@@ -45,6 +45,8 @@ class Signature(StrictModel):
     """None where the action space is unbounded."""
     action_high: tuple[float, ...] | None
     action_scale: tuple[float, ...] = ()
+    action_origin: tuple[float, ...] = ()
+    """What a zero action commands."""
     default_position: tuple[float, ...] = ()
     kp: tuple[float, ...] = ()
     kd: tuple[float, ...] = ()
@@ -68,7 +70,7 @@ class Signature(StrictModel):
             if mine != theirs and field not in ignore:
                 found.append(f"{field}: {_short(mine)} in the bundle, {_short(theirs)} in the environment")
         if self.action_size == other.action_size:
-            for field in ("action_low", "action_high", "action_scale", "default_position", "kp", "kd"):
+            for field in ("action_low", "action_high", "action_scale", "action_origin", "default_position", "kp", "kd"):
                 mine, theirs = getattr(self, field), getattr(other, field)
                 if field not in ignore and not _same_numbers(mine, theirs):
                     found.append(_number_difference(field, mine, theirs, self.joint_names))
@@ -127,7 +129,7 @@ def signature_of(env: gymnasium.Env[Any, Any]) -> Signature:
     about: dict[str, Any] = base.describe()
     bounded = action.is_bounded()
     model = getattr(base, "model", None)
-    stated = {"action_scale": about.get("action_scale", getattr(base, "_scale", None))}
+    stated = {field: about.get(field) for field in ("action_scale", "action_origin")}
     stated |= {field: getattr(model, field, None) for field in ("default_position", "kp", "kd")}
     numbers = {field: tuple(float(x) for x in np.ravel(value)) for field, value in stated.items() if value is not None}
     channels = tuple(

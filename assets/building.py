@@ -11,7 +11,7 @@ import numpy as np
 from training_ground.assets.colliders import body_colliders, lowest_points, overlapping_pairs
 from training_ground.assets.compiler import Actuator, actuators
 from training_ground.assets.corrections import corrected
-from training_ground.assets.dynamics import effective_inertia
+from training_ground.assets.dynamics import effective_inertia, gravity_force, standing_torque
 from training_ground.assets.fitting import Collider
 from training_ground.assets.inertia import triangle_violation
 from training_ground.assets.meshes import MeshLibrary, body_visuals, decimate
@@ -74,6 +74,7 @@ def _model(
     if no_mirror:
         notes.append(f"no mirror: {no_mirror}")
     feet, height = _feet(spec, tree, colliders, default, frames)
+    hanging = gravity_force(tree, default)[6:]
     return CompiledModel(
         name=spec.name,
         title=spec.title,
@@ -95,6 +96,8 @@ def _model(
         armature=column("armature"),
         friction=column("friction"),
         effective_inertia=effective_inertia(tree, default, floating="free" in spec.stances),
+        hanging_torque=hanging,
+        standing_torque=standing_torque(tree, default, [(f.link, f.sole) for f in feet]) if feet else hanging,
         principal_inertia=np.array([body.inertia.principal()[1] for body in tree.bodies]),
         mass=float(sum(body.inertia.mass for body in tree.bodies)),
         default_height=height,

@@ -18,7 +18,7 @@ from training_ground.assets.storing import MODEL, model_from_json
 from training_ground.assets.urdf import Joint, Urdf, read_urdf
 from training_ground.configs.errors import AssetError
 
-COMPILER_VERSION = 1
+COMPILER_VERSION = 2
 """Part of every model's hash: raise it when the same specification would compile to different physics."""
 
 

@@ -8,6 +8,8 @@ compilation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from training_ground.assets.poses import Array, skew
@@ -39,6 +41,30 @@ def gravity_force(tree: Tree, position: Array, up: Array | None = None) -> Array
         weight = pose.rotation.T @ direction * (body.inertia.mass * GRAVITY)
         force += jacobian.T @ np.concatenate([np.cross(body.inertia.centre, weight), weight])
     return force
+
+
+def standing_torque(tree: Tree, position: Array, soles: Sequence[tuple[str, Array]]) -> Array:
+    """Return (n,) joint torques, N·m, that hold the robot still on its soles, the base's z axis upright.
+
+    The ground carries the weight at the soles' corners by vertical forces; of all that keep the balance, the smallest
+    ones (least squares), which share it as evenly as the centre of mass allows.
+
+    Args:
+        tree: The robot.
+        position: (n,) joint angles, rad.
+        soles: Link name and corners (k, 3) in the link's frame, m, of each foot.
+    """
+    gravity = gravity_force(tree, position)
+    poses, jacobians = tree.poses(position), _jacobians(tree, position)
+    names = [body.name for body in tree.bodies]
+    columns = []
+    for link, corners in soles:
+        index = names.index(link)
+        up = poses[index].rotation.T @ np.array([0.0, 0.0, 1.0])
+        columns += [jacobians[index].T @ np.concatenate([np.cross(corner, up), up]) for corner in corners]
+    push = np.array(columns).T
+    force = np.linalg.lstsq(push[:6], gravity[:6], rcond=None)[0]
+    return np.asarray(gravity[6:] - push[6:] @ force, dtype=float)
 
 
 def effective_inertia(tree: Tree, position: Array, floating: bool = True) -> Array:

@@ -69,6 +69,8 @@ class CompiledModel:
         effort_limit: N·m.  velocity_limit: rad/s.  saturation: stall torque over effort limit.
         kp: N·m/rad.  kd: N·m·s/rad.  armature: kg·m².  friction: N·m.
         effective_inertia: 1/(M⁻¹)ⱼⱼ at the default pose with a floating base, armature included, kg·m².
+        hanging_torque: Holds the default pose against gravity with the base fixed, N·m.
+        standing_torque: Holds it on both feet, the weight shared evenly, N·m; hanging_torque without feet.
         principal_inertia: (n + 1, 3) moments of every link of `link_names` along its inertial frame's axes, armature
             included, kg·m². To be given to the engine after loading: Bullet's importer zeroes those that break the
             triangle inequality.
@@ -102,6 +104,8 @@ class CompiledModel:
     armature: Array
     friction: Array
     effective_inertia: Array
+    hanging_torque: Array
+    standing_torque: Array
     principal_inertia: Array
     mass: float
     default_height: float

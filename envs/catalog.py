@@ -1,7 +1,7 @@
-"""Task files by name: those of `envs/tasks`, then those in the folder `tasks` of each plugin; nothing heavy is imported.
+"""Task files by name: those of `envs/tasks`, then those in each plugin's folder `tasks`; nothing heavy is imported.
 
-A plugin is an entry point in the group `training_ground.plugins` that names a package. A task's id is its file's name in
-camel case: `pick_place.py` holds `PickPlace`, which Gymnasium knows as `TrainingGround/PickPlace-v0`.
+A plugin is an entry point in the group `training_ground.plugins` that names a package. A task's id is its file's name
+in camel case: `pick_place.py` holds `PickPlace`, which Gymnasium knows as `TrainingGround/PickPlace-v0`.
 """
 
 from __future__ import annotations

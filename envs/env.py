@@ -46,10 +46,10 @@ class EnvConfig(StrictModel):
     stance: Literal["free", "mounted"] | None = None
     """`free`, or `mounted`: the base fixed on a stand. The task's default where absent."""
     control: Literal["joint_position", "joint_delta", "joint_torque"] = "joint_position"
-    """What an action means: joint targets around the default pose, changes of the targets, or torques."""
+    """What an action means: joint targets around those that hold the default pose, changes of targets, or torques."""
     action_scale: Annotated[float, Field(gt=0)] | None = None
-    """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque), rad
-    a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
+    """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
+    rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
     physics_timestep: Annotated[float, Field(gt=0)] = 0.005
     """s."""
     decimation: Annotated[int, Field(ge=1, le=200)] = 4
@@ -112,8 +112,9 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.observation_space = self.observation.space(self.config.observation_format)
         count = len(self.model.joint_names)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (count,), np.float32)
-        self._scale = self._action_scale()
-        self.target = self.model.default_position.copy()
+        self.action_scale = self._scale_of_actions()
+        self.action_origin = self.robot.holding_target()
+        self.target = self.action_origin.copy()
         self.action = np.zeros(count, np.float32)
         self.previous_action = np.zeros(count, np.float32)
         self.outcome = Outcome({}, False)
@@ -142,7 +143,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             ballast=config.randomisation.centre_of_mass is not None,
         )
 
-    def _action_scale(self) -> NDArray[np.float64]:
+    def _scale_of_actions(self) -> NDArray[np.float64]:
         config = self.config
         if config.control == "joint_torque":
             return self.model.effort_limit * (config.action_scale or 1.0)
@@ -193,10 +194,10 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             raise SimulationError(f"action: not finite for {', '.join(bad)}; allowed are numbers in [-1, 1]")
         self.previous_action = self.action
         self.action = action = np.minimum(np.maximum(action, -1.0), 1.0)
-        change = self._scale * action
+        change = self.action_scale * action
         if self.config.control == "joint_torque":
             return change
-        origin = self.model.default_position if self.config.control == "joint_position" else self.target
+        origin = self.action_origin if self.config.control == "joint_position" else self.target
         self.target = np.minimum(np.maximum(origin + change, self.model.lower), self.model.upper)
         return self.target
 
@@ -249,7 +250,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.drawn.update(self.sensing.reset(self.generator))
         self.steps = 0
         self._ended = False
-        self.target = self.model.default_position.copy()
+        self.target = self.action_origin.copy()
         self.action = np.zeros_like(self.action)
         self.previous_action = np.zeros_like(self.action)
         self.outcome = Outcome(dict.fromkeys(self.task.terms, 0.0), False, None, self.task.phases[0])
@@ -314,6 +315,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "model_hash": self.model.hash,
             "joint_names": list(self.model.joint_names),
             "control_rate": 1 / self.control_timestep,
+            "action_scale": self.action_scale.tolist(),
+            "action_origin": self.action_origin.tolist(),
             "physics": {
                 "engine": engine_world.ENGINE,
                 "engine_api": engine_world.ENGINE_API,

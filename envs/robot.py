@@ -96,6 +96,15 @@ class Robot:
         self.self_contact = False
         self._links: dict[str, LinkState] = {}
 
+    def holding_target(self) -> Array:
+        """Joint targets (n), rad, that hold the default pose against gravity in this stance.
+
+        A PD motor gives no torque at its target, so the targets stand off the pose by what gravity asks for.
+        """
+        model = self.model
+        torque = model.standing_torque if self.stance == "free" else model.hanging_torque
+        return model.default_position + torque / np.maximum(model.kp, 1e-9)
+
     # ---- control -----------------------------------------------------------------------------------------------------
 
     def advance(self, target: Array, substeps: int) -> None:

@@ -498,6 +498,8 @@ class Body:
         own = False
         uid, names = self.uid, self.link_names
         for c in engine.getContactPoints(uid, physicsClientId=self._client):
+            if c[8] > 0.0:  # the engine lists points up to some millimetres apart
+                continue
             if c[2] == uid:
                 own = True
                 continue
