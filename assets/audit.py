@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from training_ground.assets.dynamics import gain_share
 from training_ground.assets.model import CompiledModel
 from training_ground.assets.poses import Array
 from training_ground.assets.reference import Reference
@@ -93,13 +94,9 @@ def limit_rows(spec: RobotSpec, model: CompiledModel, _: Reference, __: np.rando
 
 
 def gain_rows(_: RobotSpec, model: CompiledModel, __: Reference, ___: np.random.Generator) -> Iterator[AuditRow]:
-    """Each joint's gains against the stability bound of explicit PD: kp dt² + 2 kd dt < 4 I.
-
-    The bound is Jury's criterion for v' = v - dt (kp q + kd v) / I, q' = q + dt v', with I = 1/(M⁻¹)ⱼⱼ at the
-    default pose.
-    """
+    """Each joint's gains against the stability bound of explicit PD, with I = 1/(M⁻¹)ⱼⱼ at the default pose."""
     inertia = model.effective_inertia
-    used = (model.kp * TIMESTEP**2 + 2 * model.kd * TIMESTEP) / (4 * inertia)
+    used = gain_share(model.kp, model.kd, inertia, TIMESTEP)
     worst = int(np.argmax(used))
     shown = sorted({worst, *np.flatnonzero(used > GAIN_SHARE).tolist()})
     for i in shown:

@@ -99,3 +99,22 @@ def _jacobians(tree: Tree, position: Array) -> list[Array]:
             jacobian[3:, 5 + index] = turn @ np.cross(axis, pose.position - poses[index].position)
         result.append(jacobian)
     return result
+
+
+def gain_share(kp: Array, kd: Array, inertia: Array, timestep: float) -> Array:
+    """Return (n,) what explicit PD motors use of their stability bound: (kp dt² + 2 kd dt) / 4 I, stable below 1.
+
+    The bound is Jury's criterion for v' = v - dt (kp q + kd v) / I, q' = q + dt v'.
+
+    Args:
+        kp: (n,) N·m/rad.
+        kd: (n,) N·m·s/rad.
+        inertia: (n,) what each motor moves, kg·m², see `effective_inertia`.
+        timestep: Physics step, s.
+    """
+    return (kp * timestep**2 + 2 * kd * timestep) / (4 * inertia)
+
+
+def largest_timestep(kp: float, kd: float, inertia: float) -> float:
+    """Return the physics step in s at which a motor's `gain_share` is 1."""
+    return 4 * inertia / (kd + (kd**2 + 4 * inertia * kp) ** 0.5)

@@ -35,6 +35,9 @@ FRICTION_SHARE = 0.5
 ROWS = ("kp", "kd", "effort", "stall", "slope", "strength", "friction", "damping", "torque", "total")
 """Rows of `Actuator.rows`, in the order of `enum row` in `_actuator.c`."""
 
+MAX_DELAY = 32
+"""Physics steps by which a command can lag."""
+
 CHANGES = ("kp_scale", "kd_scale", "motor_strength", "joint_friction", "delay_s")
 """Drawn changes that `ActuatorParameters.randomised` knows."""
 
@@ -152,7 +155,7 @@ class Actuator:
         max_delay: Longest delay that `configure` will accept, physics steps.
     """
 
-    def __init__(self, parameters: ActuatorParameters, timestep: float, max_delay: int = 32) -> None:
+    def __init__(self, parameters: ActuatorParameters, timestep: float, max_delay: int = MAX_DELAY) -> None:
         joints = len(parameters.kp)
         self.timestep = timestep
         self.rows: Array = np.zeros((len(ROWS), joints))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import warnings
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -21,7 +22,11 @@ def _package_folders() -> list[tuple[str, Path]]:
     """Packages of tasks, ours first: (import name, folder)."""
     found = [("training_ground.envs.tasks", Path(__file__).parent / "tasks")]
     for entry in entry_points(group=PLUGIN_GROUP):
-        spec = importlib.util.find_spec(entry.module)
+        try:
+            spec = importlib.util.find_spec(entry.module)
+        except ImportError as problem:  # a plugin's fault must not take our own tasks away
+            warnings.warn(f"plugin '{entry.name}': its tasks are not there: {problem}", stacklevel=2)
+            continue
         for place in (spec.submodule_search_locations or ()) if spec else ():
             found.append((f"{entry.module}.tasks", Path(place) / "tasks"))
     return found

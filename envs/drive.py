@@ -186,5 +186,5 @@ class Substeps:
             drive.frames[:] = drive.body.read_frames(drive.links)
 
     def close(self) -> None:
-        """Let go of the engine's client; an advance after this goes through the engine, which refuses it."""
+        """Let go of the engine's client."""
         self._stepper = None

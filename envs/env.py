@@ -19,6 +19,7 @@ from training_ground.assets.catalog import load_model
 from training_ground.configs.errors import SimulationError
 from training_ground.configs.loading import StrictModel
 from training_ground.envs import world as engine_world
+from training_ground.envs.actuator import MAX_DELAY
 from training_ground.envs.channels import Channel
 from training_ground.envs.observation import Observation
 from training_ground.envs.randomisation import Noise, Randomisation, draw
@@ -123,6 +124,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.drawn: dict[str, Any] = {}
         self.generator = np.random.default_rng(0)
         self._ended = True
+        self._closed = False
         self._origin = self.world.save()
 
     @property
@@ -142,6 +144,15 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             tracked=task.tracked(self.model),
             ballast=config.randomisation.centre_of_mass is not None,
         )
+        delay = config.randomisation.delay_s
+        if delay and round(delay[1] / config.physics_timestep) > MAX_DELAY:
+            most = MAX_DELAY * config.physics_timestep
+            raise SimulationError(
+                f"randomisation.delay_s = {delay}: must be at most {most:g} s, {MAX_DELAY} physics steps"
+            )
+        if config.control != "joint_torque":
+            gains, masses = config.randomisation.gain_scale, config.randomisation.mass_scale
+            self.robot.require_stable_gains(gains[1] if gains else 1.0, masses[0] if masses else 1.0)
 
     def _scale_of_actions(self) -> NDArray[np.float64]:
         config = self.config
@@ -185,7 +196,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def _command(self, action: NDArray[np.float32]) -> NDArray[np.float64]:
         """Turn an action into joint targets, rad, or torques, N·m."""
         if self._ended:
-            raise SimulationError("step: the episode has ended; call reset first")
+            why = "the environment is closed" if self._closed else "the episode has ended; call reset first"
+            raise SimulationError(f"step: {why}")
         action = np.asarray(action, dtype=np.float32)
         if action.shape != self.action.shape:
             raise SimulationError(f"action: shape {action.shape}, expected {self.action.shape}, one number a joint")
@@ -263,14 +275,18 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return self._observe(), {"seed": self.episode_seed, "randomisation": self.drawn}
 
     def _place(self) -> None:
-        """Put the robot in a randomised start pose, inside the joint limits."""
+        """Put the robot in a randomised start pose, inside the joint limits and with no link inside another."""
         noise = self.config.start_joint_noise
         offset = self.generator.uniform(-noise, noise, len(self.model.joint_names))
-        joints = np.minimum(np.maximum(self.model.default_position + offset, self.model.lower), self.model.upper)
         free = self.stance == "free"
         yaw = float(self.generator.uniform(-math.pi, math.pi)) if free else 0.0
         tilt = self.generator.uniform(-0.02, 0.02, 2).tolist() if free else [0.0, 0.0]
-        self.robot.place(joints.tolist(), yaw, (tilt[0], tilt[1]))
+        for share in (1.0, 0.5, 0.25, 0.0):
+            joints = self.model.default_position + share * offset
+            joints = np.minimum(np.maximum(joints, self.model.lower), self.model.upper)
+            self.robot.place(joints.tolist(), yaw, (tilt[0], tilt[1]))
+            if not self.robot.self_contact:
+                break
 
     def save(self) -> Snapshot:
         """Keep the exact state: world, actuators, task, sensors and generators."""
@@ -299,6 +315,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     def frame(self) -> dict[str, NDArray[Any]]:
         """Current value of every channel, by name, with the declared shape and dtype."""
+        if not self.outcome.terms:
+            raise SimulationError("frame: no episode has begun; call reset first")
         return self.observation.frame(self)
 
     def describe(self) -> dict[str, Any]:
@@ -340,7 +358,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         ).rgb
 
     def close(self) -> None:
-        """Free the engine's memory."""
+        """Free the engine's memory; the environment cannot be used afterwards."""
+        self._ended = self._closed = True
         self.world.close()
 
 

@@ -23,6 +23,16 @@ Scale = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 NonNegativeRange = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_ordered)]
 
 
+LARGEST_SHIFT = 0.025
+"""m by which a torso's centre of mass may shift along each axis: by then ballast takes three quarters of its mass."""
+
+
+def _symmetric(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] != 0.0 or pair[1] > LARGEST_SHIFT:
+        raise ValueError(f"the first number must be 0, the second at most {LARGEST_SHIFT} m")
+    return pair
+
+
 class Randomisation(StrictModel):
     """Ranges of what is drawn, uniformly, for each episode; an absent one is not randomised.
 
@@ -33,14 +43,14 @@ class Randomisation(StrictModel):
     """Coulomb coefficient of the ground."""
     mass_scale: Scale | None = None
     """Factor on the mass and inertia of every link."""
-    centre_of_mass: NonNegativeRange | None = None
-    """Shift of the torso's centre of mass along each axis, m: drawn in [-high, high]; `low` must be 0."""
+    centre_of_mass: Annotated[NonNegativeRange, AfterValidator(_symmetric)] | None = None
+    """(0, high): shift of the torso's centre of mass along each axis, m, drawn in [-high, high]; high ≤ 0.025."""
     gain_scale: Scale | None = None
     """Factor on the gains kp and kd, each joint and gain on its own."""
     motor_strength: Scale | None = None
     """Factor on the torque that each motor gives."""
     delay_s: NonNegativeRange | None = None
-    """Delay of the joint targets, s; rounded to whole physics steps."""
+    """Delay of the joint targets, s; rounded to whole physics steps, at most 32."""
     joint_friction: NonNegativeRange | None = None
     """Coulomb friction added to every joint, N·m."""
 

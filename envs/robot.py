@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_ground.assets.dynamics import gain_share, largest_timestep
 from training_ground.assets.model import CompiledModel, Frame
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
@@ -82,8 +83,7 @@ class Robot:
         feet = [foot.link for foot in self.model.feet]
         carriers = dict.fromkeys([*feet, *(frames[name].link for name in (*tracked, self.model.imu_frame))])
         carriers.pop(self.model.base_link, None)
-        self._carriers = tuple(carriers)
-        self.drive = self.body.drive(self._carriers)
+        self.drive = self.body.drive(tuple(carriers))
         self._nominal = self.drive.actuator.parameters
         self.joint_position: Array = self.drive.position
         self.joint_velocity: Array = self.drive.velocity
@@ -104,6 +104,28 @@ class Robot:
         model = self.model
         torque = model.standing_torque if self.stance == "free" else model.hanging_torque
         return model.default_position + torque / np.maximum(model.kp, 1e-9)
+
+    def require_stable_gains(self, gain_scale: float = 1.0, mass_scale: float = 1.0) -> None:
+        """Refuse a physics step at which explicit PD motors with these gains feed themselves energy.
+
+        Args:
+            gain_scale: Largest factor on the gains.
+            mass_scale: Least factor on the masses.
+
+        Raises:
+            SimulationError: With the joint, and what would hold.
+        """
+        model, timestep = self.model, self.world.timestep
+        kp, kd, inertia = model.kp * gain_scale, model.kd * gain_scale, model.effective_inertia * mass_scale
+        share = gain_share(kp, kd, inertia, timestep)
+        i = int(share.argmax())
+        if share[i] >= 1.0:
+            most = largest_timestep(float(kp[i]), float(kd[i]), float(inertia[i]))
+            raise SimulationError(
+                f"robot '{model.name}', joint '{model.joint_names[i]}': kp = {kp[i]:g} and kd = {kd[i]:g} use "
+                f"{share[i]:.0%} of the stability bound at physics_timestep = {timestep:g} s; lower physics_timestep "
+                f"to less than {most:.2g} s, lower the gains, or raise the joint's armature"
+            )
 
     # ---- control -----------------------------------------------------------------------------------------------------
 
@@ -127,9 +149,15 @@ class Robot:
         self.base_linear_velocity = (a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z)
         x, y, z = base.angular_velocity
         self.base_angular_velocity = (a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z)
-        for name in self._carriers:
-            self._links[name] = body.link_state(name)
+        self._links = {self.model.base_link: base}
         self._read_contacts()
+
+    def _link(self, name: str) -> LinkState:
+        """State of a carrier's frame, worked out where somebody asks."""
+        state = self._links.get(name)
+        if state is None:
+            state = self._links[name] = self.body.link_state(name)
+        return state
 
     def _read_contacts(self) -> None:
         forces, self.self_contact = self.body.touch_forces()
@@ -160,18 +188,17 @@ class Robot:
     @property
     def feet(self) -> list[LinkState]:
         """State of each foot's link frame, in the order of `model.feet`."""
-        return [self._links[foot.link] for foot in self.model.feet]
+        return [self._link(name) for name in self._foot_names]
 
     def frame(self, name: str) -> LinkState:
         """State of a tracked frame (or any frame of the base) in the world frame."""
         frame = self.model.frames[name]
-        return carried(frame, self.base if frame.link == self.model.base_link else self._links[frame.link])
+        return carried(frame, self._link(frame.link))
 
     @property
     def imu_carrier(self) -> LinkState:
         """State of the link that carries the inertial measurement unit."""
-        link = self.model.frames[self.model.imu_frame].link
-        return self.base if link == self.model.base_link else self._links[link]
+        return self._link(self.model.frames[self.model.imu_frame].link)
 
     # ---- episode start -----------------------------------------------------------------------------------------------
 
@@ -185,21 +212,25 @@ class Robot:
         """
         self.body.set_joints(joints)
         orientation = rotations.from_euler(tilt[0], tilt[1], yaw)
-        self.body.set_base((0.0, 0.0, self.start_height), orientation)
-        self.world.advance(0)
+        height = self.start_height
         if self.stance == "free" and self._soles:
-            height = self.start_height - self._lowest_sole() + 0.001
-            self.body.set_base((0.0, 0.0, height), orientation)
+            height = 0.001 - self._lowest_sole(orientation)
+        self.body.set_base((0.0, 0.0, height), orientation)
+        self.world.detect_contacts()
         self.drive.reset()
         self.read()
 
-    def _lowest_sole(self) -> float:
-        """Height of the lowest point of all soles, m."""
+    def _lowest_sole(self, orientation: rotations.Quaternion) -> float:
+        """Height over the base's origin of the lowest point of all soles, m, if the base had another orientation."""
+        self.drive.read()
+        base = self.body.link_state(self.model.base_link)
+        x, y, z = up = rotations.rotate(base.orientation, rotations.matrix(orientation)[2])
         lowest = math.inf
         for name, sole in zip(self._foot_names, self._soles, strict=True):
-            state = self.body.link_state(name)
-            x, y, z = rotations.matrix(state.orientation)[2]
-            lowest = min(lowest, state.position[2] + min(x * a + y * b + z * c for a, b, c in sole))
+            foot = self.body.link_state(name)
+            dx, dy, dz = (f - b for f, b in zip(foot.position, base.position, strict=True))
+            p, q, r = rotations.rotate_inverse(foot.orientation, up)
+            lowest = min(lowest, x * dx + y * dy + z * dz + min(p * a + q * b + r * c for a, b, c in sole))
         return lowest
 
     def randomise(self, drawn: Mapping[str, Any]) -> None:

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import pybullet as engine
 from numpy.typing import NDArray
 
 from training_ground.assets.model import CompiledModel
@@ -24,6 +23,24 @@ from training_ground.envs import native, rotations
 from training_ground.envs.actuator import ActuatorParameters
 from training_ground.envs.drive import Drive, Substeps
 from training_ground.envs.states import CameraImage, Contact, LinkState
+
+
+@contextlib.contextmanager
+def _silent(descriptor: int) -> Iterator[None]:
+    """Drop what the engine's C code prints to standard output (1) or error (2), which belong to the program."""
+    (sys.stdout if descriptor == 1 else sys.stderr).flush()
+    saved, null = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, descriptor)
+        yield
+    finally:
+        os.dup2(saved, descriptor)
+        os.close(saved)
+        os.close(null)
+
+
+with _silent(2):  # it tells when it was built
+    import pybullet as engine
 
 Array = NDArray[np.float64]
 
@@ -46,21 +63,8 @@ class SavedState:
 
     def __init__(self, client: int, world: weakref.finalize[..., Any]) -> None:
         self.id = engine.saveState(client)
+        self.world = world
         weakref.finalize(self, _remove_state, self.id, client, world)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Keep what the engine's C code prints away from standard output, where it would break `--json`."""
-    sys.stdout.flush()
-    saved, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 1)
-        yield
-    finally:
-        os.dup2(saved, 1)
-        os.close(saved)
-        os.close(null)
 
 
 def _remove_state(state: int, client: int, world: weakref.finalize[..., Any]) -> None:
@@ -120,11 +124,14 @@ class World:
 
     def advance(self, substeps: int) -> None:
         """Simulate physics steps, each robot driven by its motors, then refresh what the drives tell; 0 only reads."""
+        self._require_open()
         self.substeps.advance(substeps)
 
-    def _step(self) -> None:
+    def _require_open(self) -> None:
         if not self._close.alive:
             raise SimulationError("the world is closed")
+
+    def _step(self) -> None:
         engine.stepSimulation(self.client)
 
     def detect_contacts(self) -> None:
@@ -146,6 +153,7 @@ class World:
         The world goes on from the kept state as a later `restore` would, so that both continue with the same bits; a
         run in which nothing was saved may differ from it in the last ones.
         """
+        self._require_open()
         state = SavedState(self.client, self._close)
         self.restore(state)
         return state
@@ -156,7 +164,13 @@ class World:
         The engine remembers which links were near each other, and the order of its contacts, hence the last bits of
         what follows, depends on it: one episode in a hundred, and one return into the middle of an episode in thirty,
         did not repeat. A link whose collisions were off in between is new to the engine.
+
+        Raises:
+            SimulationError: The state is another world's, or the world is closed.
         """
+        self._require_open()
+        if state.world is not self._close:
+            raise SimulationError("restore: the state was saved in another world")
         for body in self._bodies:
             body.let_collide(False)
         engine.restoreState(state.id, physicsClientId=self.client)
@@ -267,6 +281,7 @@ class World:
             far: Farthest distance seen, m.
             shadow: Whether the light casts shadows (slower).
         """
+        self._require_open()
         view = engine.computeViewMatrix(list(eye), list(target), list(up))
         projection = engine.computeProjectionMatrixFOV(field_of_view_deg, width / height, near, far)
         _, _, rgba, buffer, mask = engine.getCameraImage(
@@ -337,7 +352,7 @@ class Body:
         path = model.visual_urdf if visuals else model.urdf
         changed = ballast_points.with_ballast(path, ballast) if ballast else None
         try:
-            with _silent():
+            with _silent(1):
                 self.uid: int = engine.loadURDF(
                     str(changed or path),
                     [0.0, 0.0, model.default_height],
@@ -358,6 +373,8 @@ class Body:
         self._dof = [joints[name][4] - 6 for name in model.joint_names]
         self._ballast_index = [self._link_index[f"ballast_{i}"] for i in range(len(ballast))]
         self._zeros = [0.0] * len(self._joint_index)
+        links = self._link_index.values()
+        self._colliding = [i for i in links if engine.getCollisionShapeData(self.uid, i, self._client)]
         self._inertias: dict[int, tuple[float, Sequence[float]]] = {}
         world._register(self.uid, model.name, self.link_names)
         world._bodies.append(self)
@@ -396,9 +413,10 @@ class Body:
 
     def let_collide(self, on: bool) -> None:
         """Switch all collisions of the body on or off; with them goes all that the engine remembers of its contacts."""
-        for link in range(-1, len(self.link_names) - 1):
+        uid, client = self.uid, self._client
+        for link in self._colliding:
             group, mask = (_STATIC if self.fixed and link == -1 else _MOVING) if on else (0, 0)
-            engine.setCollisionFilterGroupMask(self.uid, link, group, mask, self._client)
+            engine.setCollisionFilterGroupMask(uid, link, group, mask, client)
 
     def _joint_count(self) -> int:
         return engine.getNumJoints(self.uid, self._client)
@@ -498,7 +516,8 @@ class Body:
         own = False
         uid, names = self.uid, self.link_names
         for c in engine.getContactPoints(uid, physicsClientId=self._client):
-            if c[8] > 0.0:  # the engine lists points up to some millimetres apart
+            # The engine lists points some millimetres apart: they touch only where it has a force between them.
+            if c[8] > 0.0 and c[9] == 0.0:
                 continue
             if c[2] == uid:
                 own = True
@@ -581,27 +600,3 @@ class Body:
     def _set_mass(self, index: int, mass: float, diagonal: list[float]) -> None:
         # The inertia must come with the mass, or the engine recomputes it from the colliders.
         engine.changeDynamics(self.uid, index, mass=mass, localInertiaDiagonal=diagonal, physicsClientId=self._client)
-
-    # ---- theory ------------------------------------------------------------------------------------------------------
-
-    def mass_matrix(self, position: Sequence[float]) -> Array:
-        """Joint-space mass matrix at positions (n): (6 + n, 6 + n) with a floating base, (n, n) with a fixed one.
-
-        The base's six rows come first, in its centre-of-mass frame; the joints follow in the model's order.
-
-        Raises:
-            SimulationError: The engine refuses inertias that break the triangle inequality, as armature makes them;
-                `assets.dynamics.mass_matrix` does not.
-        """
-        ordered = np.empty(len(self._dof))
-        ordered[self._dof] = position
-        # Without its flag 1, with which the engine returns entries that it never wrote.
-        try:
-            matrix = np.array(engine.calculateMassMatrix(self.uid, ordered.tolist(), physicsClientId=self._client))
-        except (SystemError, engine.error) as problem:
-            raise SimulationError(
-                f"robot '{self.model.name}': the engine gives no mass matrix with armature"
-            ) from problem
-        base = len(matrix) - len(self._dof)
-        order = [*range(base), *(base + dof for dof in self._dof)]
-        return matrix[np.ix_(order, order)]

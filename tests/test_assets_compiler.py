@@ -221,20 +221,6 @@ def test_g1_agrees_with_pinocchio() -> None:
         np.testing.assert_allclose(gravity_force(tree, angles), weight, atol=1e-10 * np.abs(weight).max())
 
 
-def test_g1_in_the_engine_has_the_mass_matrix_of_theory() -> None:
-    """Without armature; with it Bullet computes no mass matrix, and `test_physics_inertia` checks the motion."""
-    spec = load_spec("g1")
-    world = pytest.importorskip("training_ground.envs.world").World()
-    try:
-        body = world.load(compile_spec(spec, armature=False), fixed=True)
-        tree = build_tree(read_urdf(find_files(spec.source).urdf), spec, dict.fromkeys(spec.joints, 0.0))
-        angles = np.random.default_rng(1).uniform(-0.5, 0.5, 29)
-        theory = mass_matrix(tree, angles)[6:, 6:]
-        assert np.abs(body.mass_matrix(angles.tolist()) - theory).max() <= 1e-9 * np.abs(theory).max()
-    finally:
-        world.close()
-
-
 def test_catalog_offers_the_nearest_name() -> None:
     assert {"g1", "g1_legs", "talos"} <= set(robot_names())
     with pytest.raises(AssetError, match="unknown robot 'g2': did you mean 'g1'"):

@@ -75,10 +75,9 @@ class Stand(Task):
         interval = max(1, round(config.push_interval_s / env.control_timestep))
         first = int(generator.integers(1, interval + 1))
         times = range(first, env.max_steps, interval)
-        pushes = {}
-        for time in times:
-            speed, angle = generator.uniform(*config.push_speed), generator.uniform(-math.pi, math.pi)
-            pushes[time] = (speed * math.cos(angle), speed * math.sin(angle))
+        speeds = generator.uniform(*config.push_speed, len(times)).tolist()
+        angles = generator.uniform(-math.pi, math.pi, len(times)).tolist()
+        pushes = {t: (v * math.cos(a), v * math.sin(a)) for t, v, a in zip(times, speeds, angles, strict=True)}
         self.state.values = {"pushes": pushes, "push": (0.0, 0.0)}
 
     def before_step(self) -> None:

@@ -105,8 +105,6 @@ class Reach(Task):
             joints[self._arms] += shrink * generator.uniform(-spread, spread, len(self._arms))
             joints = np.clip(joints, model.lower, model.upper)
             robot.place(joints.tolist())
-            env.world.detect_contacts()
-            robot.read()
             if not robot.self_contact and not robot.touching:
                 break
         goals = []
