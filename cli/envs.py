@@ -20,11 +20,12 @@ Examples:
   tg envs list --robot g1 --json
   tg envs show TrainingGround/Stand-v0 --robot g1  channels, options, reward terms""",
 )
+@json_option
 @click.pass_context
-def command(context: click.Context) -> None:
+def command(context: click.Context, as_json: bool) -> None:
     """List tasks and robots; show an environment's channels with units and frames."""
     if context.invoked_subcommand is None:
-        context.invoke(list_command)
+        context.invoke(list_command, as_json=as_json)
 
 
 @command.command("list", epilog="\b\nExample:\n  tg envs list --robot g1 --robot talos")

@@ -29,11 +29,12 @@ Examples:
   tg robots audit --all            physics against theory; needs the extra `audit`
   tg robots import my.urdf -o my_robot.yaml""",
 )
+@json_option
 @click.pass_context
-def command(context: click.Context) -> None:
+def command(context: click.Context, as_json: bool) -> None:
     """List, show, audit and import robots."""
     if context.invoked_subcommand is None:
-        context.invoke(list_command)
+        context.invoke(list_command, as_json=as_json)
 
 
 @command.command("list", epilog="\b\nExample:\n  tg robots list --json")

@@ -246,7 +246,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             options: None are known.
 
         Returns:
-            The first observation, and info with `seed` and the drawn `randomisation`.
+            The first observation; info as `step` gives it, with `seed` and the drawn `randomisation` besides.
         """
         super().reset(seed=seed)
         if options:
@@ -272,7 +272,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._place()
         self.task.reset(self.generator)
         self.observation.reset(self)
-        return self._observe(), {"seed": self.episode_seed, "randomisation": self.drawn}
+        return self._observe(), {**self._info(), "seed": self.episode_seed, "randomisation": self.drawn}
 
     def _place(self) -> None:
         """Put the robot in a randomised start pose, inside the joint limits and with no link inside another."""

@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 CONTACT_THRESHOLD = 1.0
 """N: a foot that carries less is in the air."""
 
+MOUNTED_CLEARANCE = 0.15
+"""m by which a mounted robot's base is higher than a standing one's: its feet hang free."""
+
 _NO_FORCE = (0.0, 0.0, 0.0)
 
 _BALLAST_REACH = 0.1
@@ -70,7 +73,11 @@ class Robot:
         self._torso_link = model.frames[model.torso_frame].link
         points = [(self._torso_link, [_BALLAST_REACH * a for a in axis]) for axis in _BALLAST_AXES]
         self.body = world.load(model, fixed=stance == "mounted", visuals=visuals, ballast=points if ballast else ())
-        self.start_height = model.default_height + (0.15 if stance == "mounted" else 0.0)
+        self.start_height = model.default_height
+        if stance == "mounted":
+            self.start_height += MOUNTED_CLEARANCE
+            if visuals:
+                world.add_stand(self.start_height)
         self._track(tracked)
         self.read()
 

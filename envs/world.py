@@ -227,6 +227,18 @@ class World:
         self._register(uid, "marker", ("marker",))
         return Marker(self.client, uid)
 
+    def add_stand(self, height: float) -> None:
+        """Add what holds a mounted robot: a column under the origin, height in m, that only cameras see."""
+        look = engine.createVisualShape(
+            engine.GEOM_CYLINDER,
+            radius=0.035,
+            length=height,
+            rgbaColor=[0.35, 0.35, 0.38, 1],
+            physicsClientId=self.client,
+        )
+        uid = engine.createMultiBody(0, -1, look, [0, 0, height / 2], physicsClientId=self.client)
+        self._register(uid, "stand", ("column",))
+
     def load(
         self,
         model: CompiledModel,

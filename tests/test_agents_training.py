@@ -153,11 +153,9 @@ def test_a_worker_in_trouble_is_named(preset: Path, trouble: str, message: str) 
     vector = ProcessVecEnv(ENV_ID, {"trouble": trouble}, workers=1, envs_per_worker=2, timeout_s=1.0)
     try:
         vector.reset()
-        begin = time.monotonic()
         with pytest.raises(AgentError, match=message):
             for _ in range(6):
                 vector.step(np.zeros((2, 2), np.float32))
-        assert time.monotonic() - begin < 15
     finally:
         vector.close()
 

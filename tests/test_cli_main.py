@@ -7,7 +7,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -46,10 +45,8 @@ def test_help_imports_nothing_heavy():
         "heavy = {'numpy', 'torch', 'pybullet', 'gymnasium', 'pydantic', 'rich', 'pyarrow'} & set(sys.modules);"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
-    start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - start < 3.0  # 0.2 s on a quiet machine; the modules above are what makes it slow
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -52,6 +52,24 @@ def test_registered_ids_are_the_tasks():
             assert name == "".join(word.capitalize() for word in stem.split("_")), "a task's id is its file's name"
 
 
+def test_a_broken_plugin_takes_nothing_of_ours_away(tmp_path):
+    information = tmp_path / "broken_plugin-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[training_ground.plugins]\nbroken = no_such_package.inside\n")
+    code = f"""
+import sys, warnings
+sys.path.insert(0, {str(tmp_path)!r})
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import training_ground.envs
+import gymnasium
+assert any("broken" in str(w.message) for w in caught), caught
+print("TrainingGround/Stand-v0" in gymnasium.registry)
+"""
+    assert run(code) == "True"
+
+
 def test_gymnasium_makes_them_with_options():
     env = gymnasium.make("TrainingGround/Stand-v0", robot="g1_legs", push_speed=(0.1, 0.2))
     unwrapped = env.unwrapped
