@@ -96,13 +96,14 @@ def validate(model: type[Model], data: dict[str, Any], where: str, error: type[E
     except pydantic.ValidationError as problem:
         lines = []
         for item in problem.errors()[:3]:
-            key = ".".join(str(part) for part in item["loc"]) or "top level"
+            key = ".".join(str(part) for part in item["loc"])
+            message = item["msg"].removeprefix("Value error, ")
             if item["type"] == "extra_forbidden":
                 lines.append(unknown("key", key, _allowed_keys(model, item["loc"])))
             elif item["type"] == "missing":
                 lines.append(f"the key '{key}' is missing")
-            else:
-                lines.append(f"{key} = {item['input']!r}: {item['msg']}")
+            else:  # a check of several keys together names them itself
+                lines.append(f"{key} = {item['input']!r}: {message}" if key else message)
         raise error(f"{where}: {'; '.join(lines)}") from problem
 
 

@@ -8,21 +8,19 @@ import importlib.metadata
 import json
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from training_ground.assets.catalog import load_model
 from training_ground.configs.errors import SimulationError
-from training_ground.configs.loading import StrictModel
 from training_ground.envs import world as engine_world
-from training_ground.envs.actuator import MAX_DELAY
 from training_ground.envs.channels import Channel
 from training_ground.envs.observation import Observation
-from training_ground.envs.randomisation import Noise, Randomisation, draw
+from training_ground.envs.options import split_options
+from training_ground.envs.randomisation import draw
 from training_ground.envs.robot import Robot
 from training_ground.envs.sensing import Sensing
 from training_ground.envs.task import Outcome, Task
@@ -37,34 +35,6 @@ TORQUE_SHARE = 0.8
 
 LARGEST_SCALE = 1.0
 """rad a unit of action at most."""
-
-
-class EnvConfig(StrictModel):
-    """Keyword arguments that every task has, beside its own."""
-
-    robot: str = "g1"
-    """Name of a shipped robot, or path of a specification."""
-    stance: Literal["free", "mounted"] | None = None
-    """`free`, or `mounted`: the base fixed on a stand. The task's default where absent."""
-    control: Literal["joint_position", "joint_delta", "joint_torque"] = "joint_position"
-    """What an action means: joint targets around those that hold the default pose, changes of targets, or torques."""
-    action_scale: Annotated[float, Field(gt=0)] | None = None
-    """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
-    rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
-    physics_timestep: Annotated[float, Field(gt=0)] = 0.005
-    """s."""
-    decimation: Annotated[int, Field(ge=1, le=200)] = 4
-    """Physics steps in a control step."""
-    solver_iterations: Annotated[int, Field(ge=1, le=500)] = 10
-    episode_length_s: Annotated[float, Field(gt=0)] | None = None
-    """The task's where absent."""
-    start_joint_noise: Annotated[float, Field(ge=0)] = 0.05
-    """Half width of the uniform noise on the joint positions at the start, rad."""
-    randomisation: Randomisation = Randomisation()
-    noise: Noise | None = None
-    observation_format: Literal["flat", "dict"] = "flat"
-    visuals: bool = False
-    """Whether to load the meshes that cameras see; `render_mode` implies it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +54,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     Args:
         task: The task's class.
         render_mode: `rgb_array`, or None.
-        **options: Fields of `EnvConfig` and of the task's own configuration.
+        **options: Fields of `EnvOptions` and of the task's own configuration.
 
     Raises:
         SimulationError: An option is unknown or out of range, or the robot cannot do the task.
@@ -144,12 +114,6 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             tracked=task.tracked(self.model),
             ballast=config.randomisation.centre_of_mass is not None,
         )
-        delay = config.randomisation.delay_s
-        if delay and round(delay[1] / config.physics_timestep) > MAX_DELAY:
-            most = MAX_DELAY * config.physics_timestep
-            raise SimulationError(
-                f"randomisation.delay_s = {delay}: must be at most {most:g} s, {MAX_DELAY} physics steps"
-            )
         if config.control != "joint_torque":
             gains, masses = config.randomisation.gain_scale, config.randomisation.mass_scale
             self.robot.require_stable_gains(gains[1] if gains else 1.0, masses[0] if masses else 1.0)
@@ -366,25 +330,6 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 _SAVED = (
     "target", "action", "previous_action", "outcome", "steps", "episode_seed", "drawn", "generator", "_ended",
 )  # fmt: skip
-
-
-def split_options(task: type[Task], options: dict[str, Any]) -> tuple[EnvConfig, Any]:
-    """Sort keyword arguments into the environment's and the task's, and check both.
-
-    Raises:
-        SimulationError: An option is unknown to both (the nearest name is offered), or its value is not allowed.
-    """
-    from training_ground.configs.errors import unknown
-    from training_ground.configs.loading import validate
-
-    own, tasks = EnvConfig.model_fields, task.config_type.model_fields
-    for name in options:
-        if name not in own and name not in tasks:
-            raise SimulationError(unknown(f"option of TrainingGround/{task.id}-v0", name, [*own, *tasks]))
-    where = f"TrainingGround/{task.id}-v0"
-    config = validate(EnvConfig, {k: v for k, v in options.items() if k in own}, where, SimulationError)
-    rest = {k: v for k, v in options.items() if k in tasks}
-    return config, validate(task.config_type, rest, where, SimulationError)
 
 
 def _version(name: str) -> str:

@@ -1,0 +1,65 @@
+"""What an environment is made from: keyword arguments, checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from training_ground.configs.errors import SimulationError, unknown
+from training_ground.configs.loading import StrictModel, validate
+from training_ground.envs.actuator import MAX_DELAY
+from training_ground.envs.randomisation import Noise, Randomisation
+from training_ground.envs.task import Task
+
+
+class EnvOptions(StrictModel):
+    """Keyword arguments that every task has, beside its own."""
+
+    robot: str = "g1"
+    """Name of a shipped robot, or path of a specification."""
+    stance: Literal["free", "mounted"] | None = None
+    """`free`, or `mounted`: the base fixed on a stand. The task's default where absent."""
+    control: Literal["joint_position", "joint_delta", "joint_torque"] = "joint_position"
+    """What an action means: joint targets around those that hold the default pose, changes of targets, or torques."""
+    action_scale: Annotated[float, Field(gt=0)] | None = None
+    """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
+    rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
+    physics_timestep: Annotated[float, Field(gt=0)] = 0.005
+    """s."""
+    decimation: Annotated[int, Field(ge=1, le=200)] = 4
+    """Physics steps in a control step."""
+    solver_iterations: Annotated[int, Field(ge=1, le=500)] = 10
+    episode_length_s: Annotated[float, Field(gt=0)] | None = None
+    """The task's where absent."""
+    start_joint_noise: Annotated[float, Field(ge=0)] = 0.05
+    """Half width of the uniform noise on the joint positions at the start, rad."""
+    randomisation: Randomisation = Randomisation()
+    noise: Noise | None = None
+    observation_format: Literal["flat", "dict"] = "flat"
+    visuals: bool = False
+    """Whether to load the meshes that cameras see; `render_mode` implies it."""
+
+    @model_validator(mode="after")
+    def _delay_fits(self) -> EnvOptions:
+        delay = self.randomisation.delay_s
+        if delay and round(delay[1] / self.physics_timestep) > MAX_DELAY:
+            most = MAX_DELAY * self.physics_timestep
+            raise ValueError(f"randomisation.delay_s = {delay}: must be at most {most:g} s, {MAX_DELAY} physics steps")
+        return self
+
+
+def split_options(task: type[Task], options: dict[str, Any]) -> tuple[EnvOptions, Any]:
+    """Sort keyword arguments into the environment's and the task's, and check both.
+
+    Raises:
+        SimulationError: An option is unknown to both (the nearest name is offered), or its value is not allowed.
+    """
+    own, tasks = EnvOptions.model_fields, task.config_type.model_fields
+    for name in options:
+        if name not in own and name not in tasks:
+            raise SimulationError(unknown(f"option of TrainingGround/{task.id}-v0", name, [*own, *tasks]))
+    where = f"TrainingGround/{task.id}-v0"
+    config = validate(EnvOptions, {k: v for k, v in options.items() if k in own}, where, SimulationError)
+    rest = {k: v for k, v in options.items() if k in tasks}
+    return config, validate(task.config_type, rest, where, SimulationError)
