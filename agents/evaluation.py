@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing.connection
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ from training_ground.agents.policy import Policy
 from training_ground.agents.seeds import check_unseen
 from training_ground.agents.statistics import bootstrap_interval, interquartile_mean, wilson_interval
 from training_ground.agents.stepping import make_env
-from training_ground.agents.workers import START_TIMEOUT_S, Worker, close_all, reply
+from training_ground.agents.workers import Worker, reply, spread
 from training_ground.configs.errors import AgentError
 
 EPISODE_TIMEOUT_S = 600.0
@@ -149,54 +148,16 @@ def evaluate(
         finally:
             env.close()
     elif listed:
-        _spread(result, policy, listed, min(workers, len(listed)), finish, timeout_s)
+        arguments = (policy, env_id, kwargs)
+        count = min(workers, len(listed))
+        pool = [Worker(f"evaluation worker {i}", serve_episodes, arguments) for i in range(count)]
+        spread(pool, listed, finish, timeout_s=timeout_s, greet=result.environment.update)
     return result
 
 
 def _describe(env: Any) -> dict[str, Any]:
     base = env.unwrapped
     return base.describe() if hasattr(base, "describe") else {}
-
-
-def _spread(
-    result: Evaluation,
-    policy: Policy,
-    seeds: list[int],
-    workers: int,
-    finish: Callable[[EpisodeRecord], None],
-    timeout_s: float,
-) -> None:
-    """Hand one seed after the other to whichever process is free."""
-    waiting = list(reversed(seeds))
-    started: dict[int, tuple[float, int]] = {}
-    arguments = (policy, result.env_id, result.kwargs)
-    pool = [Worker(f"evaluation worker {i}", serve_episodes, arguments) for i in range(workers)]
-
-    def hand_out(i: int) -> None:
-        if waiting:
-            seed = waiting.pop()
-            started[i] = (time.monotonic(), seed)
-            pool[i].send(seed)
-
-    try:
-        for i, worker in enumerate(pool):
-            result.environment = worker.receive(START_TIMEOUT_S)
-            hand_out(i)
-        while started:
-            busy = {pool[i].connection: i for i in started} | {pool[i].process.sentinel: i for i in started}
-            oldest = min(started, key=lambda i: started[i][0])
-            left = max(0.1, started[oldest][0] + timeout_s - time.monotonic())
-            ready = {busy[c] for c in multiprocessing.connection.wait(list(busy), left)} or {oldest}  # pyright: ignore
-            for i in ready:
-                try:
-                    record = pool[i].receive(0.1)
-                except AgentError as problem:
-                    raise AgentError(f"seed {started[i][1]}: {problem}") from problem
-                del started[i]
-                finish(record)
-                hand_out(i)
-    finally:
-        close_all(pool)
 
 
 def serve_episodes(connection: Connection, policy: Policy, env_id: str, kwargs: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing.connection
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ import gymnasium
 from training_ground.agents.episodes import MAX_STEPS
 from training_ground.agents.policy import Policy
 from training_ground.agents.stepping import make_env
-from training_ground.agents.workers import START_TIMEOUT_S, Worker, close_all, reply
+from training_ground.agents.workers import Worker, reply, spread
 from training_ground.configs.errors import AgentError, DatasetError
 from training_ground.datasets.provenance import describe, make_kwargs, make_schema
 from training_ground.datasets.recorder import Recorder, check_fit
@@ -136,7 +135,9 @@ def record(
                     finish(run(recorder, policy, seed))
             else:
                 arguments = (policy, env_id, kwargs, str(path), make)
-                _spread(arguments, missing, min(workers, len(missing)), finish)
+                count = min(workers, len(missing))
+                pool = [Worker(f"recording worker {i}", serve_recording, arguments) for i in range(count)]
+                spread(pool, missing, finish, timeout_s=EPISODE_TIMEOUT_S)
         except KeyboardInterrupt:
             result.interrupted = True
     return result
@@ -200,36 +201,6 @@ def _present(store: Store, env: gymnasium.Env[Any, Any], policy: PolicyInfo) -> 
         if metadata.complete and episode_key(*found) == wanted:
             seeds.add(metadata.seed)
     return seeds
-
-
-def _spread(arguments: tuple[Any, ...], seeds: list[int], workers: int, finish: Callable[[int], None]) -> None:
-    """Hand one seed after the other to whichever process is free."""
-    waiting = list(reversed(seeds))
-    pool = [Worker(f"recording worker {i}", serve_recording, arguments) for i in range(workers)]
-    running: dict[int, int] = {}
-
-    def hand_out(i: int) -> None:
-        if waiting:
-            running[i] = waiting.pop()
-            pool[i].send(running[i])
-
-    try:
-        for i, worker in enumerate(pool):
-            worker.receive(START_TIMEOUT_S)
-            hand_out(i)
-        while running:
-            sources = {pool[i].connection: i for i in running} | {pool[i].process.sentinel: i for i in running}
-            ready = multiprocessing.connection.wait(list(sources), EPISODE_TIMEOUT_S)  # pyright: ignore
-            for i in {sources[source] for source in ready} or set(running):  # pyright: ignore
-                try:
-                    number = pool[i].receive(0.1)
-                except AgentError as problem:
-                    raise AgentError(f"seed {running[i]}: {problem}") from problem
-                del running[i]
-                finish(number)
-                hand_out(i)
-    finally:
-        close_all(pool)
 
 
 def serve_recording(

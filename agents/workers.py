@@ -10,6 +10,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -130,3 +131,52 @@ def close_all(workers: Sequence[Worker]) -> None:
             worker.connection.close()
     for worker in workers:
         worker.close()
+
+
+def spread(
+    pool: Sequence[Worker],
+    seeds: Sequence[int],
+    finish: Callable[[Any], None],
+    *,
+    timeout_s: float,
+    greet: Callable[[Any], None] = lambda _: None,
+) -> None:
+    """Hand one seed after the other to whichever process is free, and end the processes.
+
+    Args:
+        pool: Each answers once when it is ready, then once a seed.
+        seeds: One episode each.
+        finish: Called with each answer, in the order in which they come.
+        timeout_s: Longest wait for an answer to a seed.
+        greet: Called with each process's first answer.
+
+    Raises:
+        AgentError: A process died, failed or gave no answer; the message names its seed.
+    """
+    waiting = list(reversed(seeds))
+    started: dict[int, tuple[float, int]] = {}
+
+    def hand_out(i: int) -> None:
+        if waiting:
+            started[i] = (time.monotonic(), waiting.pop())
+            pool[i].send(started[i][1])
+
+    try:
+        for i, worker in enumerate(pool):
+            greet(worker.receive(START_TIMEOUT_S))
+            hand_out(i)
+        while started:
+            busy = {pool[i].connection: i for i in started} | {pool[i].process.sentinel: i for i in started}
+            oldest = min(started, key=lambda i: started[i][0])
+            left = max(0.1, started[oldest][0] + timeout_s - time.monotonic())
+            ready = multiprocessing.connection.wait(list(busy), left)  # pyright: ignore[reportArgumentType]
+            for i in {busy[source] for source in ready} or {oldest}:  # pyright: ignore[reportArgumentType]
+                try:
+                    answer = pool[i].receive(0.1)
+                except AgentError as problem:
+                    raise AgentError(f"seed {started[i][1]}: {problem}") from problem
+                del started[i]
+                finish(answer)
+                hand_out(i)
+    finally:
+        close_all(pool)
