@@ -94,17 +94,18 @@ RUNNER = textwrap.dedent(
     from test_agents_recording import run
 
     if __name__ == "__main__":
-        path, workers = Path(sys.argv[2]), int(sys.argv[3])
-        result = run(path, range(60), workers=workers, on_start=lambda r: print("ready", flush=True))
+        path, workers, episodes = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+        result = run(path, range(episodes), workers=workers, on_start=lambda r: print("ready", flush=True))
         print("interrupted" if result.interrupted else "complete", len(result.episodes), flush=True)
     """
 )
 
 
-def start(tmp_path: Path, workers: int) -> subprocess.Popen[str]:
+def start(tmp_path: Path, workers: int, episodes: int = 60) -> subprocess.Popen[str]:
     script = tmp_path / "runner.py"
     script.write_text(RUNNER)
-    command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path / "data"), str(workers)]
+    here, data = str(Path(__file__).parent), str(tmp_path / "data")
+    command = [sys.executable, str(script), here, data, str(workers), str(episodes)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
@@ -140,7 +141,7 @@ def test_many_sigkills_then_the_same_command_completes(tmp_path: Path, workers: 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_ctrl_c_keeps_what_is_complete_and_says_so(tmp_path: Path, workers: int) -> None:
-    process = start(tmp_path, workers)
+    process = start(tmp_path, workers, episodes=100_000)
     path = tmp_path / "data" / "episodes"
     deadline = time.monotonic() + 60
     while len(list(path.glob("episode_*"))) < 2 and time.monotonic() < deadline:
