@@ -28,9 +28,28 @@ def relative_height(env: HumanoidEnv) -> float:
     return env.robot.base.position[2] / env.model.default_height
 
 
-def failure(env: HumanoidEnv) -> str | None:
-    """`fall` where a free robot is too low, too tilted, or touches the ground with anything but its feet."""
+def capture_distance(env: HumanoidEnv) -> float:
+    """Horizontal distance in m from between the feet to the point over which the robot, as an inverted pendulum of its
+    base's height, would come to rest: the capture point of Pratt et al. 2006 (Humanoids).
+    """
+    robot = env.robot
+    (x, y, z), (vx, vy, _) = robot.base.position, robot.base.linear_velocity
+    time = math.sqrt(max(z, 0.0) / env.world.gravity)
+    feet = [foot.position for foot in robot.feet]
+    dx = x + vx * time - sum(p[0] for p in feet) / len(feet)
+    dy = y + vy * time - sum(p[1] for p in feet) / len(feet)
+    return math.hypot(dx, dy)
+
+
+def failure(env: HumanoidEnv, height: float = FALL_HEIGHT, lean: float = FALL_TILT) -> str | None:
+    """`fall` where a free robot is too low, too tilted, or touches the ground with anything but its feet.
+
+    Args:
+        env: Where the robot is.
+        height: Share of the standing height below which it has fallen.
+        lean: rad of tilt beyond which it has fallen.
+    """
     if env.stance != "free":
         return None
-    fallen = relative_height(env) < FALL_HEIGHT or tilt(env.robot) > FALL_TILT or bool(env.robot.touching)
+    fallen = relative_height(env) < height or tilt(env.robot) > lean or bool(env.robot.touching)
     return "fall" if fallen else None

@@ -21,10 +21,15 @@ XYZ = ("x", "y", "z")
 
 
 def robot_channels(robot: Robot) -> tuple[Channel, ...]:
-    """Observation channels that every task has, in the order of the flat vector."""
+    """Observation channels that every task has, in the order of the flat vector.
+
+    A free robot's linear velocity is among them, as in MuJoCo Playground and Isaac Lab: on hardware it comes from a
+    state estimator.
+    """
     joints = robot.model.joint_names
     n = len(joints)
     free = (
+        Channel("base_linear_velocity", (3,), "m/s", "base", "observation", "Velocity of the base's origin.", XYZ),
         Channel(
             "base_angular_velocity", (3,), "rad/s", "base", "observation", "Gyroscope: turn rate of the base.", XYZ
         ),
@@ -50,7 +55,6 @@ def record_channels(robot: Robot, terms: tuple[str, ...]) -> tuple[Channel, ...]
         Channel("joint_torque", (n,), "N·m", "joint", state, "Mean motor torques over the control step.", joints),
         Channel("base_position", (3,), "m", "world", state, "Origin of the base link.", XYZ, "float64"),
         Channel("base_orientation", (4,), "1", "world", state, "Quaternion of the base.", (*XYZ, "w"), "float64"),
-        Channel("base_linear_velocity", (3,), "m/s", "base", state, "Velocity of the base's origin.", XYZ),
         Channel("imu_angular_velocity", (3,), "rad/s", "imu", state, "Gyroscope.", XYZ),
         Channel("imu_linear_acceleration", (3,), "m/s²", "imu", state, "Accelerometer: mean specific force.", XYZ),
     ]
@@ -118,6 +122,7 @@ class Observation:
         """True flat observation (d,); the array is used again by the next call."""
         robot, views = env.robot, self._views
         if self._free:
+            views["base_linear_velocity"][:] = robot.base_linear_velocity
             views["base_angular_velocity"][:] = robot.base_angular_velocity
             views["projected_gravity"][:] = robot.projected_gravity
         views["joint_position"][:] = robot.joint_position - self._default
@@ -162,7 +167,6 @@ class Observation:
             joint_torque=robot.joint_torque,
             base_position=robot.base.position,
             base_orientation=robot.base.orientation,
-            base_linear_velocity=robot.base_linear_velocity,
             imu_angular_velocity=gyroscope,
             imu_linear_acceleration=accelerometer,
             reward=sum(outcome.terms.values()),

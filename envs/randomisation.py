@@ -79,11 +79,14 @@ def default_randomisation() -> Randomisation:
 
 
 def default_noise() -> Noise:
-    """Sensor noise of unitree_rl_gym (joint position, velocity, gyroscope, gravity), and up to one step of latency."""
+    """Sensor noise of unitree_rl_gym (joint position, velocity, gyroscope, gravity) and MuJoCo Playground (velocity of
+    the base), and up to one step of latency; for a free robot.
+    """
     return Noise(
         scale={
             "joint_position": 0.01,
             "joint_velocity": 1.5,
+            "base_linear_velocity": 0.1,
             "base_angular_velocity": 0.2,
             "projected_gravity": 0.05,
         },

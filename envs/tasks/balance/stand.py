@@ -23,6 +23,10 @@ class StandConfig(TaskConfig):
     """Range of the velocity that a push gives the whole robot at once, m/s; its direction is uniform."""
     push_interval_s: Annotated[float, Field(gt=0)] = 5.0
     """Time between pushes, s; the first one comes at a random time within the first interval."""
+    fall_height: Annotated[float, Field(gt=0, lt=1)] = balance.FALL_HEIGHT
+    """Share of the standing height below which the episode ends; training spares itself falls that are lost anyway."""
+    fall_tilt: Annotated[float, Field(gt=0, le=math.pi)] = balance.FALL_TILT
+    """rad of tilt beyond which the episode ends."""
 
 
 class Stand(Task):
@@ -36,14 +40,14 @@ class Stand(Task):
     failure `fall`, where the base comes below 60 % of its standing height, tilts by more than 1 rad, or anything above
     the feet touches the ground.
 
-    **Reward**, at most 1 a step: upright base, height of the base, no horizontal speed, no turning, joints near the
-    default pose, little change of the action.
+    **Reward**, at most 1 a step: upright base, height of the base, feet under the capture point, no horizontal speed,
+    no turning, joints near the default pose, little change of the action.
     """
 
     id = "Stand"
     instruction = "Stand upright and keep your balance when you are pushed."
     stances = ("free",)
-    terms = ("upright", "height", "still", "turning", "posture", "smooth")
+    terms = ("upright", "height", "support", "still", "turning", "posture", "smooth")
     phases = ("stand", "recover")
     config_type = StandConfig
     config: StandConfig
@@ -101,14 +105,15 @@ class Stand(Task):
         change = env.action - env.previous_action
         count = len(posture)
         terms = {
-            "upright": 0.25 * near(tilt, 0.3),
+            "upright": 0.2 * near(tilt, 0.3),
             "height": 0.15 * near(height - 1.0, 0.1),
-            "still": 0.25 * near(math.hypot(vx, vy), 0.4),
+            "support": 0.2 * near(balance.capture_distance(env), 0.15),
+            "still": 0.15 * near(math.hypot(vx, vy), 0.4),
             "turning": 0.1 * near(math.sqrt(wx * wx + wy * wy + wz * wz), 1.0),
-            "posture": 0.15 * near(math.sqrt(float(posture @ posture) / count), 0.25),
+            "posture": 0.1 * near(math.sqrt(float(posture @ posture) / count), 0.25),
             "smooth": 0.1 * near(math.sqrt(float(change @ change) / count), 0.3),
         }
-        failure = balance.failure(env)
+        failure = balance.failure(env, self.config.fall_height, self.config.fall_tilt)
         success = failure is None and height > 0.8 and tilt < 0.5
         calm = math.hypot(vx, vy) < 0.2 and tilt < 0.2
         return Outcome(terms, success, failure, "stand" if calm else "recover")
