@@ -222,8 +222,13 @@ def _learn(
             "robot's files or the compiler changed; start a new run"
         )
     stop = StopRequest()
-    with _environments(config, start.steps) as normaliser, stop.listening():
-        model = algorithm.build(settings, config.network, normaliser, config.seed)
+    symmetry = None
+    if settings.mirror:
+        from training_ground.agents.symmetry import symmetry_of
+
+        symmetry = symmetry_of(env)
+    with _environments(config, start.steps, symmetry) as normaliser, stop.listening():
+        model = algorithm.build(settings, config.network, normaliser, config.seed, symmetry)
         model.set_logger(_logger(config, folder))
         if checkpoint is not None:
             restore(checkpoint, model, normaliser)
@@ -269,7 +274,7 @@ def _loop(model: Any, monitor: Any, config: RunConfig, folder: Path, steps: int)
 
 
 @contextlib.contextmanager
-def _environments(config: RunConfig, steps: int) -> Iterator[Any]:
+def _environments(config: RunConfig, steps: int, symmetry: Any = None) -> Iterator[Any]:
     """The worker processes, with the running normalisation around them; torch is held to its threads."""
     import torch
     from stable_baselines3.common.vec_env import VecNormalize
@@ -286,14 +291,19 @@ def _environments(config: RunConfig, steps: int) -> Iterator[Any]:
         stream=steps,
     )
     try:
-        yield VecNormalize(
-            environments,
-            norm_obs=config.normalisation.observation,
-            norm_reward=config.normalisation.reward,
-            clip_obs=config.normalisation.clip,
-            epsilon=config.normalisation.epsilon,
-            gamma=getattr(getattr(config, config.algorithm), "gamma", 0.99),
-        )
+        options: dict[str, Any] = {
+            "norm_obs": config.normalisation.observation,
+            "norm_reward": config.normalisation.reward,
+            "clip_obs": config.normalisation.clip,
+            "epsilon": config.normalisation.epsilon,
+            "gamma": getattr(getattr(config, config.algorithm), "gamma", 0.99),
+        }
+        if symmetry is not None and config.normalisation.observation:
+            from training_ground.agents.symmetry import SymmetricNormalize
+
+            yield SymmetricNormalize(environments, symmetry, **options)
+        else:
+            yield VecNormalize(environments, **options)
     finally:
         environments.close()
 

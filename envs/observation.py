@@ -8,6 +8,8 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from training_ground.assets.model import Mirror
+from training_ground.configs.errors import SimulationError
 from training_ground.envs import rotations
 from training_ground.envs.channels import Channel
 from training_ground.envs.robot import Robot, carried
@@ -103,6 +105,8 @@ class Observation:
         self._flat = np.zeros(start, np.float32)
         self._views = {name: self._flat[where] for name, where in self.slices.items()}
         self._default = robot.model.default_position
+        self._mirror = robot.model.mirror
+        self._task = task
         self._carriers: tuple[LinkState, LinkState] = (robot.imu_carrier, robot.imu_carrier)
 
     def space(self, kind: str) -> gymnasium.Space[Any]:
@@ -113,6 +117,37 @@ class Observation:
             c.name: gymnasium.spaces.Box(-np.inf, np.inf, c.shape, np.float32) for c in self.observed
         }
         return gymnasium.spaces.Dict(boxes)
+
+    def mirror(self) -> Mirror:
+        """The flat observation's mirror map (d,): what the robot's mirror image would observe.
+
+        Raises:
+            SimulationError: The robot has no mirror image, or the task does not give that of a channel of its own.
+        """
+        joints = self._mirror
+        if joints is None:
+            raise SimulationError("the robot is not symmetric: its observation has no mirror image")
+        own = np.arange(3)
+        vector, turn = Mirror(own, np.array([1.0, -1.0, 1.0])), Mirror(own, np.array([-1.0, 1.0, -1.0]))
+        known = {
+            "base_linear_velocity": vector,
+            "base_angular_velocity": turn,
+            "projected_gravity": vector,
+            "joint_position": joints,
+            "joint_velocity": joints,
+            "previous_action": joints,
+            **self._task.mirror(),
+        }
+        for channel in self.observed:
+            if channel.name not in known:
+                raise SimulationError(
+                    f"task '{self._task.id}': how channel '{channel.name}' looks in the mirror is not said"
+                )
+        parts = [(self.slices[c.name].start, known[c.name]) for c in self.observed]
+        return Mirror(
+            np.concatenate([start + part.permutation for start, part in parts]),
+            np.concatenate([part.sign for _, part in parts]),
+        )
 
     def reset(self, env: HumanoidEnv) -> None:
         """Forget the last episode; the first accelerometer sample is that of a robot at rest."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.assets.model import CompiledModel
+from training_ground.assets.model import CompiledModel, Mirror
 from training_ground.configs.loading import StrictModel
 from training_ground.envs.channels import Channel
 
@@ -93,6 +93,10 @@ class Task:
     def channels(self) -> tuple[Channel, ...]:
         """Channels that the task adds to the environment's own."""
         return ()
+
+    def mirror(self) -> dict[str, Mirror]:
+        """How the task's own observation channels look in the mirror of the robot's x-z plane, by name."""
+        return {}
 
     def prepare(self, generator: np.random.Generator) -> None:
         """Draw what the robot itself has to try out, such as goals within reach, before it is put in its start pose."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecEnv
 
+    from training_ground.agents.symmetry import Symmetry
+
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -41,6 +43,8 @@ class Settings(StrictModel):
     gae_lambda: Fraction = 0.95
     clip_range: Positive = 0.2
     entropy: Annotated[float, Field(ge=0)] = 0.002
+    mirror: bool = False
+    """Learn from the mirror image of every sample too; the robot and the task must be symmetric."""
     value_coefficient: Positive = 0.5
     max_grad_norm: Positive = 0.5
 
@@ -52,8 +56,10 @@ class Settings(StrictModel):
         return self
 
 
-def build(settings: Settings, network: NetworkConfig, environments: VecEnv, seed: int) -> PPO:
-    """Return a fresh stable-baselines3 PPO.
+def build(
+    settings: Settings, network: NetworkConfig, environments: VecEnv, seed: int, symmetry: Symmetry | None = None
+) -> PPO:
+    """Return a fresh stable-baselines3 PPO, which learns from mirror images too where it is given the `symmetry`.
 
     Raises:
         AgentError: A rollout cannot be cut into the minibatches.
@@ -67,6 +73,11 @@ def build(settings: Settings, network: NetworkConfig, environments: VecEnv, seed
             f"ppo.minibatches = {settings.minibatches}: does not divide the {rollout} samples of a rollout "
             f"({environments.num_envs} environments × ppo.rollout_steps = {settings.rollout_steps})"
         )
+    mirrored: dict[str, Any] = {}
+    if symmetry is not None:
+        from training_ground.agents.symmetry import MirroredRolloutBuffer
+
+        mirrored = {"rollout_buffer_class": MirroredRolloutBuffer, "rollout_buffer_kwargs": {"symmetry": symmetry}}
     activation = {"elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation]
     model = PPO(
         "MlpPolicy",
@@ -90,6 +101,7 @@ def build(settings: Settings, network: NetworkConfig, environments: VecEnv, seed
         },
         seed=seed,
         device="cpu",
+        **mirrored,
     )
     set_learning_rate(model, settings.learning_rate)
     return model

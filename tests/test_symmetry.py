@@ -1,0 +1,85 @@
+"""The mirror image of a robot: what it observes, and what is learned from it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training_ground.configs.errors import AgentError, SimulationError
+from training_ground.envs.env import HumanoidEnv
+from training_ground.envs.registration import make
+
+
+def reflected(values, mirror):
+    return mirror.sign * np.asarray(values)[mirror.permutation]
+
+
+@pytest.mark.parametrize("robot", ["g1", "talos"])
+def test_a_mirrored_robot_with_mirrored_actions_observes_the_mirror_image(robot):
+    """Physics has no side: the same motion in the mirror, up to the small asymmetry of the published masses."""
+    left: HumanoidEnv = make("Stand", robot=robot, push_speed=(0.0, 0.0))
+    right: HumanoidEnv = make("Stand", robot=robot, push_speed=(0.0, 0.0))
+    joints, whole = left.model.mirror, left.observation.mirror()
+    assert joints is not None
+    generator = np.random.default_rng(3)
+    pose = left.model.default_position + generator.uniform(-0.05, 0.05, left.robot.count)
+    push = np.array([0.2, 0.3])
+    for env, position, side in ((left, pose, 1.0), (right, reflected(pose, joints), -1.0)):
+        env.reset(seed=0)
+        env.robot.place(position.tolist(), 0.0, (0.03 * side, 0.02))
+        env.robot.body.add_base_velocity((push[0], side * push[1], 0.0))
+    for _ in range(10):
+        action = generator.uniform(-0.3, 0.3, left.robot.count).astype(np.float32)
+        one = left.step(action)[0].copy()
+        two = right.step(reflected(action, joints).astype(np.float32))[0].copy()
+        slices = left.observation.slices
+        for name in ("base_linear_velocity", "base_angular_velocity", "projected_gravity", "joint_position"):
+            assert reflected(one, whole)[slices[name]] == pytest.approx(two[slices[name]], abs=0.02), name
+        # Nothing was zero, or mirrored onto itself, by chance.
+        assert np.abs(one - two).max() > 0.05
+    assert reflected(one, whole) == pytest.approx(two, abs=0.3)  # joint speeds and all
+    left.close()
+    right.close()
+
+
+def test_a_task_that_does_not_tell_its_mirror_image_is_named():
+    env = make("Reach", robot="g1")
+    with pytest.raises(SimulationError, match=r"'Reach'.*'hand_position_error'"):
+        env.observation.mirror()
+    env.close()
+
+
+def test_every_minibatch_holds_both_sides():
+    pytest.importorskip("stable_baselines3")
+    from training_ground.agents.symmetry import MirroredRolloutBuffer, reflect, symmetry_of
+
+    env = make("Stand", robot="g1_legs")
+    symmetry = symmetry_of(env)
+    spaces = env.observation_space, env.action_space
+    buffer = MirroredRolloutBuffer(3, *spaces, device="cpu", n_envs=2, symmetry=symmetry)
+    generator = np.random.default_rng(0)
+    for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
+        array = getattr(buffer, name)
+        array[:] = generator.standard_normal(array.shape)
+    buffer.full = True
+    seen = 0
+    for batch in buffer.get(3):
+        observations, actions = batch.observations.numpy(), batch.actions.numpy()
+        assert len(observations) == len(actions) == 6 == len(batch.advantages)
+        assert np.array_equal(observations[3:], reflect(observations[:3], symmetry.observation))
+        assert np.array_equal(actions[3:], reflect(actions[:3], symmetry.action))
+        assert np.array_equal(batch.returns[:3], batch.returns[3:])
+        assert not np.array_equal(actions[3:], actions[:3])
+        seen += 1
+    assert seen == 2
+    env.close()
+
+
+def test_only_symmetric_robots_have_one():
+    pytest.importorskip("stable_baselines3")
+    import gymnasium
+
+    from training_ground.agents.symmetry import symmetry_of
+
+    with pytest.raises(AgentError, match="training ground"):
+        symmetry_of(gymnasium.make("Pendulum-v1"))
