@@ -10,6 +10,17 @@ from training_ground.envs.env import HumanoidEnv
 from training_ground.envs.registration import make
 
 
+TOLERANCE = {
+    "base_linear_velocity": 0.01,
+    "base_angular_velocity": 0.15,
+    "projected_gravity": 0.002,
+    "joint_position": 0.01,
+    "joint_velocity": 0.6,
+    "previous_action": 1e-6,
+}
+"""Twice what the small asymmetry of the published masses and the order of the contacts make of ten random steps."""
+
+
 def reflected(values, mirror):
     return mirror.sign * np.asarray(values)[mirror.permutation]
 
@@ -32,12 +43,10 @@ def test_a_mirrored_robot_with_mirrored_actions_observes_the_mirror_image(robot)
         action = generator.uniform(-0.3, 0.3, left.robot.count).astype(np.float32)
         one = left.step(action)[0].copy()
         two = right.step(reflected(action, joints).astype(np.float32))[0].copy()
-        slices = left.observation.slices
-        for name in ("base_linear_velocity", "base_angular_velocity", "projected_gravity", "joint_position"):
-            assert reflected(one, whole)[slices[name]] == pytest.approx(two[slices[name]], abs=0.02), name
-        # Nothing was zero, or mirrored onto itself, by chance.
-        assert np.abs(one - two).max() > 0.05
-    assert reflected(one, whole) == pytest.approx(two, abs=0.3)  # joint speeds and all
+        image = reflected(one, whole)
+        for name, where in left.observation.slices.items():
+            assert image[where] == pytest.approx(two[where], abs=TOLERANCE[name]), name
+        assert np.abs(one - two).max() > 0.05  # no accident: both sides differ
     left.close()
     right.close()
 
