@@ -9,7 +9,6 @@ from training_ground.configs.errors import AgentError, SimulationError
 from training_ground.envs.env import HumanoidEnv
 from training_ground.envs.registration import make
 
-
 TOLERANCE = {
     "base_linear_velocity": 0.01,
     "base_angular_velocity": 0.15,
