@@ -11,8 +11,10 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -50,22 +52,44 @@ def reflect(values: NDArray[Any], mirror: Mirror) -> NDArray[Any]:
 
 
 class MirroredRolloutBuffer(RolloutBuffer):
-    """A rollout buffer whose minibatches hold every sample and its mirror image."""
+    """A rollout buffer whose minibatches hold every sample and its mirror image.
+
+    Attributes:
+        policy: Whose log probabilities the mirrored actions get; to be set before the first rollout ends.
+    """
+
+    policy: ActorCriticPolicy
 
     def __init__(self, *args: Any, symmetry: Symmetry, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._symmetry = symmetry
 
+    def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: NDArray[Any]) -> None:
+        """End a rollout. The policy that acted is asked for its log probability of the mirrored actions too: with that
+        of the originals, a policy that is not quite symmetric would look like one that the update has changed.
+        """
+        super().compute_returns_and_advantage(last_values, dones)
+        with torch.no_grad():
+            observation, action = (
+                self.to_torch(reflect(self.swap_and_flatten(array), mirror))
+                for array, mirror in (
+                    (self.observations, self._symmetry.observation),
+                    (self.actions, self._symmetry.action),
+                )
+            )
+            self._mirrored_log_probs = self.policy.evaluate_actions(observation, action)[1].numpy()
+
     def _get_samples(self, batch_inds: NDArray[np.int64], env: VecNormalize | None = None) -> RolloutBufferSamples:
         observation, action = self.observations[batch_inds], self.actions[batch_inds].astype(np.float32, copy=False)
-        twice = [
+        values, advantages, returns = (
             np.concatenate([array[batch_inds].reshape(-1)] * 2)
-            for array in (self.values, self.log_probs, self.advantages, self.returns)
-        ]
+            for array in (self.values, self.advantages, self.returns)
+        )
+        log_probs = np.concatenate([self.log_probs[batch_inds].reshape(-1), self._mirrored_log_probs[batch_inds]])
         return RolloutBufferSamples(
             self.to_torch(np.concatenate([observation, reflect(observation, self._symmetry.observation)])),
             self.to_torch(np.concatenate([action, reflect(action, self._symmetry.action)])),
-            *map(self.to_torch, twice),
+            *map(self.to_torch, (values, log_probs, advantages, returns)),
         )
 
 

@@ -58,7 +58,9 @@ def test_a_task_that_does_not_tell_its_mirror_image_is_named():
 
 
 def test_every_minibatch_holds_both_sides():
-    pytest.importorskip("stable_baselines3")
+    torch = pytest.importorskip("torch")
+    from stable_baselines3.common.policies import ActorCriticPolicy
+
     from training_ground.agents.symmetry import MirroredRolloutBuffer, reflect, symmetry_of
 
     env = make("Stand", robot="g1_legs")
@@ -70,6 +72,9 @@ def test_every_minibatch_holds_both_sides():
         array = getattr(buffer, name)
         array[:] = generator.standard_normal(array.shape)
     buffer.full = True
+    policy = ActorCriticPolicy(*spaces, lambda _: 1e-3)
+    buffer.policy = policy
+    buffer.compute_returns_and_advantage(torch.zeros(2), np.zeros(2))
     seen = 0
     for batch in buffer.get(3):
         observations, actions = batch.observations.numpy(), batch.actions.numpy()
@@ -78,6 +83,8 @@ def test_every_minibatch_holds_both_sides():
         assert np.array_equal(actions[3:], reflect(actions[:3], symmetry.action))
         assert np.array_equal(batch.returns[:3], batch.returns[3:])
         assert not np.array_equal(actions[3:], actions[:3])
+        asked = policy.evaluate_actions(batch.observations[3:], batch.actions[3:])[1]
+        assert torch.allclose(batch.old_log_prob[3:], asked, atol=1e-5)
         seen += 1
     assert seen == 2
     env.close()

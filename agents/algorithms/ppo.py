@@ -103,6 +103,8 @@ def build(
         device="cpu",
         **mirrored,
     )
+    if symmetry is not None:
+        model.rollout_buffer.policy = model.policy  # pyright: ignore[reportAttributeAccessIssue]
     set_learning_rate(model, settings.learning_rate)
     return model
 
