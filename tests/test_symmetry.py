@@ -40,8 +40,8 @@ def test_a_mirrored_robot_with_mirrored_actions_observes_the_mirror_image(robot)
         env.robot.body.add_base_velocity((push[0], side * push[1], 0.0))
     for _ in range(10):
         action = generator.uniform(-0.3, 0.3, left.robot.count).astype(np.float32)
-        one = left.step(action)[0].copy()
-        two = right.step(reflected(action, joints).astype(np.float32))[0].copy()
+        one = np.array(left.step(action)[0])
+        two = np.array(right.step(reflected(action, joints).astype(np.float32))[0])
         image = reflected(one, whole)
         for name, where in left.observation.slices.items():
             assert image[where] == pytest.approx(two[where], abs=TOLERANCE[name]), name
