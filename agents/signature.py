@@ -44,6 +44,8 @@ class Signature(StrictModel):
     action_low: tuple[float, ...] | None
     """None where the action space is unbounded."""
     action_high: tuple[float, ...] | None
+    action_joints: tuple[str, ...] = ()
+    """Joints that the action moves; all where it is empty."""
     action_scale: tuple[float, ...] = ()
     action_origin: tuple[float, ...] = ()
     """What a zero action commands."""
@@ -61,6 +63,7 @@ class Signature(StrictModel):
         found: list[str] = []
         if "joint_names" not in ignore:
             found += _sequence_differences("joint", self.joint_names, other.joint_names)
+            found += _sequence_differences("driven joint", self.action_joints, other.action_joints)
         if "channels" not in ignore:
             mine = tuple(f"{c.name}{list(c.shape)} {c.unit}, {c.frame}" for c in self.channels)
             theirs = tuple(f"{c.name}{list(c.shape)} {c.unit}, {c.frame}" for c in other.channels)
@@ -73,7 +76,7 @@ class Signature(StrictModel):
             for field in ("action_low", "action_high", "action_scale", "action_origin", "default_position", "kp", "kd"):
                 mine, theirs = getattr(self, field), getattr(other, field)
                 if field not in ignore and not _same_numbers(mine, theirs):
-                    found.append(_number_difference(field, mine, theirs, self.joint_names))
+                    found.append(_number_difference(field, mine, theirs, (self.joint_names, self.action_joints)))
         return found
 
 
@@ -84,12 +87,12 @@ def _same_numbers(first: tuple[float, ...] | None, second: tuple[float, ...] | N
 
 
 def _number_difference(
-    field: str, mine: tuple[float, ...] | None, theirs: tuple[float, ...] | None, names: tuple[str, ...]
+    field: str, mine: tuple[float, ...] | None, theirs: tuple[float, ...] | None, names: tuple[tuple[str, ...], ...]
 ) -> str:
     if mine is None or theirs is None or len(mine) != len(theirs):
         return f"{field}: stated {len(mine or ())} times in the bundle, {len(theirs or ())} times in the environment"
     index = next(i for i, (a, b) in enumerate(zip(mine, theirs, strict=True)) if not np.isclose(a, b, rtol=1e-6))
-    name = names[index] if len(names) == len(mine) else f"number {index}"
+    name = next((some[index] for some in names if len(some) == len(mine)), f"number {index}")
     return f"{field} of {name}: {mine[index]:g} in the bundle, {theirs[index]:g} in the environment"
 
 
@@ -142,6 +145,7 @@ def signature_of(env: gymnasium.Env[Any, Any]) -> Signature:
         robot=str(about["robot"]),
         model_hash=str(about["model_hash"]),
         joint_names=tuple(about["joint_names"]),
+        action_joints=tuple(about.get("action_joints", ())),
         control=str(about["options"]["control"]),
         control_rate=float(about["control_rate"]),
         channels=channels,

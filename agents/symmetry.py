@@ -43,7 +43,7 @@ def symmetry_of(env: gymnasium.Env[Any, Any]) -> Symmetry:
         raise AgentError("ppo.mirror: only environments of the training ground know their mirror image")
     if model.mirror is None:
         raise AgentError(f"ppo.mirror: robot '{model.name}' is not symmetric")
-    return Symmetry(observation.mirror(), model.mirror)
+    return Symmetry(observation.mirror(), observation.action_mirror())
 
 
 def reflect(values: NDArray[Any], mirror: Mirror) -> NDArray[Any]:

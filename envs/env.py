@@ -19,7 +19,7 @@ from training_ground.configs.errors import SimulationError
 from training_ground.envs import world as engine_world
 from training_ground.envs.channels import Channel
 from training_ground.envs.observation import Observation
-from training_ground.envs.options import split_options
+from training_ground.envs.options import driven_joints, split_options
 from training_ground.envs.randomisation import draw
 from training_ground.envs.robot import Robot
 from training_ground.envs.sensing import Sensing
@@ -77,13 +77,18 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.metadata = {**self.metadata, "render_fps": round(1 / self.control_timestep)}
         self._build_world(task)
         self.task = task(task_config, self)
-        self.observation = Observation(self.robot, self.task, self.control_timestep)
+        names = self.model.joint_names
+        driven = driven_joints(self.config.driven, names, self.model.name)
+        self._driven = np.array(driven)
+        self._all_driven = len(self._driven) == len(names)
+        self.action_joints = tuple(names[i] for i in self._driven)
+        self.observation = Observation(self.robot, self.task, self.control_timestep, driven)
         self.channels: tuple[Channel, ...] = self.observation.channels
         self.sensing = Sensing(self.config.noise, self.observation.observed)
         self.observation_space = self.observation.space(self.config.observation_format)
-        count = len(self.model.joint_names)
+        count = len(self._driven)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (count,), np.float32)
-        self.action_scale = self._scale_of_actions()
+        self.action_scale = self._scale_of_actions()[self._driven]
         self.action_origin = self.robot.holding_target()
         self.target = self.action_origin.copy()
         self.action = np.zeros(count, np.float32)
@@ -136,7 +141,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """Advance by one control step.
 
         Args:
-            action: (n,) in [-1, 1], in the order of `model.joint_names`; what lies beyond is clipped.
+            action: (n,) in [-1, 1], one number for each of `action_joints`; what lies beyond is clipped.
 
         Raises:
             SimulationError: The action has another shape, is not finite, or the episode has ended.
@@ -164,13 +169,19 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             raise SimulationError(f"step: {why}")
         action = np.asarray(action, dtype=np.float32)
         if action.shape != self.action.shape:
-            raise SimulationError(f"action: shape {action.shape}, expected {self.action.shape}, one number a joint")
+            raise SimulationError(
+                f"action: shape {action.shape}, expected {self.action.shape}, one number a driven joint"
+            )
         if not math.isfinite(float(action.sum())):
-            bad = [self.model.joint_names[i] for i in np.flatnonzero(~np.isfinite(action))[:3]]
+            bad = [self.action_joints[i] for i in np.flatnonzero(~np.isfinite(action))[:3]]
             raise SimulationError(f"action: not finite for {', '.join(bad)}; allowed are numbers in [-1, 1]")
         self.previous_action = self.action
         self.action = action = np.minimum(np.maximum(action, -1.0), 1.0)
         change = self.action_scale * action
+        if not self._all_driven:
+            whole = np.zeros(len(self.target))
+            whole[self._driven] = change
+            change = whole
         if self.config.control == "joint_torque":
             return change
         origin = self.action_origin if self.config.control == "joint_position" else self.target
@@ -297,6 +308,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "model_hash": self.model.hash,
             "joint_names": list(self.model.joint_names),
             "control_rate": 1 / self.control_timestep,
+            "action_joints": list(self.action_joints),
             "action_scale": self.action_scale.tolist(),
             "action_origin": self.action_origin.tolist(),
             "physics": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
 XYZ = ("x", "y", "z")
 
 
-def robot_channels(robot: Robot) -> tuple[Channel, ...]:
+def robot_channels(robot: Robot, driven: Sequence[int]) -> tuple[Channel, ...]:
     """Observation channels that every task has, in the order of the flat vector.
 
     A free robot's linear velocity is among them, as in MuJoCo Playground and Isaac Lab: on hardware it comes from a
     state estimator.
     """
     joints = robot.model.joint_names
+    moved = tuple(joints[i] for i in driven)
     n = len(joints)
     free = (
         Channel("base_linear_velocity", (3,), "m/s", "base", "observation", "Velocity of the base's origin.", XYZ),
@@ -41,17 +43,20 @@ def robot_channels(robot: Robot) -> tuple[Channel, ...]:
         *(free if robot.stance == "free" else ()),
         Channel("joint_position", (n,), "rad", "joint", "observation", "Joint angles minus the default pose.", joints),
         Channel("joint_velocity", (n,), "rad/s", "joint", "observation", "Joint speeds.", joints),
-        Channel("previous_action", (n,), "1", "joint", "observation", "The action of the last control step.", joints),
+        Channel(
+            "previous_action", (len(moved),), "1", "joint", "observation", "The action of the last control step.", moved
+        ),
     )
 
 
-def record_channels(robot: Robot, terms: tuple[str, ...]) -> tuple[Channel, ...]:
+def record_channels(robot: Robot, driven: Sequence[int], terms: tuple[str, ...]) -> tuple[Channel, ...]:
     """Channels of the simulator's truth and of the outcome, which a record holds and a policy does not see."""
     joints = robot.model.joint_names
+    moved = tuple(joints[i] for i in driven)
     n, feet = len(joints), tuple(foot.link for foot in robot.model.feet)
     state = "state"
     channels = [
-        Channel("action", (n,), "1", "joint", "action", "Action applied from this step to the next.", joints),
+        Channel("action", (len(moved),), "1", "joint", "action", "Action applied from this step to the next.", moved),
         Channel("joint_angle", (n,), "rad", "joint", state, "Joint angles.", joints, "float64"),
         Channel("joint_speed", (n,), "rad/s", "joint", state, "Joint speeds.", joints, "float64"),
         Channel("joint_torque", (n,), "N·m", "joint", state, "Mean motor torques over the control step.", joints),
@@ -83,17 +88,18 @@ class Observation:
         robot: What to read.
         task: Adds its channels.
         control_timestep: s.
+        driven: Indices of the joints that the action moves.
 
     Attributes:
         observed: Observation channels, in the order of the flat vector.
         channels: All channels, the observed ones first.
     """
 
-    def __init__(self, robot: Robot, task: Task, control_timestep: float) -> None:
+    def __init__(self, robot: Robot, task: Task, control_timestep: float, driven: Sequence[int]) -> None:
         own = task.channels()
-        self.observed = (*robot_channels(robot), *(c for c in own if c.role == "observation"))
+        self.observed = (*robot_channels(robot, driven), *(c for c in own if c.role == "observation"))
         rest = tuple(c for c in own if c.role != "observation")
-        self.channels = (*self.observed, *record_channels(robot, task.terms), *rest)
+        self.channels = (*self.observed, *record_channels(robot, driven, task.terms), *rest)
         self._free = robot.stance == "free"
         self._task_names = [c.name for c in own if c.role == "observation"]
         self._timestep = control_timestep
@@ -106,6 +112,7 @@ class Observation:
         self._views = {name: self._flat[where] for name, where in self.slices.items()}
         self._default = robot.model.default_position
         self._mirror = robot.model.mirror
+        self._driven = np.array(driven)
         self._task = task
         self._carriers: tuple[LinkState, LinkState] = (robot.imu_carrier, robot.imu_carrier)
 
@@ -117,6 +124,21 @@ class Observation:
             c.name: gymnasium.spaces.Box(-np.inf, np.inf, c.shape, np.float32) for c in self.observed
         }
         return gymnasium.spaces.Dict(boxes)
+
+    def action_mirror(self) -> Mirror:
+        """The action's mirror map (n,).
+
+        Raises:
+            SimulationError: The robot has no mirror image, or a joint is driven whose counterpart is not.
+        """
+        joints = self._mirror
+        if joints is None:
+            raise SimulationError("the robot is not symmetric: its action has no mirror image")
+        place = {int(joint): i for i, joint in enumerate(self._driven)}
+        counterparts = joints.permutation[self._driven].tolist()
+        if not place.keys() >= set(counterparts):
+            raise SimulationError("driven: a joint of one side is driven, and its counterpart is not")
+        return Mirror(np.array([place[joint] for joint in counterparts]), joints.sign[self._driven])
 
     def mirror(self) -> Mirror:
         """The flat observation's mirror map (d,): what the robot's mirror image would observe.
@@ -135,7 +157,7 @@ class Observation:
             "projected_gravity": vector,
             "joint_position": joints,
             "joint_velocity": joints,
-            "previous_action": joints,
+            "previous_action": self.action_mirror(),
             **self._task.mirror(),
         }
         for channel in self.observed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -22,6 +24,8 @@ class EnvOptions(StrictModel):
     """`free`, or `mounted`: the base fixed on a stand. The task's default where absent."""
     control: Literal["joint_position", "joint_delta", "joint_torque"] = "joint_position"
     """What an action means: joint targets around those that hold the default pose, changes of targets, or torques."""
+    driven: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    """Joints that the action moves, as names or patterns (`*_hip_*`); the others hold the default pose."""
     action_scale: Annotated[float, Field(gt=0)] | None = None
     """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
     rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
@@ -47,6 +51,24 @@ class EnvOptions(StrictModel):
             most = MAX_DELAY * self.physics_timestep
             raise ValueError(f"randomisation.delay_s = {delay}: must be at most {most:g} s, {MAX_DELAY} physics steps")
         return self
+
+    @model_validator(mode="after")
+    def _held_joints_need_position_control(self) -> EnvOptions:
+        if self.driven != ("*",) and self.control == "joint_torque":
+            raise ValueError("driven: joints that the action does not move need position control, not 'joint_torque'")
+        return self
+
+
+def driven_joints(patterns: Sequence[str], names: Sequence[str], robot: str) -> tuple[int, ...]:
+    """Return the indices of the joints that patterns name, in the robot's order.
+
+    Raises:
+        SimulationError: A pattern fits no joint; the nearest name is offered.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise SimulationError(unknown(f"joint in driven of robot '{robot}'", pattern, names))
+    return tuple(i for i, name in enumerate(names) if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
 def split_options(task: type[Task], options: dict[str, Any]) -> tuple[EnvOptions, Any]:

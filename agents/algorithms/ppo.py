@@ -29,6 +29,8 @@ class Settings(StrictModel):
 
     learning_rate: Positive = 3e-4
     """The first one; it stays where `adapt_learning_rate` is false."""
+    critic_learning_rate: Positive | None = None
+    """Of the critic, constant; the actor's where absent."""
     adapt_learning_rate: bool = True
     """Divide by 1.5 after an update with more than twice `target_kl`, multiply by 1.5 below half of it."""
     learning_rate_range: tuple[Positive, Positive] = (1e-5, 2e-3)
@@ -103,10 +105,29 @@ def build(
         device="cpu",
         **mirrored,
     )
+    if settings.critic_learning_rate is not None:
+        _give_critic_its_rate(model, settings.critic_learning_rate)
     if symmetry is not None:
         model.rollout_buffer.policy = model.policy  # pyright: ignore[reportAttributeAccessIssue]
     set_learning_rate(model, settings.learning_rate)
     return model
+
+
+def _give_critic_its_rate(model: PPO, rate: float) -> None:
+    """Split the optimiser: stable-baselines3 would set one rate for all before every update."""
+    import torch
+
+    policy, schedule = model.policy, model._update_learning_rate
+    critic = [*policy.mlp_extractor.value_net.parameters(), *policy.value_net.parameters()]
+    known = {id(parameter) for parameter in critic}
+    groups = [{"params": [p for p in policy.parameters() if id(p) not in known]}, {"params": critic}]
+    policy.optimizer = torch.optim.Adam(groups, lr=rate, eps=1e-5)
+
+    def update(optimizers: Any) -> None:
+        schedule(optimizers)
+        policy.optimizer.param_groups[1]["lr"] = rate
+
+    model._update_learning_rate = update
 
 
 def set_learning_rate(model: PPO, rate: float) -> None:
