@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from training_ground.agents.stepping import Block, serve_environments
-from training_ground.agents.workers import START_TIMEOUT_S, Worker, close_all, give_each_a_core
+from training_ground.agents.workers import START_TIMEOUT_S, Worker, close_all
 from training_ground.configs.errors import AgentError
 
 STEP_TIMEOUT_S = 60.0
@@ -63,7 +63,6 @@ class ProcessVecEnv(VecEnv):
                 label = f"worker {w} (environments {first} to {first + envs_per_worker - 1})"
                 arguments = (env_id, kwargs, self._block, first, envs_per_worker, seed, stream)
                 self._workers.append(Worker(label, serve_environments, arguments))
-            give_each_a_core(self._workers)
             for worker in self._workers:
                 worker.receive(START_TIMEOUT_S)
         except BaseException:

@@ -124,22 +124,6 @@ def _run(serve: Callable[..., None], connection: Connection, arguments: Sequence
         connection.send(("error", text))
 
 
-def give_each_a_core(workers: Sequence[Worker]) -> None:
-    """Keep each process on a core of its own, where there are as many as this program may use.
-
-    Processes that are woken one after the other by the same third one are put on its core by Linux, and wait for each
-    other while another core idles: pinned, two workers on two cores trained 1.5 times as fast. With fewer workers than
-    cores the choice is left to the system, which knows who else is there.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    if len(workers) == len(cores) > 1:
-        for worker, core in zip(workers, cores, strict=True):
-            with contextlib.suppress(OSError):
-                os.sched_setaffinity(worker.process.pid or 0, {core})
-
-
 def close_all(workers: Sequence[Worker]) -> None:
     """End several workers together."""
     for worker in workers:
