@@ -74,6 +74,13 @@ class BundlePolicy:
             None if low is None or high is None else (np.asarray(low, np.float32), np.asarray(high, np.float32))
         )
 
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """Keyword arguments of the environment that it was measured in: those of training, and its own."""
+        evaluated = self.spec.provenance.config.get("eval")
+        own = evaluated.get("kwargs") if isinstance(evaluated, dict) else None
+        return {**self.spec.env_kwargs, **(own if isinstance(own, dict) else {})}
+
     def reset(self, env: gymnasium.Env[Any, Any]) -> None:
         """Begin an episode; an AgentError lists how `env` differs from the one the policy was trained in."""
         if getattr(self, "_checked", None) is not env.unwrapped:

@@ -98,10 +98,7 @@ def choose(policy: str, task: str | None, given: dict[str, Any]) -> tuple[Any, s
     if isinstance(actor, BundlePolicy):
         trained = actor.spec.env.env_id
         if env_id is None or env_id.rpartition(":")[2] == trained:
-            evaluated = actor.spec.provenance.config.get("eval")
-            own = evaluated.get("kwargs") if isinstance(evaluated, dict) else None
-            measured = own if isinstance(own, dict) else {}
-            return actor, env_id or full_id(trained), {**actor.spec.env_kwargs, **measured, **given}
+            return actor, env_id or full_id(trained), {**actor.conditions, **given}
     if env_id is None:
         raise AgentError(f"policy '{policy}' belongs to no task: add --task, such as --task Stand")
     return actor, env_id, given

@@ -86,6 +86,7 @@ def command(
 
 def _prepare(task: str, kwargs: dict[str, Any], policy: str | None, seed: int, drawn: bool) -> tuple[Any, Any]:
     """Make the environment, and the policy that acts in it."""
+    from training_ground.agents.bundle import BundlePolicy
     from training_ground.agents.policy import ZeroPolicy, load_policy, shipped_name, shipped_policies
     from training_ground.agents.stepping import full_id
     from training_ground.envs.registration import make
@@ -96,9 +97,8 @@ def _prepare(task: str, kwargs: dict[str, Any], policy: str | None, seed: int, d
         actor: Any = ZeroPolicy()
     else:
         actor = load_policy(policy or "shipped", env_id=env_id, robot=robot, seed=seed)
-    spec = getattr(actor, "spec", None)
-    if spec is not None and spec.env.env_id == env_id:
-        kwargs = {**spec.env_kwargs, **kwargs}
+    if isinstance(actor, BundlePolicy) and actor.spec.env.env_id == env_id:
+        kwargs = {**actor.conditions, **kwargs}
     return make(env_id, **kwargs, render_mode="rgb_array" if drawn else None), actor
 
 
