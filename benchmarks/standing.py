@@ -28,10 +28,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     what = f"Stand, G1-29, pushed, {episodes} unseen seeds: standing at the end"
     summaries: dict[str, Any] = {}
     try:
-        for name in ("shipped", "zero"):
-            policy = load_policy(name, env_id=TASK, robot="g1")
-            seeds = range(EVALUATION_SEEDS.start, EVALUATION_SEEDS.start + episodes)
-            summaries[name] = evaluate(policy, TASK, dict(OPTIONS), seeds).summary()
+        shipped = load_policy("shipped", env_id=TASK, robot="g1")
+        options = {**getattr(shipped, "conditions", {}), **OPTIONS}
+        seeds = range(EVALUATION_SEEDS.start, EVALUATION_SEEDS.start + episodes)
+        for name, policy in (("shipped", shipped), ("zero", load_policy("zero"))):
+            summaries[name] = evaluate(policy, TASK, options, seeds).summary()
     except AgentError as problem:
         return report({"targets": [target(what, None, "", at_least=0.95)], "problem": str(problem), **summaries})
     return report(
