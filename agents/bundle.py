@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +33,13 @@ from training_ground.agents.bundle_format import (
     read_tensors,
 )
 from training_ground.agents.files import to_json, write_atomic
+from training_ground.agents.network import Float32, Network, Normalisation
 from training_ground.agents.signature import signature_of
 from training_ground.configs.errors import AgentError
 
-Float32 = NDArray[np.float32]
 GOLDEN_COUNT = 16
 GOLDEN_TOLERANCE = 1e-5
 """Largest difference between numpy and the trained network, absolute and relative; float32 sums in another order."""
-
-
-def _elu(x: Float32) -> Float32:
-    return np.where(x > 0, x, np.expm1(np.minimum(x, np.float32(0))))
-
-
-def _relu(x: Float32) -> Float32:
-    return np.maximum(x, np.float32(0))
-
-
-ACTIVATIONS: dict[str, Callable[[Float32], Float32]] = {"elu": _elu, "tanh": np.tanh, "relu": _relu}
 
 
 class BundlePolicy:
@@ -65,10 +54,15 @@ class BundlePolicy:
     def __init__(self, spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> None:
         self.spec, self.hash, self.name = spec, hash, spec.name
         count = len(spec.network.layers) - 1
-        self._layers = [(tensors[f"weight.{i}"].T.copy(), tensors[f"bias.{i}"]) for i in range(count)]
-        self._mean = tensors["observation.mean"]
-        self._deviation = np.sqrt(tensors["observation.variance"] + spec.normaliser.epsilon)
-        self._activation = ACTIVATIONS[spec.network.activation]
+        self._network = Network(
+            [(tensors[f"weight.{i}"].T.copy(), tensors[f"bias.{i}"]) for i in range(count)],
+            spec.network.activation,
+            Normalisation(
+                tensors["observation.mean"],
+                np.sqrt(tensors["observation.variance"] + spec.normaliser.epsilon),
+                spec.normaliser.clip,
+            ),
+        )
         low, high = spec.env.action_low, spec.env.action_high
         self._bounds = (
             None if low is None or high is None else (np.asarray(low, np.float32), np.asarray(high, np.float32))
@@ -117,12 +111,7 @@ class BundlePolicy:
         size = self.spec.env.observation_size
         if observation.shape[-1:] != (size,):
             raise AgentError(f"policy '{self.name}': observation of shape {observation.shape}, not ({size},)")
-        clip = self.spec.normaliser.clip
-        x = ((observation - self._mean) / self._deviation).clip(-clip, clip).astype(np.float32)
-        for weight, bias in self._layers[:-1]:
-            x = self._activation(x @ weight + bias)
-        weight, bias = self._layers[-1]
-        action = x @ weight + bias
+        action = self._network(observation)
         if self._bounds is not None:
             action = action.clip(*self._bounds)
         if not np.isfinite(action).all():

@@ -1,7 +1,8 @@
 """Checkpoints of a training run: safetensors, so that reading one never runs anything.
 
-One file holds the networks, the optimiser's moments, the normaliser, the random generator and the counters. It is
-written under a temporary name and renamed, and carries a sha256 of its contents: it is whole, or is passed over.
+One file holds the networks, the optimiser's moments, the normaliser, where the environments stand, the random generator
+and the counters: what it takes to go on as if nothing had happened. It is written under a temporary name and renamed,
+and carries a sha256 of its contents: it is whole, or is passed over.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import safetensors.torch
 import torch
 
 from training_ground.agents.files import write_atomic
+from training_ground.agents.rollouts import LaneState
 from training_ground.configs.errors import AgentError
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-    from stable_baselines3.common.vec_env import VecNormalize
+    from training_ground.agents.learner import RolloutPPO
+    from training_ground.agents.normaliser import Normaliser
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MAX_BYTES = 2_000_000_000
 
 
@@ -67,9 +69,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.safetensors"))
 
 
-def save_checkpoint(
-    folder: Path, model: OnPolicyAlgorithm, normaliser: VecNormalize, counters: Counters, keep: int
-) -> Path:
+def save_checkpoint(folder: Path, model: RolloutPPO, counters: Counters, keep: int) -> Path:
     """Write a checkpoint and remove all but the newest `keep`.
 
     Raises:
@@ -79,7 +79,11 @@ def save_checkpoint(
     for index, moments in model.policy.optimizer.state_dict()["state"].items():
         for key, value in moments.items():
             tensors[f"optimizer/{index}/{key}"] = torch.as_tensor(value).contiguous()
-    tensors.update(_normaliser_tensors(normaliser))
+    tensors.update(_normaliser_tensors(model.normaliser))
+    states = model.collector.states
+    tensors["environments/episodes"] = torch.tensor([state.episode for state in states])
+    for i, state in enumerate(states):
+        tensors[f"environments/{i}/actions"] = torch.from_numpy(state.actions).contiguous()
     tensors["random/torch"] = torch.get_rng_state()
     state = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(counters)})
     metadata = {"state": state, "sha256": _digest(state, tensors)}
@@ -90,8 +94,8 @@ def save_checkpoint(
     return path
 
 
-def _normaliser_tensors(normaliser: VecNormalize) -> dict[str, torch.Tensor]:
-    tensors: dict[str, torch.Tensor] = {}
+def _normaliser_tensors(normaliser: Normaliser) -> dict[str, torch.Tensor]:
+    tensors = {"normaliser/returns": torch.from_numpy(normaliser.returns)}
     for name in ("obs_rms", "ret_rms"):
         moments: Any = getattr(normaliser, name, None)
         if moments is not None:
@@ -145,8 +149,14 @@ def last_good_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     return None, problems
 
 
-def restore(checkpoint: Checkpoint, model: OnPolicyAlgorithm, normaliser: VecNormalize) -> None:
-    """Put a checkpoint's state into a freshly built model.
+def environment_states(checkpoint: Checkpoint) -> list[LaneState]:
+    """Return where the run's environments stood."""
+    episodes = checkpoint.tensors["environments/episodes"].tolist()
+    return [LaneState(n, checkpoint.tensors[f"environments/{i}/actions"].numpy()) for i, n in enumerate(episodes)]
+
+
+def restore(checkpoint: Checkpoint, model: RolloutPPO) -> None:
+    """Put a checkpoint's state into a freshly built model, whose environments are at `environment_states` already.
 
     Raises:
         AgentError: The network in the configuration is not the checkpoint's.
@@ -165,12 +175,14 @@ def restore(checkpoint: Checkpoint, model: OnPolicyAlgorithm, normaliser: VecNor
             moments.setdefault(int(index), {})[key] = value
     optimiser = model.policy.optimizer
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    normaliser = model.normaliser
     for name in ("obs_rms", "ret_rms"):
         statistics: Any = getattr(normaliser, name, None)
         if statistics is not None and f"normaliser/{name}/mean" in tensors:
             statistics.mean = tensors[f"normaliser/{name}/mean"].numpy()
             statistics.var = tensors[f"normaliser/{name}/var"].numpy()
             statistics.count = float(tensors[f"normaliser/{name}/count"])
+    normaliser.returns = tensors["normaliser/returns"].numpy()
     torch.set_rng_state(tensors["random/torch"])
     model.num_timesteps = checkpoint.counters.steps
     model._n_updates = checkpoint.counters.updates

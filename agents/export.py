@@ -22,16 +22,14 @@ from training_ground.agents.signature import signature_of
 from training_ground.configs.training import RunConfig
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.base_class import BaseAlgorithm
-    from stable_baselines3.common.vec_env import VecNormalize
+    from training_ground.agents.learner import RolloutPPO
 
 PACKAGES = ("training-ground", "pybullet", "numpy", "gymnasium", "stable-baselines3", "torch")
 
 
 def export_bundle(
     folder: Path,
-    model: BaseAlgorithm,
-    normaliser: VecNormalize,
+    model: RolloutPPO,
     algorithm: ModuleType,
     config: RunConfig,
     env: gymnasium.Env[Any, Any],
@@ -43,8 +41,7 @@ def export_bundle(
 
     Args:
         folder: The bundle's folder.
-        model: The trained model.
-        normaliser: Its observation statistics.
+        model: The trained model, with its normaliser.
         algorithm: Its module, whose `actor` gives the layers.
         config: The run.
         env: One environment of the kind that it was trained in; its signature goes into the bundle.
@@ -58,7 +55,7 @@ def export_bundle(
     signature = signature_of(env)
     size = signature.observation_size
     if config.normalisation.observation:
-        moments: Any = normaliser.obs_rms
+        moments: Any = model.normaliser.obs_rms
         mean, variance = moments.mean.astype(np.float64), moments.var.astype(np.float64)
         epsilon, clip = config.normalisation.epsilon, config.normalisation.clip
     else:

@@ -12,7 +12,6 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecNormalize
 
 from training_ground.agents.checkpoints import Counters, save_checkpoint
 from training_ground.agents.progress import EpisodeWindow, ProgressLog
@@ -54,11 +53,9 @@ class Monitor(BaseCallback):
         config: The run.
         settings: The algorithm's settings.
         algorithm: Its module (`agents/algorithms/`).
-        normaliser: The vector environment that the model learns from.
         folder: Where checkpoints go.
         log: Where progress goes.
         start: Where the run stood when this session began.
-        stop: Asked for by Ctrl-C.
         report: Called with each progress record.
     """
 
@@ -67,18 +64,16 @@ class Monitor(BaseCallback):
         config: RunConfig,
         settings: Any,
         algorithm: ModuleType,
-        normaliser: VecNormalize,
         folder: Path,
         log: ProgressLog,
         start: Counters,
-        stop: StopRequest,
         report: Callable[[dict[str, Any]], None] | None,
     ) -> None:
         super().__init__()
         self.model: Any  # type: ignore[assignment]
         self._config, self._settings, self._algorithm = config, settings, algorithm
-        self._normaliser, self._folder, self._log = normaliser, folder, log
-        self._start, self._stop, self._report = start, stop, report
+        self._folder, self._log = folder, log
+        self._start, self._report = start, report
         self._window = EpisodeWindow()
         self._began = time.monotonic()
         self._saved_at = start.steps
@@ -101,7 +96,6 @@ class Monitor(BaseCallback):
         path = save_checkpoint(
             self._folder,
             self.model,
-            self._normaliser,
             self.counters(),
             self._config.checkpoints.keep,
         )
@@ -111,7 +105,7 @@ class Monitor(BaseCallback):
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
             self._window.add(info)
-        return not self._stop.asked
+        return True
 
     def _on_rollout_end(self) -> None:
         self._updated = True

@@ -20,13 +20,9 @@ EVALUATION_SEEDS = range(1_000_000, 2_000_000)
 VALIDATION_SEEDS = range(2_000_000, 2**31)
 
 
-def training_seeds(*key: int) -> np.random.Generator:
-    """Return the generator of an environment's episode seeds; `key` is (run seed, steps so far, environment)."""
-    return np.random.default_rng(key)
-
-
-def next_training_seed(generator: np.random.Generator) -> int:
-    """Draw the seed of the next training episode."""
+def training_seed(run: int, environment: int, episode: int) -> int:
+    """Return the seed of a training episode: it follows from the run's seed and from two counters."""
+    generator = np.random.default_rng((run, environment, episode))
     return int(generator.integers(TRAINING_SEEDS.start, TRAINING_SEEDS.stop))
 
 

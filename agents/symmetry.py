@@ -91,22 +91,3 @@ class MirroredRolloutBuffer(RolloutBuffer):
             self.to_torch(np.concatenate([action, reflect(action, self._symmetry.action)])),
             *map(self.to_torch, (values, log_probs, advantages, returns)),
         )
-
-
-class SymmetricNormalize(VecNormalize):
-    """Running normalisation whose mean and variance are their own mirror image, so that mirroring commutes with it."""
-
-    def __init__(self, venv: Any, symmetry: Symmetry, **kwargs: Any) -> None:
-        super().__init__(venv, **kwargs)
-        self._symmetry = symmetry
-
-    def step_wait(self) -> Any:
-        """Step, and update the statistics with the observations and with their mirror images."""
-        result = super().step_wait()
-        moments: Any = self.obs_rms
-        permutation, sign = self._symmetry.observation.permutation, self._symmetry.observation.sign
-        mirrored = sign * moments.mean[permutation]
-        spread = ((moments.mean - mirrored) / 2) ** 2
-        moments.var = (moments.var + moments.var[permutation]) / 2 + spread
-        moments.mean = (moments.mean + mirrored) / 2
-        return result

@@ -30,6 +30,8 @@ from training_ground.configs.training import RunConfig
 
 if TYPE_CHECKING:
     from training_ground.agents.checkpoints import Checkpoint
+    from training_ground.agents.collector import Collector
+    from training_ground.agents.rollouts import LaneState
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -111,8 +113,9 @@ def resume(
 ) -> RunResult:
     """Continue a run from its last good checkpoint, also after a kill; see `start`.
 
-    The run's own `config.yaml` holds; `overrides` change it from here on (`total_steps=...` trains on). Episodes after
-    the checkpoint are new ones.
+    The run's own `config.yaml` holds; `overrides` change it from here on (`total_steps=...` trains on). Without any, it
+    goes on bit for bit as if it had never stopped. Where the environments or their number have changed, new episodes
+    begin.
 
     Raises:
         AgentError: There is no such run.
@@ -137,7 +140,8 @@ def resume(
         checkpoint = replace(checkpoint, counters=replace(checkpoint.counters, learning_rate=rate))
     if overrides:
         _write_config(folder, config)
-    return _run(config, folder, checkpoint, report)
+    same = resolve(written, str(folder / "config.yaml")).env == config.env
+    return _run(config, folder, checkpoint, report, same)
 
 
 def _new_folder(root: Path, name: str | None, stem: str) -> Path:
@@ -166,7 +170,9 @@ def _write_config(folder: Path, config: RunConfig) -> None:
     write_atomic(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
-def _run(config: RunConfig, folder: Path, checkpoint: Checkpoint | None, report: Report | None) -> RunResult:
+def _run(
+    config: RunConfig, folder: Path, checkpoint: Checkpoint | None, report: Report | None, same_env: bool = True
+) -> RunResult:
     algorithm = find_algorithm(config.algorithm)
     record: dict[str, Any] = {}
 
@@ -179,7 +185,7 @@ def _run(config: RunConfig, folder: Path, checkpoint: Checkpoint | None, report:
     if report is not None:
         report({"run": str(folder), "total_steps": config.total_steps, "from_step": from_step})
     with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
-        steps, seconds = _learn(config, folder, checkpoint, algorithm, env, keep)
+        steps, seconds = _learn(config, folder, checkpoint, algorithm, env, keep, same_env)
     bundle = folder / "bundle"
     evaluation = None
     if config.eval.episodes:
@@ -204,12 +210,19 @@ def evaluate_bundle(bundle: Path, config: RunConfig, report: Report | None = Non
 
 
 def _learn(
-    config: RunConfig, folder: Path, checkpoint: Checkpoint | None, algorithm: ModuleType, env: Any, report: Report
+    config: RunConfig,
+    folder: Path,
+    checkpoint: Checkpoint | None,
+    algorithm: ModuleType,
+    env: Any,
+    report: Report,
+    same_env: bool,
 ) -> tuple[int, float]:
     """Train to `total_steps` and write the bundle; return steps and seconds."""
     from training_ground.agents import export
     from training_ground.agents.checkpoints import Counters, restore
     from training_ground.agents.monitor import Monitor, StopRequest
+    from training_ground.agents.normaliser import Normaliser
     from training_ground.agents.progress import ProgressLog
 
     settings = getattr(config, config.algorithm)
@@ -227,15 +240,18 @@ def _learn(
         from training_ground.agents.symmetry import symmetry_of
 
         symmetry = symmetry_of(env)
-    with _environments(config, start.steps, symmetry) as normaliser, stop.listening():
-        model = algorithm.build(settings, config.network, normaliser, config.seed, symmetry)
+    states = [] if checkpoint is None else _states(checkpoint, config, same_env)
+    with _environments(config, settings.rollout_steps, states, report) as environments, stop.listening():
+        size = environments.arrays.observation.shape[-1]
+        normaliser = Normaliser(config.normalisation, size, environments.num_envs, settings.gamma, symmetry)
+        model = algorithm.build(settings, config.network, environments, normaliser, config.seed, symmetry)
         model.set_logger(_logger(config, folder))
+        model.stopping = lambda: stop.asked
         if checkpoint is not None:
-            restore(checkpoint, model, normaliser)
+            restore(checkpoint, model)
             algorithm.set_learning_rate(model, start.learning_rate)
         log = ProgressLog(folder / "progress.jsonl", start.steps)
-        arguments = (config, settings, algorithm, normaliser, folder / "checkpoints", log, start, stop, report)
-        monitor = Monitor(*arguments)
+        monitor = Monitor(config, settings, algorithm, folder / "checkpoints", log, start, report)
         try:
             _loop(model, monitor, config, folder, start.steps)
         finally:
@@ -246,7 +262,7 @@ def _learn(
             raise KeyboardInterrupt
         counters = monitor.counters() if start.steps < config.total_steps else start
         export.export_bundle(
-            folder / "bundle", model, normaliser, algorithm, config, env, steps=counters.steps, seconds=counters.seconds
+            folder / "bundle", model, algorithm, config, env, steps=counters.steps, seconds=counters.seconds
         )
         return counters.steps, counters.seconds
 
@@ -273,37 +289,37 @@ def _loop(model: Any, monitor: Any, config: RunConfig, folder: Path, steps: int)
         raise AgentError(f"{told}; {advice}") from problem
 
 
-@contextlib.contextmanager
-def _environments(config: RunConfig, steps: int, symmetry: Any = None) -> Iterator[Any]:
-    """The worker processes, with the running normalisation around them; torch is held to its threads."""
-    import torch
-    from stable_baselines3.common.vec_env import VecNormalize
+def _states(checkpoint: Checkpoint, config: RunConfig, same_env: bool) -> list[LaneState]:
+    """Where the environments go on: where they stood, or, if they are others now, with episodes that are new."""
+    from training_ground.agents.checkpoints import environment_states
+    from training_ground.agents.rollouts import LaneState
 
-    from training_ground.agents.vector import ProcessVecEnv
+    states, count = environment_states(checkpoint), config.workers * config.envs_per_worker
+    if same_env and len(states) == count:
+        return states
+    return [LaneState(1 + max(state.episode for state in states), states[0].actions[:0])] * count
+
+
+@contextlib.contextmanager
+def _environments(config: RunConfig, steps: int, states: Sequence[LaneState], report: Report) -> Iterator[Collector]:
+    """The worker processes; torch is held to its threads."""
+    import torch
+
+    from training_ground.agents.collector import Collector
 
     torch.set_num_threads(config.torch_threads)
-    environments = ProcessVecEnv(
+    environments = Collector(
         config.env.id,
         config.env.kwargs,
         workers=config.workers,
         envs_per_worker=config.envs_per_worker,
+        steps=steps,
         seed=config.seed,
-        stream=steps,
+        states=states,
+        report=lambda text: report({"warning": text}),
     )
     try:
-        options: dict[str, Any] = {
-            "norm_obs": config.normalisation.observation,
-            "norm_reward": config.normalisation.reward,
-            "clip_obs": config.normalisation.clip,
-            "epsilon": config.normalisation.epsilon,
-            "gamma": getattr(getattr(config, config.algorithm), "gamma", 0.99),
-        }
-        if symmetry is not None and config.normalisation.observation:
-            from training_ground.agents.symmetry import SymmetricNormalize
-
-            yield SymmetricNormalize(environments, symmetry, **options)
-        else:
-            yield VecNormalize(environments, **options)
+        yield environments
     finally:
         environments.close()
 

@@ -40,6 +40,10 @@ def single_threaded_children() -> Iterator[None]:
                 os.environ[name] = value
 
 
+class WorkerLost(AgentError):
+    """A worker process died, or gave no answer and was ended; what it was asked for may be asked of another."""
+
+
 class Worker:
     """One process that answers messages in order.
 
@@ -59,29 +63,35 @@ class Worker:
         """Send a message.
 
         Raises:
-            AgentError: The process is dead.
+            WorkerLost: The process is dead.
         """
         try:
             self.connection.send(message)
         except (BrokenPipeError, ConnectionError, OSError) as problem:
-            raise AgentError(self._obituary()) from problem
+            raise WorkerLost(self._obituary()) from problem
+
+    def try_send(self, message: Any) -> None:
+        """Send a message; where the process is dead, `receive` will tell."""
+        with contextlib.suppress(WorkerLost):
+            self.send(message)
 
     def receive(self, timeout_s: float) -> Any:
         """Return the next answer.
 
         Raises:
-            AgentError: The process died, failed, or gave no answer for `timeout_s` seconds (it is killed then).
+            WorkerLost: The process died, or gave no answer for `timeout_s` seconds (it is killed then).
+            AgentError: It failed, and said so.
         """
         ready = multiprocessing.connection.wait([self.connection, self.process.sentinel], timeout_s)
         if not ready:
             self.process.kill()
-            raise AgentError(f"{self.label} gave no answer for {max(1.0, timeout_s):.0f} s and was ended")
+            raise WorkerLost(f"{self.label} gave no answer for {max(1.0, timeout_s):.0f} s and was ended")
         if self.connection not in ready and not self.connection.poll():
-            raise AgentError(self._obituary())
+            raise WorkerLost(self._obituary())
         try:
             kind, payload = self.connection.recv()
         except (EOFError, ConnectionError, OSError) as problem:
-            raise AgentError(self._obituary()) from problem
+            raise WorkerLost(self._obituary()) from problem
         if kind == "error":
             raise AgentError(f"{self.label}: {payload}")
         return payload

@@ -102,62 +102,113 @@ def test_presets_with_errors_name_the_nearest() -> None:
     assert config.ppo.learning_rate == 1e-4 and config.env.kwargs["robot"] == "talos"
 
 
-# ---- vector environment ----------------------------------------------------------------------------------------------
+# ---- rollouts --------------------------------------------------------------------------------------------------------
 
 
-def test_vector_environment_equals_stepping_by_hand(preset: Path) -> None:
+def _policy(size: int = 4, actions: int = 2) -> Any:
+    from training_ground.agents.network import Network, Normalisation
+    from training_ground.agents.rollouts import GaussianPolicy
+
+    generator = np.random.default_rng(1)
+    weight = generator.normal(0, 0.3, (size, actions)).astype(np.float32)
+    layers = [(weight, np.zeros(actions, np.float32))]
+    return GaussianPolicy(Network(layers, "elu", Normalisation()), np.full(actions, 0.5, np.float32))
+
+
+def _collector(kwargs: dict[str, Any], **changes: Any) -> Any:
+    from training_ground.agents.collector import Collector
+
+    return Collector(ENV_ID, kwargs, **{"workers": 2, "envs_per_worker": 2, "steps": 10, "seed": 5, **changes})
+
+
+def _content(collector: Any) -> list[Any]:
+    arrays = collector.arrays
+    return [a.copy() for a in (arrays.observation, arrays.action, arrays.reward, arrays.done)]
+
+
+def test_rollouts_equal_stepping_by_hand(preset: Path) -> None:
     pytest.importorskip("stable_baselines3")
-    from training_ground.agents.seeds import next_training_seed, training_seeds
+    from training_ground.agents.seeds import training_seed
     from training_ground.agents.stepping import make_env
-    from training_ground.agents.vector import ProcessVecEnv
 
-    vector = ProcessVecEnv(ENV_ID, {"length": 7}, workers=2, envs_per_worker=2, seed=5)
+    collector = _collector({"length": 7})
+    policy = _policy()
     try:
-        lanes = [(make_env(ENV_ID, {"length": 7}), training_seeds(5, 0, i)) for i in range(4)]
-        expected = [env.reset(seed=next_training_seed(seeds))[0] for env, seeds in lanes]
-        np.testing.assert_array_equal(vector.reset(), expected)
-        generator = np.random.default_rng(0)
-        ends = 0
-        for _ in range(20):
-            actions = generator.uniform(-1, 1, (4, 2)).astype(np.float32)
-            observations: Any
-            observations, rewards, dones, infos = vector.step(actions)
-            for i, (env, seeds) in enumerate(lanes):
-                observation, reward, terminated, truncated, _ = env.step(actions[i])
-                assert rewards[i] == np.float32(reward) and dones[i] == (terminated or truncated)
-                if dones[i]:
-                    ends += 1
-                    np.testing.assert_array_equal(infos[i]["terminal_observation"], observation)
-                    assert infos[i]["TimeLimit.truncated"] is True and infos[i]["episode"]["l"] == 7
-                    observation = env.reset(seed=next_training_seed(seeds))[0]
-                np.testing.assert_array_equal(observations[i], observation)
-        assert ends == 8
+        lanes = [make_env(ENV_ID, {"length": 7}) for _ in range(4)]
+        episodes = [0] * 4
+        now = np.array([env.reset(seed=training_seed(5, i, 0))[0] for i, env in enumerate(lanes)])
+        np.testing.assert_array_equal(collector.reset(), now)
+        count = 0
+        for number in range(3):
+            ends = collector.collect(policy, number)
+            arrays = collector.arrays
+            for t in range(10):
+                np.testing.assert_array_equal(arrays.observation[t], now)
+                noise = (arrays.action[t] - policy.network(arrays.observation[t])) / 0.5
+                assert 0.01 < np.abs(noise).mean() < 3
+                for i, env in enumerate(lanes):
+                    observation, reward, terminated, truncated, _ = env.step(arrays.action[t, i].clip(-1, 1))
+                    assert arrays.reward[t, i] == np.float32(reward)
+                    assert arrays.done[t, i] == (terminated or truncated) == ((t, i) in ends)
+                    if arrays.done[t, i]:
+                        count += 1
+                        episodes[i] += 1
+                        end = ends[t, i]
+                        np.testing.assert_array_equal(end.observation, observation)
+                        assert end.truncated and end.info["episode"]["l"] == 7
+                        observation = env.reset(seed=training_seed(5, i, episodes[i]))[0]
+                    now[i] = observation
+            np.testing.assert_array_equal(arrays.observation[10], now)
+            collector.advance()
+        assert count == 16
+        assert [s.episode for s in collector.states] == episodes and {len(s.actions) for s in collector.states} == {2}
     finally:
-        vector.close()
-        vector.close()
+        collector.close()
+        collector.close()
+
+
+def test_environments_come_back_to_where_they_stood(preset: Path) -> None:
+    """Also in workers of another number, and in a worker that replaces one that was killed."""
+    pytest.importorskip("stable_baselines3")
+    policy, said = _policy(), []
+    first = _collector({"length": 7}, report=said.append)
+    again = None
+    try:
+        first.reset()
+        first.collect(policy, 0)
+        first.advance()
+        again = _collector({"length": 7}, workers=1, envs_per_worker=4, states=first.states)
+        np.testing.assert_array_equal(again.reset(), first.arrays.observation[0])
+        os.kill(first.worker_pids[1], signal.SIGKILL)
+        for collector in (first, again):
+            collector.collect(policy, 1)
+        for one, two in zip(_content(first), _content(again), strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-6)
+        assert len(said) == 1 and said[0].startswith("worker 1 (environments 2 to 3) was ended by SIGKILL")
+    finally:
+        first.close()
+        if again is not None:
+            again.close()
 
 
 @pytest.mark.parametrize(
     ("trouble", "message"),
     [
-        ("die", r"worker 0 \(environments 0 to 1\) was ended by SIGKILL \(did the system run out of memory"),
-        ("hang", r"worker 0 \(environments 0 to 1\) gave no answer for 1 s"),
+        ("die", r"worker 0 \(environments 0 to 1\) was ended by SIGKILL .*run out of memory.*3 others in its place"),
+        ("hang", r"worker 0 \(environments 0 to 1\) gave no answer for 1 s and was ended, and so did 3 others"),
         ("raise", r"worker 0 .*: the simulation diverged at step 5"),
-        ("nan", r"environment 0: the reward is not finite"),
+        ("nan", r"environment 0: a reward is not finite"),
     ],
 )
 def test_a_worker_in_trouble_is_named(preset: Path, trouble: str, message: str) -> None:
     pytest.importorskip("stable_baselines3")
-    from training_ground.agents.vector import ProcessVecEnv
-
-    vector = ProcessVecEnv(ENV_ID, {"trouble": trouble}, workers=1, envs_per_worker=2, timeout_s=1.0)
+    collector = _collector({"trouble": trouble}, workers=1, timeout_s=1.0)
     try:
-        vector.reset()
+        collector.reset()
         with pytest.raises(AgentError, match=message):
-            for _ in range(6):
-                vector.step(np.zeros((2, 2), np.float32))
+            collector.collect(_policy(), 0)
     finally:
-        vector.close()
+        collector.close()
 
 
 # ---- runs ------------------------------------------------------------------------------------------------------------
@@ -198,22 +249,31 @@ def test_learning_learns(preset: Path, tmp_path: Path) -> None:
 
 
 def test_the_bundle_is_the_network(finished: Path) -> None:
-    """The numpy policy repeats stable-baselines3's own `predict` behind its own `VecNormalize`.
+    """The numpy policy repeats stable-baselines3's own `predict` behind the normaliser.
 
     A restored model saves the same arrays again: nothing of a checkpoint is forgotten.
     """
     from training_ground.agents.algorithms import find_algorithm
-    from training_ground.agents.checkpoints import last_good_checkpoint, load_checkpoint, restore, save_checkpoint
+    from training_ground.agents.checkpoints import (
+        environment_states,
+        last_good_checkpoint,
+        load_checkpoint,
+        restore,
+        save_checkpoint,
+    )
+    from training_ground.agents.normaliser import Normaliser
 
     config: Any = training.resolve(yaml.safe_load((finished / "config.yaml").read_text()), "written")
     checkpoint, problems = last_good_checkpoint(finished / "checkpoints")
     assert checkpoint is not None and not problems
-    with training._environments(config, 0) as normaliser:
-        model = find_algorithm("ppo").build(config.ppo, config.network, normaliser, 99)
-        restore(checkpoint, model, normaliser)
-        again = save_checkpoint(finished / "again", model, normaliser, checkpoint.counters, 3)
+    states = environment_states(checkpoint)
+    with training._environments(config, 32, states, lambda _: None) as environments:
+        normaliser = Normaliser(config.normalisation, 4, environments.num_envs, config.ppo.gamma)
+        model = find_algorithm("ppo").build(config.ppo, config.network, environments, normaliser, 99)
+        restore(checkpoint, model)
+        again = save_checkpoint(finished / "again", model, checkpoint.counters, 3)
         observations = np.random.default_rng(0).normal(0, 3, (64, 4)).astype(np.float32)
-        expected = model.predict(normaliser.normalize_obs(observations), deterministic=True)[0]
+        expected = model.predict(normaliser.observation(observations), deterministic=True)[0]
     np.testing.assert_allclose(load_bundle(finished / "bundle").act(observations), expected, atol=2e-6)
     repeated = load_checkpoint(again).tensors
     assert repeated.keys() == checkpoint.tensors.keys()
@@ -243,6 +303,29 @@ def test_resume_goes_on_where_it_stopped(finished: Path) -> None:
     (finished / "bundle" / "spec.json").unlink()
     assert training.resume(finished).steps == 384
     assert load_bundle(finished / "bundle").spec.provenance.steps == 384
+
+
+def test_a_resumed_run_ends_with_the_same_bits(preset: Path, tmp_path: Path, finished: Path) -> None:
+    """Killed after any update and resumed, twice: weights, optimiser, normaliser and environments are those of a run
+    that was never stopped.
+    """
+    from training_ground.agents.checkpoints import list_checkpoints, load_checkpoint
+
+    folder = finished / "checkpoints"
+    whole = load_checkpoint(list_checkpoints(folder)[-1])
+    for kept in (2, 1):
+        for path in list_checkpoints(folder)[kept - 3 :]:
+            path.unlink()
+        training.resume(finished)
+        again = load_checkpoint(list_checkpoints(folder)[-1])
+        assert again.counters.steps == whole.counters.steps == 256
+        assert again.tensors.keys() == whole.tensors.keys()
+        different = [name for name, value in whole.tensors.items() if not torch_equal(again.tensors[name], value)]
+        assert not different
+
+
+def torch_equal(one: Any, two: Any) -> bool:
+    return bool(one.shape == two.shape and (one == two).all())
 
 
 def test_resume_refuses_what_does_not_fit(finished: Path, preset: Path) -> None:

@@ -15,9 +15,9 @@ from training_ground.configs.loading import StrictModel
 from training_ground.configs.training import NetworkConfig
 
 if TYPE_CHECKING:
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.vec_env import VecEnv
-
+    from training_ground.agents.collector import Collector
+    from training_ground.agents.learner import RolloutPPO
+    from training_ground.agents.normaliser import Normaliser
     from training_ground.agents.symmetry import Symmetry
 
 Positive = Annotated[float, Field(gt=0)]
@@ -59,15 +59,22 @@ class Settings(StrictModel):
 
 
 def build(
-    settings: Settings, network: NetworkConfig, environments: VecEnv, seed: int, symmetry: Symmetry | None = None
-) -> PPO:
-    """Return a fresh stable-baselines3 PPO, which learns from mirror images too where it is given the `symmetry`.
+    settings: Settings,
+    network: NetworkConfig,
+    environments: Collector,
+    normaliser: Normaliser,
+    seed: int,
+    symmetry: Symmetry | None = None,
+) -> RolloutPPO:
+    """Return a fresh stable-baselines3 PPO over a collector; it learns from mirror images too where it is
+    given the `symmetry`.
 
     Raises:
         AgentError: A rollout cannot be cut into the minibatches.
     """
     import torch
-    from stable_baselines3 import PPO
+
+    from training_ground.agents.learner import RolloutPPO
 
     rollout = settings.rollout_steps * environments.num_envs
     if rollout % settings.minibatches or rollout // settings.minibatches < 2:
@@ -81,7 +88,7 @@ def build(
 
         mirrored = {"rollout_buffer_class": MirroredRolloutBuffer, "rollout_buffer_kwargs": {"symmetry": symmetry}}
     activation = {"elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation]
-    model = PPO(
+    model = RolloutPPO(
         "MlpPolicy",
         environments,
         learning_rate=settings.learning_rate,
@@ -105,6 +112,7 @@ def build(
         device="cpu",
         **mirrored,
     )
+    model.normaliser, model.activation = normaliser, network.activation
     if settings.critic_learning_rate is not None:
         _give_critic_its_rate(model, settings.critic_learning_rate)
     if symmetry is not None:
@@ -113,7 +121,7 @@ def build(
     return model
 
 
-def _give_critic_its_rate(model: PPO, rate: float) -> None:
+def _give_critic_its_rate(model: RolloutPPO, rate: float) -> None:
     """Split the optimiser: stable-baselines3 would set one rate for all before every update."""
     import torch
 
@@ -130,13 +138,13 @@ def _give_critic_its_rate(model: PPO, rate: float) -> None:
     model._update_learning_rate = update
 
 
-def set_learning_rate(model: PPO, rate: float) -> None:
+def set_learning_rate(model: RolloutPPO, rate: float) -> None:
     """Make `rate` the learning rate of the next updates."""
     model.learning_rate = rate
     model.lr_schedule = lambda _: rate
 
 
-def after_update(model: PPO, settings: Settings) -> dict[str, float]:
+def after_update(model: RolloutPPO, settings: Settings) -> dict[str, float]:
     """Adapt the learning rate to the KL divergence of the update just done; return what to log.
 
     Raises:
@@ -169,14 +177,14 @@ def after_update(model: PPO, settings: Settings) -> dict[str, float]:
 
 
 def actor(
-    model: PPO,
+    model: RolloutPPO,
 ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]], Callable[[NDArray[Any]], NDArray[np.float32]]]:
     """Return the mean action's layers, (outputs, inputs) and (outputs,), and torch's own forward pass."""
     import torch
 
-    policy = model.policy
-    stack = [*policy.mlp_extractor.policy_net, policy.action_net]
-    layers = [layer for layer in stack if isinstance(layer, torch.nn.Linear)]
+    from training_ground.agents.learner import linear_layers
+
+    policy, layers = model.policy, linear_layers(model.policy)
     weights = [layer.weight.detach().numpy().copy() for layer in layers]
     biases = [layer.bias.detach().numpy().copy() for layer in layers]
 

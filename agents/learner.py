@@ -1,0 +1,121 @@
+"""stable-baselines3's PPO, given whole rollouts: its learner, logger and callbacks; only the collecting is ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+
+from training_ground.agents.collector import Collector
+from training_ground.agents.network import Network, Normalisation
+from training_ground.agents.normaliser import Normaliser
+from training_ground.agents.rollouts import Ends, GaussianPolicy
+
+
+def linear_layers(policy: Any) -> list[torch.nn.Linear]:
+    """Return the linear layers of a policy's actor, the one that gives the mean action last."""
+    stack = [*policy.mlp_extractor.policy_net, policy.action_net]
+    return [layer for layer in stack if isinstance(layer, torch.nn.Linear)]
+
+
+class RolloutPPO(PPO):
+    """PPO over a `Collector`. A rollout depends on the weights, the seed and counters alone, and so does the update.
+
+    Attributes:
+        normaliser: Of observations and rewards.
+        activation: Name of the network's activation.
+        stopping: Asked before each rollout; True ends the learning with nothing half done.
+    """
+
+    normaliser: Normaliser
+    activation: str = "elu"
+    stopping: Callable[[], bool] = staticmethod(lambda: False)
+
+    @property
+    def collector(self) -> Collector:
+        """The environments."""
+        assert isinstance(self.env, Collector)
+        return self.env
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Fill the buffer with one rollout; see stable-baselines3.
+
+        Raises:
+            AgentError: A worker failed, or something that it gave is not finite.
+        """
+        callback.on_rollout_start()
+        if self.stopping():
+            return False
+        self.policy.set_training_mode(False)
+        number = self.num_timesteps // (n_rollout_steps * env.num_envs)
+        normalisation = self.normaliser.observation
+        ends = self.collector.collect(self._copy(normalisation), number)
+        self._fill(rollout_buffer, normalisation, ends)
+        self.normaliser.see(self.collector.arrays.observation[:-1])
+        self.collector.advance()
+        self._tell(callback, ends)
+        # The minibatches are cut by numpy's global generator.
+        np.random.seed([self.seed or 0, number])  # noqa: NPY002
+        callback.on_rollout_end()
+        return True
+
+    def _copy(self, normalisation: Normalisation) -> GaussianPolicy:
+        """Return a copy of the policy for the workers."""
+        with torch.no_grad():
+            layers = [(x.weight.T.numpy().copy(), x.bias.numpy().copy()) for x in linear_layers(self.policy)]
+            deviation = self.policy.log_std.exp().numpy().copy()
+        return GaussianPolicy(Network(layers, self.activation, normalisation), deviation)
+
+    def _fill(self, buffer: RolloutBuffer, normalisation: Normalisation, ends: Ends) -> None:
+        arrays, policy = self.collector.arrays, self.policy
+        steps, environments = arrays.reward.shape
+        observations = normalisation(arrays.observation)
+        with torch.no_grad():
+            flat = torch.as_tensor(observations[:-1].reshape(steps * environments, -1))
+            actions = torch.as_tensor(arrays.action.reshape(steps * environments, -1))
+            values, log_probs, _ = policy.evaluate_actions(flat, actions)
+            last = policy.predict_values(torch.as_tensor(observations[-1]))
+        rewards = self.normaliser.rewards(arrays.reward, arrays.done)
+        cut = [place for place, end in ends.items() if end.truncated]
+        if cut:
+            # An episode that only ran out of time would have gone on: what it would have brought is added.
+            final = normalisation(np.stack([ends[place].observation for place in cut]))
+            with torch.no_grad():
+                rest = policy.predict_values(torch.as_tensor(final)).numpy()[:, 0]
+            for (t, i), value in zip(cut, rest, strict=True):
+                rewards[t, i] += self.gamma * value
+        buffer.reset()
+        buffer.observations[:] = observations[:-1]
+        buffer.actions[:] = arrays.action
+        buffer.rewards[:] = rewards
+        buffer.values[:] = values.numpy().reshape(steps, environments)
+        buffer.log_probs[:] = log_probs.numpy().reshape(steps, environments)
+        buffer.episode_starts[0] = self._last_episode_starts
+        buffer.episode_starts[1:] = arrays.done[:-1]
+        buffer.pos, buffer.full = steps, True
+        buffer.compute_returns_and_advantage(last, arrays.done[-1].astype(bool))
+        self._last_obs = observations[-1]
+        self._last_episode_starts = arrays.done[-1].astype(bool)
+
+    def _tell(self, callback: BaseCallback, ends: Ends) -> None:
+        """Count the steps, and let the callbacks see each with the episodes that ended in it."""
+        arrays = self.collector.arrays
+        for t, dones in enumerate(arrays.done):
+            infos: list[dict[str, Any]] = [{} for _ in dones]
+            for i in np.flatnonzero(dones):
+                end = ends[t, int(i)]
+                infos[i] = {**end.info, "terminal_observation": end.observation}
+            self.num_timesteps += len(dones)
+            rewards: NDArray[np.float32] = arrays.reward[t]
+            callback.update_locals({"infos": infos, "rewards": rewards, "dones": dones.astype(bool)})
+            callback.on_step()
+            self._update_info_buffer(infos, dones.astype(bool))

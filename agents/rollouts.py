@@ -1,0 +1,227 @@
+"""Inside a rollout worker: environments, and a copy of the policy that acts in them. Imports no torch.
+
+A worker is asked for whole rollouts: the weights go out once, whole trajectories come back in shared memory. All that
+it draws follows from the run's seed and from counters, so that a worker that is lost can be replaced by one that goes
+on in the same way.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.agents.episodes import EpisodeTally
+from training_ground.agents.network import Float32, Network
+from training_ground.agents.seeds import training_seed
+from training_ground.agents.stepping import make_env
+from training_ground.agents.workers import CONTEXT, reply
+
+NOISE_STREAM = 1
+"""Keeps the exploration's random numbers apart from those that episodes are drawn from."""
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianPolicy:
+    """A policy that explores: the network's mean plus noise.
+
+    Attributes:
+        network: Gives the mean action (m,).
+        deviation: (m,) standard deviation of the noise.
+    """
+
+    network: Network
+    deviation: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class LaneState:
+    """Where an environment stands, told by how it came there.
+
+    Attributes:
+        episode: Number of its episode, from 0.
+        actions: (k, m) float32: what has been done since the episode began.
+    """
+
+    episode: int
+    actions: Float32
+
+
+@dataclass
+class Arrays:
+    """Views of a `RolloutBlock`: first axis the step, second the environment."""
+
+    observation: NDArray[np.float32]
+    action: NDArray[np.float32]
+    reward: NDArray[np.float32]
+    done: NDArray[np.uint8]
+
+
+class RolloutBlock:
+    """Shared memory of one rollout; anonymous, so that a killed process leaves nothing behind.
+
+    Args:
+        steps: Of the rollout; there is one observation more.
+        environments: In all workers.
+        observation_size, action_size: Of one environment.
+    """
+
+    def __init__(self, steps: int, environments: int, observation_size: int, action_size: int) -> None:
+        self.steps, self.environments = steps, environments
+        self._shapes = {
+            "observation": (steps + 1, environments, observation_size),
+            "action": (steps, environments, action_size),
+            "reward": (steps, environments),
+            "done": (steps, environments),
+        }
+        self._buffers = {
+            name: CONTEXT.RawArray("B" if name == "done" else "f", int(np.prod(shape)))
+            for name, shape in self._shapes.items()
+        }
+
+    def arrays(self) -> Arrays:
+        """Return numpy views; in another process they see the same memory."""
+        return Arrays(
+            **{
+                name: np.frombuffer(buffer, np.uint8 if name == "done" else np.float32).reshape(self._shapes[name])  # pyright: ignore
+                for name, buffer in self._buffers.items()
+            }
+        )
+
+
+@dataclass(frozen=True)
+class EpisodeEnd:
+    """An episode that ended within a rollout.
+
+    Attributes:
+        observation: (n,) its last one.
+        truncated: By the time limit, not by a failure.
+        info: `episode` (r return, l steps, t seconds), `is_success` and `outcome` (success, failure, metrics), as
+            stable-baselines3 wants to know them.
+    """
+
+    observation: Float32
+    truncated: bool
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+class Lane:
+    """One environment of a worker: steps, counts, and begins the next episode by itself.
+
+    Args:
+        env: Any environment with flat observations and actions.
+        seed: Of the run.
+        index: Of this environment among those of the run.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seed: int, index: int) -> None:
+        self.env = env
+        self._key = (seed, index)
+        self._bounds: tuple[Any, Any] | None = None
+        space = env.action_space
+        if isinstance(space, gymnasium.spaces.Box) and space.is_bounded():
+            self._bounds = (space.low, space.high)
+        self._episode = 0
+        self._tally = EpisodeTally()
+        self._began = time.monotonic()
+
+    def begin(self, episode: int) -> Float32:
+        """Begin an episode and return its first observation."""
+        self._episode, self._tally, self._began = episode, EpisodeTally(), time.monotonic()
+        return self.env.reset(seed=training_seed(*self._key, episode))[0]
+
+    def replay(self, state: LaneState) -> Float32:
+        """Come to a state by doing again what led to it; return the observation there."""
+        observation = self.begin(state.episode)
+        for action in state.actions:
+            observation = self._step(action)[0]
+        return observation
+
+    def _step(self, action: Float32) -> tuple[Float32, float, bool, bool, dict[str, Any]]:
+        if self._bounds is not None:
+            action = action.clip(*self._bounds)
+        result = self.env.step(action)
+        self._tally.add(float(result[1]), result[4])
+        return result  # pyright: ignore[reportReturnType]
+
+    def step(self, action: Float32) -> tuple[Float32, float, EpisodeEnd | None]:
+        """Step; return the next observation, which may be a new episode's, the reward, and an end."""
+        observation, reward, terminated, truncated, info = self._step(action)
+        if not (terminated or truncated):
+            return observation, reward, None
+        tally, success = self._tally, bool(info.get("success", False))
+        told = {
+            "TimeLimit.truncated": truncated and not terminated,
+            "episode": {"r": tally.total_reward, "l": tally.steps, "t": time.monotonic() - self._began},
+            "is_success": success,
+            "outcome": {"success": success, "failure": info.get("failure"), "metrics": tally.metrics()},
+        }
+        end = EpisodeEnd(np.array(observation), truncated and not terminated, told)
+        return self.begin(self._episode + 1), reward, end
+
+
+@dataclass(frozen=True)
+class Share:
+    """A worker's part of the environments: `count` from `first` on."""
+
+    first: int
+    count: int
+
+    @property
+    def own(self) -> slice:
+        """Their places."""
+        return slice(self.first, self.first + self.count)
+
+
+Ends = dict[tuple[int, int], EpisodeEnd]
+"""By step and environment."""
+
+
+def serve_rollouts(
+    connection: Connection, env_id: str, kwargs: dict[str, Any], block: RolloutBlock, share: Share, seed: int
+) -> None:
+    """Serve a share of the environments until the pipe closes.
+
+    Messages: a list of `LaneState`, to come there and write the first observations; or (policy, number of the rollout),
+    to do one and answer with its `Ends`.
+    """
+    lanes = [Lane(make_env(env_id, kwargs), seed, share.first + k) for k in range(share.count)]
+    arrays = block.arrays()
+    reply(connection, None)
+    while True:
+        message = connection.recv()
+        if isinstance(message, list):
+            for i, (lane, state) in enumerate(zip(lanes, message, strict=True), share.first):
+                arrays.observation[0, i] = lane.replay(state)
+            reply(connection, None)
+        else:
+            policy, number = message
+            reply(connection, _roll(lanes, arrays, share, policy, number, seed))
+
+
+def _roll(lanes: list[Lane], arrays: Arrays, share: Share, policy: GaussianPolicy, number: int, seed: int) -> Ends:
+    steps, _, size = arrays.action.shape
+    noise = np.stack(
+        [
+            np.random.default_rng((seed, i, number, NOISE_STREAM)).standard_normal((steps, size), np.float32)
+            for i in range(share.first, share.first + share.count)
+        ],
+        axis=1,
+    )
+    noise *= policy.deviation
+    ends: Ends = {}
+    for t in range(steps):
+        actions = policy.network(arrays.observation[t, share.own]) + noise[t]
+        arrays.action[t, share.own] = actions
+        for i, (lane, action) in enumerate(zip(lanes, actions, strict=True), share.first):
+            observation, arrays.reward[t, i], end = lane.step(action)
+            arrays.observation[t + 1, i] = observation
+            arrays.done[t, i] = end is not None
+            if end is not None:
+                ends[t, i] = end
+    return ends
