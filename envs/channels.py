@@ -19,7 +19,8 @@ class Channel:
         name: Snake case, such as `joint_position`; unique in an environment.
         shape: Shape of one sample.
         unit: SI unit as text (`rad`, `rad/s`, `m`, `N`, `N·m`, `1` for a pure number).
-        frame: Frame that the numbers are in: `world`, `base`, `imu`, `joint`, or `none`.
+        frame: Frame that the numbers are in: `world`, `heading` (z up, x where the base looks), `base`, `imu`,
+            `joint`, or `none`.
         role: `observation` is what a policy may see; `state` the simulator's truth; `action`, `reward` terms and
             `event` flags complete a record.
         description: One sentence.

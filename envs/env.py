@@ -184,7 +184,11 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             change = whole
         if self.config.control == "joint_torque":
             return change
-        origin = self.action_origin if self.config.control == "joint_position" else self.target
+        if self.config.control == "joint_delta":
+            origin = self.target
+        else:
+            reference = self.task.reference()
+            origin = self.action_origin if reference is None else self.action_origin + reference
         self.target = np.minimum(np.maximum(origin + change, self.model.lower), self.model.upper)
         return self.target
 

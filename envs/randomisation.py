@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field
 from training_ground.configs.loading import StrictModel
 
 
-def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
+def ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    """Check a range's order, for configurations."""
     if pair[0] > pair[1]:
         raise ValueError("the first number of a range must not exceed the second")
     return pair
@@ -19,8 +20,8 @@ def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Steps = Annotated[int, Field(ge=0, le=50)]
-Scale = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
-NonNegativeRange = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_ordered)]
+Scale = Annotated[tuple[Positive, Positive], AfterValidator(ordered)]
+NonNegativeRange = Annotated[tuple[NonNegative, NonNegative], AfterValidator(ordered)]
 
 
 LARGEST_SHIFT = 0.025
@@ -60,7 +61,7 @@ class Noise(StrictModel):
 
     scale: dict[str, NonNegative] = Field(default_factory=dict)
     """Half width of uniform noise, by observation channel, in the channel's unit."""
-    latency_steps: Annotated[tuple[Steps, Steps], AfterValidator(_ordered)] = (0, 0)
+    latency_steps: Annotated[tuple[Steps, Steps], AfterValidator(ordered)] = (0, 0)
     """Control steps by which the observation lags; drawn for each episode from this range, both ends included."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Chance that a channel's sample is lost in a step; the policy then sees the last one that came."""

@@ -104,6 +104,10 @@ class Task:
     def reset(self, generator: np.random.Generator) -> None:
         """Start an episode: the robot is in its start pose already; every draw comes from `generator`."""
 
+    def reference(self) -> NDArray[np.float64] | None:
+        """Joint offsets (n), rad, that control mode `joint_position` adds to what a zero action commands; or None."""
+        return None
+
     def before_step(self) -> None:
         """Act on the world before a control step: pushes, commands, moving goals."""
 

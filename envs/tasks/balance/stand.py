@@ -11,6 +11,7 @@ from pydantic import Field
 from training_ground.assets.model import CompiledModel
 from training_ground.envs import balance
 from training_ground.envs.channels import Channel
+from training_ground.envs.pushes import Pushes, push_channel
 from training_ground.envs.randomisation import NonNegativeRange
 from training_ground.envs.rewards import near
 from training_ground.envs.task import Outcome, Task, TaskConfig
@@ -61,35 +62,16 @@ class Stand(Task):
 
     def channels(self) -> tuple[Channel, ...]:
         """The push of the step, for the record."""
-        return (
-            Channel(
-                "push_velocity",
-                (2,),
-                "m/s",
-                "world",
-                "event",
-                "Velocity change by a push before this step.",
-                ("x", "y"),
-            ),
-        )
+        return (push_channel(),)
 
     def reset(self, generator: np.random.Generator) -> None:
         """Draw every push of the episode."""
-        env, config = self.env, self.config
-        interval = max(1, round(config.push_interval_s / env.control_timestep))
-        first = int(generator.integers(1, interval + 1))
-        times = range(first, env.max_steps, interval)
-        speeds = generator.uniform(*config.push_speed, len(times)).tolist()
-        angles = generator.uniform(-math.pi, math.pi, len(times)).tolist()
-        pushes = {t: (v * math.cos(a), v * math.sin(a)) for t, v, a in zip(times, speeds, angles, strict=True)}
+        pushes = Pushes.draw(generator, self.env, self.config.push_speed, self.config.push_interval_s)
         self.state.values = {"pushes": pushes, "push": (0.0, 0.0)}
 
     def before_step(self) -> None:
         """Push where it is time to."""
-        push = self.state.values["pushes"].get(self.env.steps, (0.0, 0.0))
-        self.state.values["push"] = push
-        if push != (0.0, 0.0):
-            self.env.robot.body.add_base_velocity((*push, 0.0))
+        self.state.values["push"] = self.state.values["pushes"].apply(self.env)
 
     def values(self) -> dict[str, Any]:
         """Current push."""

@@ -1,0 +1,141 @@
+"""A stepping reference for any robot with two feet: joint offsets that follow a clock and a velocity command.
+
+It is kinematics alone: nothing in it keeps balance. A policy whose actions are added to it starts from legs that step
+instead of from legs that stand still, which saves most of the samples that learning to walk costs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from training_ground.configs.errors import SimulationError
+from training_ground.envs import rotations
+from training_ground.envs.robot import Array, Robot
+
+STANCE_SHARE = 0.55
+"""Share of a cycle that each foot stands (unitree_rl_gym's gait clock); both stand for the tenth that is left over."""
+
+_PROBE = 1e-4
+"""rad by which a joint is moved to see what it does to the foot."""
+_DAMPING = 1e-2
+"""Of the inverse, m and rad: far from a straight knee it changes nothing."""
+_INCREMENTS = 8
+_PASSES = 3
+
+
+class Gait:
+    """Two legs half a cycle apart: the foot in the air is lifted and carried on, the one on the ground pushed back.
+
+    Args:
+        robot: In any pose; it is left in its default pose.
+        height: By which a foot is lifted in mid-swing, m.
+        period: Of a whole cycle, two steps, s.
+
+    Attributes:
+        lift: (2, n) joint offsets, rad, that lift each foot by `height`, straight up and level.
+        step: (2, n, 3) joint offsets a metre forward, a metre to the left, and a radian about the vertical, by which
+            the foot moves against the base.
+
+    Raises:
+        SimulationError: The robot has not two feet, or a leg cannot lift its foot so high.
+    """
+
+    def __init__(self, robot: Robot, height: float, period: float) -> None:
+        feet = robot.model.feet
+        if len(feet) != 2:
+            raise SimulationError(f"robot '{robot.model.name}' has {len(feet)} feet; a gait needs two")
+        self.period = period
+        legs = [_Leg(robot, i) for i in range(2)]
+        self.lift = np.array([leg.lift(height) for leg in legs])
+        self.step = np.array([leg.steps() for leg in legs])
+        legs[0].move(robot.model.default_position)
+
+    def phases(self, time: float) -> tuple[float, float]:
+        """Phase of each foot at a time in s: from 0 to `STANCE_SHARE` it stands, from there to 1 it swings."""
+        phase = time / self.period
+        return phase % 1.0, (phase + 0.5) % 1.0
+
+    def offset(self, phases: Sequence[float], velocity: Sequence[float]) -> Array:
+        """Joint offsets (n), rad.
+
+        Args:
+            phases: Of each foot.
+            velocity: Command forward and to the left, m/s, and about the vertical, rad/s.
+        """
+        stride = STANCE_SHARE * self.period * np.asarray(velocity)
+        total = np.zeros(self.lift.shape[1])
+        for i, phase in enumerate(phases):
+            height, reach = swing(phase)
+            total += height * self.lift[i] + self.step[i] @ (reach * stride)
+        return total
+
+
+def swing(phase: float) -> tuple[float, float]:
+    """Height of a foot as a share of the clearance, and its place as a share of the stride, -1/2 to 1/2."""
+    if phase < STANCE_SHARE:
+        return 0.0, 0.5 - phase / STANCE_SHARE
+    share = (phase - STANCE_SHARE) / (1 - STANCE_SHARE)
+    return 0.5 - 0.5 * math.cos(2 * math.pi * share), -0.5 * math.cos(math.pi * share)
+
+
+class _Leg:
+    """Inverse kinematics of one leg by finite differences in the engine; it runs once for an environment."""
+
+    def __init__(self, robot: Robot, index: int) -> None:
+        self.robot, model = robot, robot.model
+        self.link = model.feet[index].link
+        shared = set(robot.body.chain(model.feet[1 - index].link))
+        names = [name for name in robot.body.chain(self.link) if name not in shared]
+        self.joints = [model.joint_names.index(name) for name in names if name in model.joint_names]
+
+    def move(self, joints: Array) -> tuple[Array, rotations.Quaternion]:
+        """Put the robot's joints somewhere; return the foot's position and orientation against the base."""
+        robot = self.robot
+        robot.body.set_joints(joints.tolist())
+        robot.drive.read()
+        base, foot = robot.body.link_state(robot.model.base_link), robot.body.link_state(self.link)
+        apart = [f - b for f, b in zip(foot.position, base.position, strict=True)]
+        turned = rotations.multiply(rotations.conjugate(base.orientation), foot.orientation)
+        return np.array(rotations.rotate_inverse(base.orientation, apart)), turned
+
+    def _inverse(self, joints: Array) -> Array:
+        """Joint offsets (n, 6) for a small motion of the foot: translation, then rotation vector, in the base frame."""
+        position, orientation = self.move(joints)
+        columns = []
+        for j in self.joints:
+            probe = joints.copy()
+            probe[j] += _PROBE
+            moved, turned = self.move(probe)
+            turn = rotations.rotation_vector(rotations.multiply(turned, rotations.conjugate(orientation)))
+            columns.append(np.concatenate([moved - position, turn]) / _PROBE)
+        jacobian = np.array(columns).T
+        inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + _DAMPING**2 * np.eye(6))
+        whole = np.zeros((len(joints), 6))
+        whole[self.joints] = inverse
+        return whole
+
+    def steps(self) -> Array:
+        """Joint offsets (n, 3) a metre forward, a metre to the left and a radian about the vertical."""
+        return self._inverse(self.robot.model.default_position)[:, [0, 1, 5]]
+
+    def lift(self, height: float) -> Array:
+        """Joint offsets (n) that raise the foot by `height`, m, and keep it level."""
+        model = self.robot.model
+        joints = model.default_position.copy()
+        start, level = self.move(joints)
+        for part in range(1, _INCREMENTS + 1):
+            goal = start + np.array([0.0, 0.0, height * part / _INCREMENTS])
+            for _ in range(_PASSES):
+                position, orientation = self.move(joints)
+                turn = rotations.rotation_vector(rotations.multiply(level, rotations.conjugate(orientation)))
+                change = self._inverse(joints) @ np.concatenate([goal - position, turn])
+                joints = np.clip(joints + change, model.lower, model.upper)
+        raised = self.move(joints)[0][2] - start[2]
+        if raised < 0.9 * height:
+            raise SimulationError(
+                f"robot '{model.name}': foot '{self.link}' rises by {raised:.3f} m of step_height = {height:g} m"
+            )
+        return joints - model.default_position

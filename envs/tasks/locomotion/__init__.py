@@ -1,0 +1,1 @@
+"""Tasks of going somewhere on two feet."""

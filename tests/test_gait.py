@@ -1,0 +1,110 @@
+"""The stepping reference: kinematics that hold for every robot with two feet, and the task that follows it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training_ground.assets.catalog import robot_names
+from training_ground.configs.errors import SimulationError
+from training_ground.envs import rotations
+from training_ground.envs.gait import STANCE_SHARE, swing
+from training_ground.envs.registration import make
+
+ROBOTS = ("g1", "talos", "icub")
+
+
+def walk(**options) -> Any:
+    return make("Walk", **options)
+
+
+def foot_against_base(env, index, offset):
+    """Position and orientation of a foot in the base frame, m, with the joints off the default pose, rad."""
+    robot, model = env.robot, env.model
+    robot.body.set_joints((model.default_position + offset).tolist())
+    robot.drive.read()
+    base, foot = (robot.body.link_state(name) for name in (model.base_link, model.feet[index].link))
+    apart = np.subtract(foot.position, base.position)
+    return np.array(rotations.rotate_inverse(base.orientation, apart)), rotations.multiply(
+        rotations.conjugate(base.orientation), foot.orientation
+    )
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_the_reference_lifts_and_carries_a_level_foot(robot):
+    env = walk(robot=robot, step_height=0.05)
+    gait, none = env.task.gait, np.zeros(env.robot.count)
+    for index in (0, 1):
+        start, level = foot_against_base(env, index, none)
+        other, _ = foot_against_base(env, 1 - index, none)
+        raised, orientation = foot_against_base(env, index, gait.lift[index])
+        assert raised - start == pytest.approx([0, 0, 0.05], abs=0.003)
+        assert rotations.angle_between(level, orientation) < 0.03
+        assert foot_against_base(env, 1 - index, gait.lift[index])[0] == pytest.approx(other, abs=1e-9)
+        # At the end of its swing the foot is half a stride ahead; mid-stance it is under the hip again.
+        velocity = (0.3, -0.1, 0.4)
+        phases = (STANCE_SHARE / 2, STANCE_SHARE / 2)
+        touch = [0.0 if i == index else phases[i] for i in (0, 1)]
+        moved, turned = foot_against_base(env, index, gait.offset(touch, velocity))
+        half = 0.5 * STANCE_SHARE * gait.period
+        assert moved[:2] - start[:2] == pytest.approx([0.3 * half, -0.1 * half], abs=0.2 * 0.3 * half)
+        turn = rotations.rotation_vector(rotations.multiply(turned, rotations.conjugate(level)))
+        assert turn[2] == pytest.approx(0.4 * half, abs=0.2 * 0.4 * half)
+        assert np.abs(gait.offset(phases, velocity)).max() < 1e-9
+    env.close()
+
+
+def test_a_swing_is_smooth_and_a_standing_foot_goes_back_with_the_commanded_speed():
+    phases = np.linspace(0, 1, 1001)
+    height, reach = np.array([swing(p % 1.0) for p in phases]).T
+    assert height[phases < STANCE_SHARE].max() == 0.0 and height.max() == pytest.approx(1.0, abs=1e-4)
+    assert np.abs(np.diff(height)).max() < 0.01 and np.abs(np.diff(reach)).max() < 0.01
+    stance = reach[(phases > 0.01) & (phases < STANCE_SHARE - 0.01)]
+    assert np.diff(stance) == pytest.approx(-0.001 / STANCE_SHARE)
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_the_reference_has_no_favourite_side(robot):
+    env = walk(robot=robot)
+    mirror, gait = env.model.mirror, env.task.gait
+    for phase in (0.1, 0.6, 0.8):
+        one = gait.offset((phase, (phase + 0.5) % 1), (0.5, 0.2, 0.3))
+        two = gait.offset(((phase + 0.5) % 1, phase), (0.5, -0.2, -0.3))
+        assert mirror.sign * one[mirror.permutation] == pytest.approx(two, abs=0.02)
+    env.close()
+
+
+def test_success_asks_for_the_commanded_speed():
+    still = {"forward_speed": (0.0, 0.0), "sideways_speed": (0.0, 0.0), "turn_rate": (0.0, 0.0)}
+    for options, success in ((still, True), ({**still, "forward_speed": (0.6, 0.6)}, False)):
+        env = walk(robot="g1", **options)
+        env.reset(seed=3)
+        assert env.step(np.zeros(29, np.float32))[4]["success"] is success
+        assert env.frame()["command_velocity"][0] == np.float32(options["forward_speed"][0])
+        env.close()
+
+
+def test_commands_change_when_they_should_and_the_heading_follows():
+    env = walk(robot="g1", command_interval_s=0.1, episode_length_s=0.5)
+    env.reset(seed=1)
+    start = rotations.yaw(env.robot.base.orientation)
+    commands, expected = [], start
+    for _ in range(25):
+        expected += env.task.command[2] * env.control_timestep
+        env.step(np.zeros(29, np.float32))
+        commands.append(tuple(env.frame()["command_velocity"].tolist()))
+        error = math.remainder(rotations.yaw(env.robot.base.orientation) - expected, 2 * math.pi)
+        assert env.frame()["heading_error"] == pytest.approx(error, abs=1e-6)
+    assert len(set(commands)) == 5
+    env.close()
+
+
+def test_what_cannot_step_is_refused():
+    with pytest.raises(SimulationError, match=r"foot 'left_ankle_roll_link' rises by .* of step_height = 1\.5 m"):
+        walk(robot="g1", step_height=1.5)
+    footless = next(name for name in robot_names() if not make("Reach", robot=name).model.feet)
+    with pytest.raises(SimulationError, match="has not two feet but 0"):
+        walk(robot=footless)
