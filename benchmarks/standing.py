@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             summaries[name] = evaluate(policy, TASK, options, seeds).summary()
     except AgentError as problem:
         return report({"targets": [target(what, None, "", at_least=0.95)], "problem": str(problem), **summaries})
+    low, high = summaries["shipped"]["wilson_95"]
+    what = f"{what} (95 % Wilson interval {low:.3f} to {high:.3f})"
     return report(
         {"targets": [target(what, summaries["shipped"]["success_rate"], "", at_least=0.95)], "policies": summaries}
     )

@@ -1,0 +1,128 @@
+"""Samples a second of PPO on the G1's Stand preset: our rollout workers against stable-baselines3's SubprocVecEnv.
+
+Environment, network, learner and settings are the same; both take turns. Wall-clock time: what matters is how long a
+person waits with the cores that there are.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from _measure import alternate, median_ratio, quick, report, summary, target
+
+from training_ground.agents.algorithms import find_algorithm
+from training_ground.agents.collector import Collector
+from training_ground.agents.normaliser import Normaliser
+from training_ground.agents.stepping import make_env
+from training_ground.agents.training import resolve
+from training_ground.configs.presets import load_preset
+
+
+def make_plain(env_id: str, kwargs: dict[str, Any]) -> Callable[[], Any]:
+    """What SubprocVecEnv calls in its process; as stable-baselines3's own helper, it wraps the env in a Monitor."""
+
+    def make() -> Any:
+        from stable_baselines3.common.monitor import Monitor
+
+        return Monitor(make_env(env_id, kwargs))
+
+    return make
+
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """CPU time that processes have spent, s."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Collecting:
+    """Wraps a collector's `collect`: how long it took and what CPU time the workers spent in it."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collect, self._pids = collector.collect, collector.worker_pids
+        self.wall = self.cpu = 0.0
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Collect."""
+        wall, cpu = time.perf_counter(), cpu_seconds(self._pids)
+        result = self._collect(*arguments)
+        self.wall += time.perf_counter() - wall
+        self.cpu += cpu_seconds(self._pids) - cpu
+        return result
+
+
+def learner(model: Any, samples: int) -> Callable[[], float]:
+    """One round: samples a second of collecting and learning."""
+
+    def measure() -> float:
+        start = time.perf_counter()
+        model.learn(samples, reset_num_timesteps=False)
+        return samples / (time.perf_counter() - start)
+
+    return measure
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, print, return."""
+    small = quick(argv, __doc__)
+    import torch
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
+
+    overrides = ["env.kwargs.robot=g1", "ppo.adapt_learning_rate=false", "ppo.critic_learning_rate=null"]
+    if small:
+        overrides += ["envs_per_worker=2", "ppo.rollout_steps=16", "ppo.minibatches=2"]
+    config: Any = resolve(load_preset("train", "stand")[1], "stand", overrides)
+    torch.set_num_threads(config.torch_threads)
+    count, settings = config.workers * config.envs_per_worker, config.ppo
+    samples = settings.rollout_steps * count
+    ours = Collector(
+        config.env.id,
+        config.env.kwargs,
+        workers=config.workers,
+        envs_per_worker=config.envs_per_worker,
+        steps=settings.rollout_steps,
+    )
+    theirs = SubprocVecEnv([make_plain(config.env.id, config.env.kwargs)] * count, start_method="spawn")
+    try:
+        size = ours.arrays.observation.shape[-1]
+        normaliser = Normaliser(config.normalisation, size, count, settings.gamma)
+        model = find_algorithm("ppo").build(settings, config.network, ours, normaliser, 0)
+        ours.collect = collecting = Collecting(ours)
+        plain = PPO(
+            "MlpPolicy",
+            VecNormalize(theirs, gamma=settings.gamma),
+            learning_rate=settings.learning_rate,
+            n_steps=settings.rollout_steps,
+            batch_size=samples // settings.minibatches,
+            n_epochs=settings.epochs,
+            gamma=settings.gamma,
+            policy_kwargs=model.policy_kwargs,
+            device="cpu",
+        )
+        rates = alternate({"ours": learner(model, samples), "theirs": learner(plain, samples)}, 1 if small else 7)
+    finally:
+        ours.close()
+        theirs.close()
+    ratio, busy = median_ratio(rates["ours"], rates["theirs"]), collecting.cpu / collecting.wall / config.workers
+    return report(
+        {
+            "targets": [
+                target("training, G1 Stand, 2 cores: samples/s ÷ SubprocVecEnv's", ratio, "", at_least=2.3),
+                target("share of two cores used while collecting", busy, "", at_least=0.9),
+            ],
+            "samples_per_second": {name: summary(values) for name, values in rates.items()},
+            "environments": count,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()
