@@ -17,12 +17,16 @@ from training_ground.agents.collector import Collector
 from training_ground.agents.network import Network, Normalisation
 from training_ground.agents.normaliser import Normaliser
 from training_ground.agents.rollouts import Ends, GaussianPolicy
+from training_ground.agents.symmetry import SymmetricPolicy
 
 
-def linear_layers(policy: Any) -> list[torch.nn.Linear]:
-    """Return the linear layers of a policy's actor, the one that gives the mean action last."""
+def actor_layers(policy: Any) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return weights (outputs, inputs) and biases of a policy's actor; the last layer gives the mean action."""
+    if isinstance(policy, SymmetricPolicy):
+        return policy.plain_layers()
     stack = [*policy.mlp_extractor.policy_net, policy.action_net]
-    return [layer for layer in stack if isinstance(layer, torch.nn.Linear)]
+    linear = [layer for layer in stack if isinstance(layer, torch.nn.Linear)]
+    return [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in linear]
 
 
 class RolloutPPO(PPO):
@@ -70,9 +74,8 @@ class RolloutPPO(PPO):
 
     def _copy(self, normalisation: Normalisation) -> GaussianPolicy:
         """Return a copy of the policy for the workers."""
-        with torch.no_grad():
-            layers = [(x.weight.T.numpy().copy(), x.bias.numpy().copy()) for x in linear_layers(self.policy)]
-            deviation = self.policy.log_std.exp().numpy().copy()
+        layers = [(np.ascontiguousarray(weight.T), bias) for weight, bias in actor_layers(self.policy)]
+        deviation = self.policy.log_std.detach().exp().numpy().copy()
         return GaussianPolicy(Network(layers, self.activation, normalisation), deviation)
 
     def _fill(self, buffer: RolloutBuffer, normalisation: Normalisation, ends: Ends) -> None:

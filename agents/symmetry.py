@@ -1,7 +1,8 @@
-"""Left/right symmetry as a teacher: what a robot did to one side tells what its mirror image would do to the other.
+"""Left/right symmetry: a policy that is its own mirror image.
 
-Every sample is learned from twice, as it was and mirrored ("DUP" in Abdolhosseini et al. 2019, On Learning Symmetric
-Locomotion, MIG).
+What it does for the robot's mirror image is the mirror image of what it does for the robot, whatever its weights are
+("NET" in Abdolhosseini et al. 2019, On Learning Symmetric Locomotion, MIG). One sample teaches both sides, and neither
+leg can become the lame one.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import RolloutBufferSamples
-from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor, nn
 
 from training_ground.assets.model import Mirror
 from training_ground.configs.errors import AgentError
@@ -51,43 +50,96 @@ def reflect(values: NDArray[Any], mirror: Mirror) -> NDArray[Any]:
     return values[..., mirror.permutation] * mirror.sign.astype(values.dtype)
 
 
-class MirroredRolloutBuffer(RolloutBuffer):
-    """A rollout buffer whose minibatches hold every sample and its mirror image.
+class _Reflection(nn.Module):
+    """`reflect` for tensors."""
 
-    Attributes:
-        policy: Whose log probabilities the mirrored actions get; to be set before the first rollout ends.
+    permutation: Tensor
+    sign: Tensor
+
+    def __init__(self, mirror: Mirror) -> None:
+        super().__init__()
+        self.register_buffer("permutation", torch.as_tensor(mirror.permutation), persistent=False)
+        self.register_buffer("sign", torch.as_tensor(mirror.sign, dtype=torch.float32), persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values[..., self.permutation] * self.sign
+
+
+class _BothSides(nn.Module):
+    """stable-baselines3's extractor applied to an observation and to its mirror image.
+
+    The actor's two latent vectors are handed on side by side; the critic's, whose head is linear, as their mean.
     """
 
-    policy: ActorCriticPolicy
+    def __init__(self, extractor: Any, mirror: Mirror) -> None:
+        super().__init__()
+        self.policy_net, self.value_net = extractor.policy_net, extractor.value_net
+        self.latent_dim_pi, self.latent_dim_vf = extractor.latent_dim_pi, extractor.latent_dim_vf
+        self._reflection = _Reflection(mirror)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        return torch.cat([self.policy_net(features), self.policy_net(self._reflection(features))], dim=-1)
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        return (self.value_net(features) + self.value_net(self._reflection(features))) / 2
+
+
+class _Head(nn.Module):
+    """The mean of what one side asks for and of the mirror image of what the other does."""
+
+    def __init__(self, linear: nn.Linear, mirror: Mirror) -> None:
+        super().__init__()
+        self.linear = linear
+        self._reflection = _Reflection(mirror)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        own, other = self.linear(latent.unflatten(-1, (2, -1))).unbind(-2)
+        return (own + self._reflection(other)) / 2
+
+
+class SymmetricPolicy(ActorCriticPolicy):
+    """An actor and a critic that are their own mirror images."""
 
     def __init__(self, *args: Any, symmetry: Symmetry, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
         self._symmetry = symmetry
+        super().__init__(*args, **kwargs)
 
-    def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: NDArray[Any]) -> None:
-        """End a rollout. The policy that acted is asked for its log probability of the mirrored actions too: with that
-        of the originals, a policy that is not quite symmetric would look like one that the update has changed.
-        """
-        super().compute_returns_and_advantage(last_values, dones)
+    def _build_mlp_extractor(self) -> None:
+        super()._build_mlp_extractor()
+        self.mlp_extractor: Any = _BothSides(self.mlp_extractor, self._symmetry.observation)
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        self.action_net: Any = _Head(self.action_net, self._symmetry.action)
+
+    def even_out(self) -> None:
+        """Give the joints of both sides the same noise: samples alone do not."""
         with torch.no_grad():
-            observation, action = (
-                self.to_torch(reflect(self.swap_and_flatten(array), mirror))
-                for array, mirror in (
-                    (self.observations, self._symmetry.observation),
-                    (self.actions, self._symmetry.action),
-                )
-            )
-            self._mirrored_log_probs = self.policy.evaluate_actions(observation, action)[1].numpy()
+            twins = self.log_std[torch.as_tensor(self._symmetry.action.permutation)]
+            self.log_std.copy_((self.log_std + twins) / 2)
 
-    def _get_samples(self, batch_inds: NDArray[np.int64], env: VecNormalize | None = None) -> RolloutBufferSamples:
-        observation, action = self.observations[batch_inds], self.actions[batch_inds].astype(np.float32, copy=False)
-        values, advantages, returns = (
-            np.concatenate([array[batch_inds].reshape(-1)] * 2)
-            for array in (self.values, self.advantages, self.returns)
-        )
-        log_probs = np.concatenate([self.log_probs[batch_inds].reshape(-1), self._mirrored_log_probs[batch_inds]])
-        return RolloutBufferSamples(
-            self.to_torch(np.concatenate([observation, reflect(observation, self._symmetry.observation)])),
-            self.to_torch(np.concatenate([action, reflect(action, self._symmetry.action)])),
-            *map(self.to_torch, (values, log_probs, advantages, returns)),
-        )
+    def plain_layers(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Return weights (outputs, inputs) and biases of a plain multilayer perceptron that does the same: both sides
+        next to each other, twice as wide.
+        """
+        hidden = [layer for layer in self.mlp_extractor.policy_net if isinstance(layer, nn.Linear)]
+        found = []
+        for i, layer in enumerate(hidden):
+            weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+            none = np.zeros_like(weight)
+            both = np.block([[weight, none], [none, weight]]) if i else np.vstack([weight, self._mirrored(weight)])
+            found.append((both, np.concatenate([bias, bias])))
+        weight, bias = (p.detach().numpy() for p in (self.action_net.linear.weight, self.action_net.linear.bias))
+        action = self._symmetry.action
+        both = np.hstack([weight, reflect(weight.T, action).T]) / 2
+        return [*found, (both, (bias + reflect(bias, action)) / 2)]
+
+    def _mirrored(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Weights that do to an observation what `weight` does to its mirror image: W M, with (M x)ᵢ = sᵢ x_p(i)."""
+        mirror = self._symmetry.observation
+        result = np.zeros_like(weight)
+        result[:, mirror.permutation] = weight * mirror.sign.astype(np.float32)
+        return result

@@ -69,36 +69,35 @@ def test_a_task_that_does_not_tell_its_mirror_image_is_named():
     env.close()
 
 
-def test_every_minibatch_holds_both_sides():
+def test_a_symmetric_policy_is_its_own_mirror_image_whatever_its_weights():
+    """And so is the plain network that workers and bundles have of it; both give the same actions."""
     torch = pytest.importorskip("torch")
-    from stable_baselines3.common.policies import ActorCriticPolicy
+    from training_ground.agents.learner import actor_layers
+    from training_ground.agents.network import Network, Normalisation
+    from training_ground.agents.symmetry import SymmetricPolicy, reflect, symmetry_of
 
-    from training_ground.agents.symmetry import MirroredRolloutBuffer, reflect, symmetry_of
-
-    env = make("Stand", robot="g1_legs")
+    env = make("Walk", robot="g1", driven=["*_hip_*", "*_knee_*", "*_ankle_*"])
     symmetry = symmetry_of(env)
     spaces = env.observation_space, env.action_space
-    buffer = MirroredRolloutBuffer(3, *spaces, device="cpu", n_envs=2, symmetry=symmetry)
+    shape = {"net_arch": {"pi": [32, 16], "vf": [32, 16]}, "activation_fn": torch.nn.ELU}
+    policy = SymmetricPolicy(*spaces, lambda _: 1e-3, symmetry=symmetry, **shape)
     generator = np.random.default_rng(0)
-    for name in ("observations", "actions", "values", "log_probs", "advantages", "returns"):
-        array = getattr(buffer, name)
-        array[:] = generator.standard_normal(array.shape)
-    buffer.full = True
-    policy = ActorCriticPolicy(*spaces, lambda _: 1e-3)
-    buffer.policy = policy
-    buffer.compute_returns_and_advantage(torch.zeros(2), np.zeros(2))
-    seen = 0
-    for batch in buffer.get(3):
-        observations, actions = batch.observations.numpy(), batch.actions.numpy()
-        assert len(observations) == len(actions) == 6 == len(batch.advantages)
-        assert np.array_equal(observations[3:], reflect(observations[:3], symmetry.observation))
-        assert np.array_equal(actions[3:], reflect(actions[:3], symmetry.action))
-        assert np.array_equal(batch.returns[:3], batch.returns[3:])
-        assert not np.array_equal(actions[3:], actions[:3])
-        asked = policy.evaluate_actions(batch.observations[3:], batch.actions[3:])[1]
-        assert torch.allclose(batch.old_log_prob[3:], asked, atol=1e-5)
-        seen += 1
-    assert seen == 2
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.copy_(torch.as_tensor(generator.normal(0, 0.3, parameter.shape)))
+    policy.even_out()
+    seen = generator.normal(0, 1, (64, env.observation.mirror().sign.size)).astype(np.float32)
+    with torch.no_grad():
+        both = [torch.as_tensor(x) for x in (seen, reflect(seen, symmetry.observation))]
+        actions, mirrored = (policy.get_distribution(x).distribution.mean.numpy() for x in both)
+        values = [policy.predict_values(x) for x in both]
+    assert reflect(actions, symmetry.action) == pytest.approx(mirrored, abs=1e-5)
+    deviation = policy.log_std.detach().numpy()
+    assert deviation[symmetry.action.permutation] == pytest.approx(deviation)
+    assert values[0].numpy() == pytest.approx(values[1].numpy(), abs=1e-5) and np.ptp(values[0].numpy()) > 0.1
+    layers = [(weight.T, bias) for weight, bias in actor_layers(policy)]
+    assert Network(layers, "elu", Normalisation())(seen) == pytest.approx(actions, abs=1e-5)
+    assert np.abs(actions).max() > 0.1
     env.close()
 
 

@@ -46,7 +46,7 @@ class Settings(StrictModel):
     clip_range: Positive = 0.2
     entropy: Annotated[float, Field(ge=0)] = 0.002
     mirror: bool = False
-    """Learn from the mirror image of every sample too; the robot and the task must be symmetric."""
+    """A policy that is its own mirror image; the robot and the task must have one."""
     value_coefficient: Positive = 0.5
     max_grad_norm: Positive = 0.5
 
@@ -66,8 +66,8 @@ def build(
     seed: int,
     symmetry: Symmetry | None = None,
 ) -> RolloutPPO:
-    """Return a fresh stable-baselines3 PPO over a collector; it learns from mirror images too where it is
-    given the `symmetry`.
+    """Return a fresh stable-baselines3 PPO over a collector; its policy is its own mirror image where it
+    is given the `symmetry`.
 
     Raises:
         AgentError: A rollout cannot be cut into the minibatches.
@@ -82,14 +82,15 @@ def build(
             f"ppo.minibatches = {settings.minibatches}: does not divide the {rollout} samples of a rollout "
             f"({environments.num_envs} environments × ppo.rollout_steps = {settings.rollout_steps})"
         )
-    mirrored: dict[str, Any] = {}
+    kind: Any = "MlpPolicy"
+    own: dict[str, Any] = {}
     if symmetry is not None:
-        from training_ground.agents.symmetry import MirroredRolloutBuffer
+        from training_ground.agents.symmetry import SymmetricPolicy
 
-        mirrored = {"rollout_buffer_class": MirroredRolloutBuffer, "rollout_buffer_kwargs": {"symmetry": symmetry}}
+        kind, own = SymmetricPolicy, {"symmetry": symmetry}
     activation = {"elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation]
     model = RolloutPPO(
-        "MlpPolicy",
+        kind,
         environments,
         learning_rate=settings.learning_rate,
         n_steps=settings.rollout_steps,
@@ -107,16 +108,14 @@ def build(
             "net_arch": {"pi": list(network.hidden), "vf": list(network.hidden)},
             "activation_fn": activation,
             "log_std_init": math.log(network.initial_std),
+            **own,
         },
         seed=seed,
         device="cpu",
-        **mirrored,
     )
     model.normaliser, model.activation = normaliser, network.activation
     if settings.critic_learning_rate is not None:
         _give_critic_its_rate(model, settings.critic_learning_rate)
-    if symmetry is not None:
-        model.rollout_buffer.policy = model.policy  # pyright: ignore[reportAttributeAccessIssue]
     set_learning_rate(model, settings.learning_rate)
     return model
 
@@ -150,6 +149,10 @@ def after_update(model: RolloutPPO, settings: Settings) -> dict[str, float]:
     Raises:
         AgentError: A loss is not finite; the message names the term.
     """
+    from training_ground.agents.symmetry import SymmetricPolicy
+
+    if isinstance(model.policy, SymmetricPolicy):
+        model.policy.even_out()
     logged = {k.removeprefix("train/"): v for k, v in model.logger.name_to_value.items() if k.startswith("train/")}
     terms = ("policy_gradient_loss", "value_loss", "entropy_loss", "loss", "approx_kl")
     bad = [name for name in terms if not math.isfinite(logged.get(name, 0.0))]
@@ -182,11 +185,10 @@ def actor(
     """Return the mean action's layers, (outputs, inputs) and (outputs,), and torch's own forward pass."""
     import torch
 
-    from training_ground.agents.learner import linear_layers
+    from training_ground.agents.learner import actor_layers
 
-    policy, layers = model.policy, linear_layers(model.policy)
-    weights = [layer.weight.detach().numpy().copy() for layer in layers]
-    biases = [layer.bias.detach().numpy().copy() for layer in layers]
+    policy = model.policy
+    weights, biases = (list(part) for part in zip(*actor_layers(policy), strict=True))
 
     def act(observations: NDArray[Any]) -> NDArray[np.float32]:
         with torch.no_grad():
