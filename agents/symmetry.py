@@ -87,21 +87,23 @@ class _BothSides(nn.Module):
         return (self.value_net(features) + self.value_net(self._reflection(features))) / 2
 
 
-class _Head(nn.Module):
+class _Head(nn.Linear):
     """The mean of what one side asks for and of the mirror image of what the other does."""
 
     def __init__(self, linear: nn.Linear, mirror: Mirror) -> None:
-        super().__init__()
-        self.linear = linear
+        super().__init__(linear.in_features, linear.out_features)
+        self.weight, self.bias = linear.weight, linear.bias
         self._reflection = _Reflection(mirror)
 
     def forward(self, latent: Tensor) -> Tensor:
-        own, other = self.linear(latent.unflatten(-1, (2, -1))).unbind(-2)
+        own, other = super().forward(latent.unflatten(-1, (2, -1))).unbind(-2)
         return (own + self._reflection(other)) / 2
 
 
 class SymmetricPolicy(ActorCriticPolicy):
-    """An actor and a critic that are their own mirror images."""
+    """An actor and a critic that are their own mirror images: the mean of what a plain network with the same weights says
+    of either side.
+    """
 
     def __init__(self, *args: Any, symmetry: Symmetry, **kwargs: Any) -> None:
         self._symmetry = symmetry
@@ -132,7 +134,7 @@ class SymmetricPolicy(ActorCriticPolicy):
             none = np.zeros_like(weight)
             both = np.block([[weight, none], [none, weight]]) if i else np.vstack([weight, self._mirrored(weight)])
             found.append((both, np.concatenate([bias, bias])))
-        weight, bias = (p.detach().numpy() for p in (self.action_net.linear.weight, self.action_net.linear.bias))
+        weight, bias = (p.detach().numpy() for p in (self.action_net.weight, self.action_net.bias))
         action = self._symmetry.action
         both = np.hstack([weight, reflect(weight.T, action).T]) / 2
         return [*found, (both, (bias + reflect(bias, action)) / 2)]

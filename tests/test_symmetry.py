@@ -72,6 +72,8 @@ def test_a_task_that_does_not_tell_its_mirror_image_is_named():
 def test_a_symmetric_policy_is_its_own_mirror_image_whatever_its_weights():
     """And so is the plain network that workers and bundles have of it; both give the same actions."""
     torch = pytest.importorskip("torch")
+    from stable_baselines3.common.policies import ActorCriticPolicy
+
     from training_ground.agents.learner import actor_layers
     from training_ground.agents.network import Network, Normalisation
     from training_ground.agents.symmetry import SymmetricPolicy, reflect, symmetry_of
@@ -95,6 +97,13 @@ def test_a_symmetric_policy_is_its_own_mirror_image_whatever_its_weights():
     deviation = policy.log_std.detach().numpy()
     assert deviation[symmetry.action.permutation] == pytest.approx(deviation)
     assert values[0].numpy() == pytest.approx(values[1].numpy(), abs=1e-5) and np.ptp(values[0].numpy()) > 0.1
+    # A plain policy's weights fit: the symmetric one says the mean of what that one says of both sides.
+    plain = ActorCriticPolicy(*spaces, lambda _: 1e-3, **shape)
+    plain.load_state_dict(policy.state_dict())
+    with torch.no_grad():
+        own, other = (plain.get_distribution(x).distribution.mean.numpy() for x in both)
+    assert (own + reflect(other, symmetry.action)) / 2 == pytest.approx(actions, abs=1e-5)
+    assert np.abs(own - actions).max() > 0.1
     layers = [(weight.T, bias) for weight, bias in actor_layers(policy)]
     assert Network(layers, "elu", Normalisation())(seen) == pytest.approx(actions, abs=1e-5)
     assert np.abs(actions).max() > 0.1
