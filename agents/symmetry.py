@@ -101,8 +101,9 @@ class _Head(nn.Linear):
 
 
 class SymmetricPolicy(ActorCriticPolicy):
-    """An actor and a critic that are their own mirror images: the mean of what a plain network with the same weights says
-    of either side.
+    """An actor and a critic that are their own mirror images.
+
+    They say the mean of what a plain network with the same weights says of either side.
     """
 
     def __init__(self, *args: Any, symmetry: Symmetry, **kwargs: Any) -> None:
