@@ -95,8 +95,8 @@ class _Head(nn.Linear):
         self.weight, self.bias = linear.weight, linear.bias
         self._reflection = _Reflection(mirror)
 
-    def forward(self, latent: Tensor) -> Tensor:
-        own, other = super().forward(latent.unflatten(-1, (2, -1))).unbind(-2)
+    def forward(self, input: Tensor) -> Tensor:
+        own, other = super().forward(input.unflatten(-1, (2, -1))).unbind(-2)
         return (own + self._reflection(other)) / 2
 
 
@@ -134,11 +134,11 @@ class SymmetricPolicy(ActorCriticPolicy):
             weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
             none = np.zeros_like(weight)
             both = np.block([[weight, none], [none, weight]]) if i else np.vstack([weight, self._mirrored(weight)])
-            found.append((both, np.concatenate([bias, bias])))
+            found.append((both.astype(np.float32), np.concatenate([bias, bias])))
         weight, bias = (p.detach().numpy() for p in (self.action_net.weight, self.action_net.bias))
         action = self._symmetry.action
         both = np.hstack([weight, reflect(weight.T, action).T]) / 2
-        return [*found, (both, (bias + reflect(bias, action)) / 2)]
+        return [*found, (both.astype(np.float32), (bias + reflect(bias, action)) / 2)]
 
     def _mirrored(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weights that do to an observation what `weight` does to its mirror image: W M, with (M x)ᵢ = sᵢ x_p(i)."""

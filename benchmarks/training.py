@@ -17,6 +17,7 @@ from _measure import alternate, median_ratio, quick, report, summary, target
 from training_ground.agents.algorithms import find_algorithm
 from training_ground.agents.collector import Collector
 from training_ground.agents.normaliser import Normaliser
+from training_ground.agents.rollouts import Ends, GaussianPolicy
 from training_ground.agents.stepping import make_env
 from training_ground.agents.training import resolve
 from training_ground.configs.presets import load_preset
@@ -42,20 +43,18 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-class Collecting:
-    """Wraps a collector's `collect`: how long it took and what CPU time the workers spent in it."""
+class TimedCollector(Collector):
+    """A collector that sums up how long it collects, and what CPU time its workers spend in that."""
 
-    def __init__(self, collector: Collector) -> None:
-        self._collect, self._pids = collector.collect, collector.worker_pids
-        self.wall = self.cpu = 0.0
+    wall = cpu = 0.0
 
-    def __call__(self, *arguments: Any) -> Any:
+    def collect(self, policy: GaussianPolicy, number: int) -> Ends:
         """Collect."""
-        wall, cpu = time.perf_counter(), cpu_seconds(self._pids)
-        result = self._collect(*arguments)
+        wall, cpu = time.perf_counter(), cpu_seconds(self.worker_pids)
+        ends = super().collect(policy, number)
         self.wall += time.perf_counter() - wall
-        self.cpu += cpu_seconds(self._pids) - cpu
-        return result
+        self.cpu += cpu_seconds(self.worker_pids) - cpu
+        return ends
 
 
 def learner(model: Any, samples: int) -> Callable[[], float]:
@@ -76,14 +75,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import SubprocVecEnv, VecNormalize
 
-    overrides = ["env.kwargs.robot=g1", "ppo.adapt_learning_rate=false", "ppo.critic_learning_rate=null"]
+    overrides = ["env.kwargs.robot=g1", "ppo.adapt_learning_rate=false"]
+    overrides += ["ppo.critic_learning_rate=null", "ppo.mirror=false"]
     if small:
         overrides += ["envs_per_worker=2", "ppo.rollout_steps=16", "ppo.minibatches=2"]
     config: Any = resolve(load_preset("train", "stand")[1], "stand", overrides)
     torch.set_num_threads(config.torch_threads)
     count, settings = config.workers * config.envs_per_worker, config.ppo
     samples = settings.rollout_steps * count
-    ours = Collector(
+    ours = TimedCollector(
         config.env.id,
         config.env.kwargs,
         workers=config.workers,
@@ -95,7 +95,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         size = ours.arrays.observation.shape[-1]
         normaliser = Normaliser(config.normalisation, size, count, settings.gamma)
         model = find_algorithm("ppo").build(settings, config.network, ours, normaliser, 0)
-        ours.collect = collecting = Collecting(ours)
         plain = PPO(
             "MlpPolicy",
             VecNormalize(theirs, gamma=settings.gamma),
@@ -111,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     finally:
         ours.close()
         theirs.close()
-    ratio, busy = median_ratio(rates["ours"], rates["theirs"]), collecting.cpu / collecting.wall / config.workers
+    ratio, busy = median_ratio(rates["ours"], rates["theirs"]), ours.cpu / ours.wall / config.workers
     return report(
         {
             "targets": [
