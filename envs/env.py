@@ -199,12 +199,13 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     def _info(self) -> dict[str, Any]:
         outcome = self.outcome
-        return {
+        info = {
             "reward_terms": outcome.terms,
             "success": outcome.success,
             "failure": outcome.failure,
             "phase": outcome.phase,
         }
+        return {**info, "metrics": self.task.metrics()} if self._ended else info
 
     def _diverged(self, outcome: Outcome) -> str:
         bad = [name for name, value in outcome.terms.items() if not math.isfinite(value)]

@@ -115,6 +115,10 @@ class Task:
         """Current values of the task's channels, by name."""
         return {}
 
+    def metrics(self) -> dict[str, float]:
+        """What an episode is measured by beside its reward and success, by name; asked for at its end."""
+        return {}
+
     def evaluate(self) -> Outcome:
         """Judge the control step that has just been simulated."""
         raise NotImplementedError

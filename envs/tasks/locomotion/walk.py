@@ -16,6 +16,7 @@ from training_ground.envs.pushes import Pushes, push_channel
 from training_ground.envs.randomisation import NonNegativeRange, ordered
 from training_ground.envs.rewards import near
 from training_ground.envs.task import Outcome, Task, TaskConfig
+from training_ground.envs.walking import WalkRecord
 
 Range = Annotated[tuple[float, float], AfterValidator(ordered)]
 
@@ -134,6 +135,7 @@ class Walk(Task):
             "velocity": [0.0, 0.0],
             "pushes": Pushes.draw(generator, env, config.push_speed, config.push_interval_s),
             "push": (0.0, 0.0),
+            "record": WalkRecord(list(env.robot.base.position[:2])),
         }
 
     @property
@@ -169,6 +171,11 @@ class Walk(Task):
             "gait_clock": (math.sin(angle), math.cos(angle)),
             "push_velocity": self.state.values["push"],
         }
+
+    def metrics(self) -> dict[str, float]:
+        """Speed error, drift, slip, cost of transport, and the steps of each side; see `envs/walking.py`."""
+        values = self.state.values
+        return values["record"].metrics(self.env, values["heading"])
 
     def _heading_error(self) -> float:
         turned = rotations.yaw(self.env.robot.base.orientation) - self.state.values["heading"]
@@ -207,6 +214,8 @@ class Walk(Task):
         failure = balance.failure(env, self.config.fall_height, self.config.fall_tilt)
         missed = math.hypot(mean[0] - command[0], mean[1] - command[1])
         success = failure is None and missed < SPEED_TOLERANCE
+        since = (env.steps - 1) % values["every"] * env.control_timestep
+        values["record"].see(env, command, values["heading"], missed, self._heading_error(), slip, since)
         standing = [p < STANCE_SHARE for p in phases]
         phase = "both" if all(standing) else ("left" if standing[self._left] else "right")
         return Outcome(terms, success, failure, phase)
