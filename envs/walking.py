@@ -96,16 +96,17 @@ class WalkRecord:
         """Return what was measured so far.
 
         Returns:
-            `speed_error` m/s and `heading_error` rad, means over the time at least 2 s after a new command; `drift` m,
-            how far the robot is beside where the commands would have led; `slip` m/s, mean of the fastest loaded
-            foot's speed; `cost_of_transport`, Σ|τω| over weight and way; for each side `steps_*` and mean
-            `clearance_*` m of steps that lift a foot by more than 1 cm.
+            `speed_error` m/s and `heading_error` rad, means over the time at least 2 s after a new command, NaN where
+            there was none; `drift` m, how far the robot is beside where the commands would have led; `slip` m/s, mean
+            of the fastest loaded foot's speed; `cost_of_transport`, Σ|τω| over weight and way; for each side
+            `steps_*` and mean `clearance_*` m of steps that lift a foot by more than 1 cm.
         """
         x, y = (p - q for p, q in zip(env.robot.base.position[:2], self.place, strict=True))
         weight = env.model.mass * env.world.gravity
+        settled = self.settled or math.nan  # too short an episode has no such mean
         found = {
-            "speed_error": self.speed_error / max(self.settled, 1),
-            "heading_error": self.heading_error / max(self.settled, 1),
+            "speed_error": self.speed_error / settled,
+            "heading_error": self.heading_error / settled,
             "drift": abs(math.cos(heading) * y - math.sin(heading) * x),
             "slip": self.slip / max(self.steps, 1),
             "cost_of_transport": self.work / (weight * max(self.distance, 0.1)),

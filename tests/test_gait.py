@@ -102,6 +102,28 @@ def test_commands_change_when_they_should_and_the_heading_follows():
     env.close()
 
 
+def test_a_walk_is_measured_against_where_its_commands_lead():
+    env = walk(robot="g1", forward_speed=(0.5, 0.5), sideways_speed=(0.2, 0.2), turn_rate=(0.0, 0.0))
+    _, info = env.reset(seed=2)
+    assert "metrics" not in info
+    start, yaw = np.array(env.robot.base.position[:2]), rotations.yaw(env.robot.base.orientation)
+    ended = False
+    while not ended:
+        _, _, terminated, truncated, info = env.step(np.zeros(29, np.float32))
+        ended = terminated or truncated
+    metrics = info["metrics"]
+    forward, left = np.array([math.cos(yaw), math.sin(yaw)]), np.array([-math.sin(yaw), math.cos(yaw)])
+    time = env.steps * env.control_timestep
+    beside = (np.array(env.robot.base.position[:2]) - start - 0.5 * time * forward) @ left - 0.2 * time
+    assert metrics["drift"] == pytest.approx(abs(beside), abs=1e-6) and abs(beside) > 0.05
+    # It falls before a command has held for two seconds: there is no mean speed error to speak of.
+    assert math.isnan(metrics["speed_error"]) and metrics["cost_of_transport"] > 0.1
+    assert metrics["steps_left"] + metrics["steps_right"] >= 1
+    lifted = [metrics[f"clearance_{side}"] for side in ("left", "right") if metrics[f"steps_{side}"]]
+    assert all(0.01 < height < 0.2 for height in lifted)
+    env.close()
+
+
 def test_what_cannot_step_is_refused():
     with pytest.raises(SimulationError, match=r"foot 'left_ankle_roll_link' rises by .* of step_height = 1\.5 m"):
         walk(robot="g1", step_height=1.5)
