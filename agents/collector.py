@@ -124,7 +124,7 @@ class Collector(VecEnv):
     def _everywhere(self, before: Sequence[Any], messages: Sequence[Any]) -> list[Any]:
         """Send each worker its message and return the answers; a new one in a lost one's place first gets `before`."""
         for worker, message in zip(self._workers, messages, strict=True):
-            worker.try_send(message)
+            worker.try_send(message, self._timeout_s)
         deadline = time.monotonic() + self._timeout_s
         answers = []
         for w in range(len(self._workers)):
@@ -147,9 +147,9 @@ class Collector(VecEnv):
         self._workers[w] = worker = self._start(w)
         worker.receive(START_TIMEOUT_S)
         if before is not None:
-            worker.send(before)
+            worker.send(before, self._timeout_s)
             worker.receive(self._timeout_s)
-        worker.try_send(message)
+        worker.try_send(message, self._timeout_s)
 
     def _follow(self) -> None:
         """Bring `states` up to the end of the rollout."""

@@ -10,6 +10,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ CONTEXT = multiprocessing.get_context("spawn")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 START_TIMEOUT_S = 120.0
+SEND_TIMEOUT_S = 60.0
 
 
 @contextlib.contextmanager
@@ -53,27 +55,39 @@ class Worker:
 
     def __init__(self, label: str, serve: Callable[..., None], arguments: Sequence[Any] = ()) -> None:
         self.label = label
+        self._fate: str | None = None
         self.connection, theirs = CONTEXT.Pipe()
         self.process = CONTEXT.Process(target=_run, args=(serve, theirs, arguments), name=label, daemon=True)
         with single_threaded_children():
             self.process.start()
         theirs.close()
 
-    def send(self, message: Any) -> None:
+    def send(self, message: Any, timeout_s: float = SEND_TIMEOUT_S) -> None:
         """Send a message.
 
         Raises:
-            WorkerLost: The process is dead.
+            WorkerLost: The process is dead, or has not taken the message in `timeout_s` seconds (it is killed then).
         """
+        # A message larger than the pipe's buffer waits for its reader, which may never come: so a thread waits.
+        problems: list[Exception] = []
+        writer = threading.Thread(target=self._write, args=(message, problems), daemon=True)
+        writer.start()
+        writer.join(timeout_s)
+        if writer.is_alive():
+            raise self._end(f"took no message for {timeout_s:.0f} s")
+        if problems:
+            raise WorkerLost(self._obituary()) from problems[0]
+
+    def _write(self, message: Any, problems: list[Exception]) -> None:
         try:
             self.connection.send(message)
-        except (BrokenPipeError, ConnectionError, OSError) as problem:
-            raise WorkerLost(self._obituary()) from problem
+        except OSError as problem:
+            problems.append(problem)
 
-    def try_send(self, message: Any) -> None:
+    def try_send(self, message: Any, timeout_s: float = SEND_TIMEOUT_S) -> None:
         """Send a message; where the process is dead, `receive` will tell."""
         with contextlib.suppress(WorkerLost):
-            self.send(message)
+            self.send(message, timeout_s)
 
     def receive(self, timeout_s: float) -> Any:
         """Return the next answer.
@@ -84,8 +98,7 @@ class Worker:
         """
         ready = multiprocessing.connection.wait([self.connection, self.process.sentinel], timeout_s)
         if not ready:
-            self.process.kill()
-            raise WorkerLost(f"{self.label} gave no answer for {max(1.0, timeout_s):.0f} s and was ended")
+            raise self._end(f"gave no answer for {max(1.0, timeout_s):.0f} s")
         if self.connection not in ready and not self.connection.poll():
             raise WorkerLost(self._obituary())
         try:
@@ -96,7 +109,14 @@ class Worker:
             raise AgentError(f"{self.label}: {payload}")
         return payload
 
+    def _end(self, reason: str) -> WorkerLost:
+        self.process.kill()
+        self._fate = f"{self.label} {reason} and was ended"
+        return WorkerLost(self._fate)
+
     def _obituary(self) -> str:
+        if self._fate is not None:
+            return self._fate
         self.process.join(5.0)
         code = self.process.exitcode
         if code is not None and code < 0:

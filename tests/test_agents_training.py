@@ -191,6 +191,30 @@ def test_environments_come_back_to_where_they_stood(preset: Path) -> None:
             again.close()
 
 
+def test_a_worker_that_stops_between_rollouts_is_replaced(preset: Path) -> None:
+    """It takes no message any more; one that is larger than a pipe's buffer must not wait for it for ever."""
+    pytest.importorskip("stable_baselines3")
+    from training_ground.agents.network import Network, Normalisation
+    from training_ground.agents.rollouts import GaussianPolicy
+
+    generator = np.random.default_rng(0)
+    shapes = ((4, 400), (400, 400), (400, 2))
+    layers = [(generator.normal(0, 0.05, s).astype(np.float32), np.zeros(s[1], np.float32)) for s in shapes]
+    policy = GaussianPolicy(Network(layers, "elu", Normalisation()), np.full(2, 0.5, np.float32))
+    said: list[str] = []
+    collector = _collector({}, timeout_s=2.0, report=said.append)
+    try:
+        collector.reset()
+        os.kill(collector.worker_pids[0], signal.SIGSTOP)
+        collector.collect(policy, 0)
+        assert said == [
+            "worker 0 (environments 0 to 1) took no message for 2 s and was ended; another goes on in its place"
+        ]
+        assert np.isfinite(collector.arrays.action).all() and np.abs(collector.arrays.action).max() > 0
+    finally:
+        collector.close()
+
+
 @pytest.mark.parametrize(
     ("trouble", "message"),
     [
@@ -322,6 +346,26 @@ def test_a_resumed_run_ends_with_the_same_bits(preset: Path, tmp_path: Path, fin
         assert again.tensors.keys() == whole.tensors.keys()
         different = [name for name, value in whole.tensors.items() if not torch_equal(again.tensors[name], value)]
         assert not different
+
+
+@pytest.mark.slow
+def test_a_resumed_run_on_a_real_robot_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """The physics, too, comes back to where it stood: in the middle of episodes, in fresh processes."""
+    pytest.importorskip("stable_baselines3")
+    from training_ground.agents.checkpoints import list_checkpoints, load_checkpoint
+
+    overrides = ["envs_per_worker=2", "ppo.rollout_steps=48", "ppo.minibatches=2", "total_steps=1152"]
+    overrides += ["checkpoints.interval=192", "checkpoints.keep=10", "eval.episodes=0", "env.kwargs.push_speed=[0,1]"]
+    folder = training.start("stand", overrides, robot="g1", root=tmp_path, name="run").folder
+    paths = list_checkpoints(folder / "checkpoints")
+    whole = load_checkpoint(paths[-1])
+    assert len(paths) == 6 and any(load_checkpoint(paths[2]).tensors[f"environments/{i}/actions"].any() for i in (0, 3))
+    for path in paths[3:]:
+        path.unlink()
+    training.resume(folder)
+    again = load_checkpoint(list_checkpoints(folder / "checkpoints")[-1])
+    assert again.counters.steps == whole.counters.steps and again.tensors.keys() == whole.tensors.keys()
+    assert not [name for name, value in whole.tensors.items() if not torch_equal(again.tensors[name], value)]
 
 
 def torch_equal(one: Any, two: Any) -> bool:
