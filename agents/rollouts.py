@@ -72,7 +72,6 @@ class RolloutBlock:
     """
 
     def __init__(self, steps: int, environments: int, observation_size: int, action_size: int) -> None:
-        self.steps, self.environments = steps, environments
         self._shapes = {
             "observation": (steps + 1, environments, observation_size),
             "action": (steps, environments, action_size),

@@ -79,7 +79,6 @@ class Walk(Task):
         height = env.model.default_height
         period = config.step_period_s or 2.8 * math.sqrt(height / env.world.gravity)
         self.gait = Gait(env.robot, config.step_height or height / 12, period)
-        self._zero = np.zeros(len(env.model.joint_names))
         self._left = [foot.side for foot in env.model.feet].index("left")
         self._memory = 1 - math.exp(-env.control_timestep / period)
 
@@ -192,7 +191,7 @@ class Walk(Task):
         mean = values["velocity"]
         mean[0] += self._memory * (forward - mean[0])
         mean[1] += self._memory * (sideways - mean[1])
-        phases = self.phases_of_feet()
+        phases, astray = self.phases_of_feet(), self._heading_error()
         off = robot.joint_position - env.model.default_position - self.reference()
         change = env.action - env.previous_action
         height, tilt = balance.relative_height(env), balance.tilt(robot)
@@ -202,7 +201,7 @@ class Walk(Task):
         terms = {
             "velocity": 0.3 * near(math.hypot(forward - command[0], sideways - command[1]), 0.3),
             "turning": 0.1 * near(wz - command[2], 0.7),
-            "heading": 0.1 * near(self._heading_error(), 0.3),
+            "heading": 0.1 * near(astray, 0.3),
             "upright": 0.1 * near(tilt, 0.25),
             "height": 0.05 * near(height - 1.0, 0.1),
             "calm": 0.05 * near(math.hypot(vz / 0.3, math.hypot(wx, wy) / 2.0), 1.0),
@@ -214,8 +213,8 @@ class Walk(Task):
         failure = balance.failure(env, self.config.fall_height, self.config.fall_tilt)
         missed = math.hypot(mean[0] - command[0], mean[1] - command[1])
         success = failure is None and missed < SPEED_TOLERANCE
-        since = (env.steps - 1) % values["every"] * env.control_timestep
-        values["record"].see(env, command, values["heading"], missed, self._heading_error(), slip, since)
+        since = env.steps % values["every"] * env.control_timestep
+        values["record"].see(env, command, values["heading"], missed, astray, slip, since)
         standing = [p < STANCE_SHARE for p in phases]
         phase = "both" if all(standing) else ("left" if standing[self._left] else "right")
         return Outcome(terms, success, failure, phase)
