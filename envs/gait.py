@@ -35,9 +35,11 @@ class Gait:
         period: Of a whole cycle, two steps, s.
 
     Attributes:
+        height, period: As given.
         lift: (2, n) joint offsets, rad, that lift each foot by `height`, straight up and level.
         step: (2, n, 3) joint offsets a metre forward, a metre to the left, and a radian about the vertical, by which
             the foot moves against the base.
+        rest: Height of each foot's link frame over the ground in the default pose, m.
 
     Raises:
         SimulationError: The robot has not two feet, or a leg cannot lift its foot so high.
@@ -47,11 +49,13 @@ class Gait:
         feet = robot.model.feet
         if len(feet) != 2:
             raise SimulationError(f"robot '{robot.model.name}' has {len(feet)} feet; a gait needs two")
-        self.period = period
+        self.period, self.height = period, height
         legs = [_Leg(robot, i) for i in range(2)]
         self.lift = np.array([leg.lift(height) for leg in legs])
         self.step = np.array([leg.steps() for leg in legs])
-        legs[0].move(robot.model.default_position)
+        self._basis = np.concatenate([np.vstack([up, on.T]) for up, on in zip(self.lift, self.step, strict=True)])
+        default = robot.model.default_position
+        self.rest = tuple(robot.model.default_height + float(leg.move(default)[0][2]) for leg in legs)
 
     def phases(self, time: float) -> tuple[float, float]:
         """Phase of each foot at a time in s: from 0 to `STANCE_SHARE` it stands, from there to 1 it swings."""
@@ -65,12 +69,13 @@ class Gait:
             phases: Of each foot.
             velocity: Command forward and to the left, m/s, and about the vertical, rad/s.
         """
-        stride = STANCE_SHARE * self.period * np.asarray(velocity)
-        total = np.zeros(self.lift.shape[1])
-        for i, phase in enumerate(phases):
+        stance = STANCE_SHARE * self.period
+        amounts: list[float] = []
+        for phase in phases:
             height, reach = swing(phase)
-            total += height * self.lift[i] + self.step[i] @ (reach * stride)
-        return total
+            amounts.append(height)
+            amounts += [reach * stance * v for v in velocity]
+        return np.asarray(amounts) @ self._basis
 
 
 def swing(phase: float) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from training_ground.assets.model import CompiledModel, Mirror
 from training_ground.envs import balance, rotations
 from training_ground.envs.channels import Channel
-from training_ground.envs.gait import STANCE_SHARE, Gait
+from training_ground.envs.gait import STANCE_SHARE, Gait, swing
 from training_ground.envs.pushes import Pushes, push_channel
 from training_ground.envs.randomisation import NonNegativeRange, ordered
 from training_ground.envs.rewards import near
@@ -69,7 +69,7 @@ class Walk(Task):
     id = "Walk"
     instruction = "Walk with the commanded velocity."
     stances = ("free",)
-    terms = ("velocity", "turning", "heading", "upright", "height", "calm", "clock", "slip", "gait", "smooth")
+    terms = ("velocity", "turning", "heading", "upright", "height", "calm", "clock", "swing", "slip", "gait", "smooth")
     phases = ("left", "right", "both")
     config_type = WalkConfig
     config: WalkConfig
@@ -136,6 +136,7 @@ class Walk(Task):
             "push": (0.0, 0.0),
             "record": WalkRecord(list(env.robot.base.position[:2])),
         }
+        self.state.values["reference"] = self._reference()
 
     @property
     def command(self) -> list[float]:
@@ -150,6 +151,9 @@ class Walk(Task):
 
     def reference(self) -> np.ndarray:
         """Joint offsets (n), rad, of the stepping reference at this moment."""
+        return self.state.values["reference"]
+
+    def _reference(self) -> np.ndarray:
         return self.gait.offset(self.phases_of_feet(), self.state.values["pace"])
 
     def before_step(self) -> None:
@@ -192,22 +196,27 @@ class Walk(Task):
         mean[0] += self._memory * (forward - mean[0])
         mean[1] += self._memory * (sideways - mean[1])
         phases, astray = self.phases_of_feet(), self._heading_error()
-        off = robot.joint_position - env.model.default_position - self.reference()
+        values["reference"] = self._reference()
+        off = robot.joint_position - env.model.default_position - values["reference"]
         change = env.action - env.previous_action
         height, tilt = balance.relative_height(env), balance.tilt(robot)
-        agree = sum((p < STANCE_SHARE) == c for p, c in zip(phases, robot.foot_contact, strict=True)) / 2
+        agree = all((p < STANCE_SHARE) == c for p, c in zip(phases, robot.foot_contact, strict=True))
+        gait = self.gait
+        lifted = [foot.position[2] - rest for foot, rest in zip(robot.feet, gait.rest, strict=True)]
+        raised = max(abs(z - gait.height * swing(p)[0]) for z, p in zip(lifted, phases, strict=True))
         loaded = [foot for foot, contact in zip(robot.feet, robot.foot_contact, strict=True) if contact]
         slip = max((math.hypot(*foot.linear_velocity[:2]) for foot in loaded), default=0.0)
         terms = {
-            "velocity": 0.3 * near(math.hypot(forward - command[0], sideways - command[1]), 0.3),
+            "velocity": 0.25 * near(math.hypot(forward - command[0], sideways - command[1]), 0.35),
             "turning": 0.1 * near(wz - command[2], 0.7),
-            "heading": 0.1 * near(astray, 0.3),
+            "heading": 0.08 * near(astray, 0.3),
             "upright": 0.1 * near(tilt, 0.25),
             "height": 0.05 * near(height - 1.0, 0.1),
             "calm": 0.05 * near(math.hypot(vz / 0.3, math.hypot(wx, wy) / 2.0), 1.0),
-            "clock": 0.1 * agree,
-            "slip": 0.05 * near(slip, 0.3),
-            "gait": 0.1 * near(math.sqrt(float(off @ off) / len(off)), 0.2),
+            "clock": 0.15 * agree,
+            "swing": 0.1 * near(raised, 0.5 * gait.height),
+            "slip": 0.02 * near(slip, 0.3),
+            "gait": 0.05 * near(math.sqrt(float(off @ off)), 0.5),
             "smooth": 0.05 * near(math.sqrt(float(change @ change) / len(change)), 0.3),
         }
         failure = balance.failure(env, self.config.fall_height, self.config.fall_tilt)
