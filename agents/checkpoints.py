@@ -1,7 +1,7 @@
 """Checkpoints of a training run: safetensors, so that reading one never runs anything.
 
-One file holds the networks, the optimiser's moments, the normaliser, where the environments stand, the random generator
-and the counters: what it takes to go on as if nothing had happened. It is written under a temporary name and renamed,
+One file holds the networks, the optimiser's moments, the normaliser, the curriculum, where the environments stand, the random
+generator and the counters: what it takes to go on as if nothing had happened. It is written under a temporary name and renamed,
 and carries a sha256 of its contents: it is whole, or is passed over.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from training_ground.agents.learner import RolloutPPO
     from training_ground.agents.normaliser import Normaliser
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 MAX_BYTES = 2_000_000_000
 
 
@@ -82,6 +82,9 @@ def save_checkpoint(folder: Path, model: RolloutPPO, counters: Counters, keep: i
     tensors.update(_normaliser_tensors(model.normaliser))
     states = model.collector.states
     tensors["environments/episodes"] = torch.tensor([state.episode for state in states])
+    tensors["environments/levels"] = torch.tensor([state.level for state in states], dtype=torch.float64)
+    curriculum = model.curriculum
+    tensors["curriculum"] = torch.tensor([curriculum.level, curriculum.lasted], dtype=torch.float64)
     for i, state in enumerate(states):
         tensors[f"environments/{i}/actions"] = torch.from_numpy(state.actions).contiguous()
     tensors["random/torch"] = torch.get_rng_state()
@@ -152,7 +155,9 @@ def last_good_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def environment_states(checkpoint: Checkpoint) -> list[LaneState]:
     """Return where the run's environments stood."""
     episodes = checkpoint.tensors["environments/episodes"].tolist()
-    return [LaneState(n, checkpoint.tensors[f"environments/{i}/actions"].numpy()) for i, n in enumerate(episodes)]
+    levels = checkpoint.tensors["environments/levels"].tolist()
+    actions = [checkpoint.tensors[f"environments/{i}/actions"].numpy() for i in range(len(episodes))]
+    return [LaneState(*state) for state in zip(episodes, actions, levels, strict=True)]
 
 
 def restore(checkpoint: Checkpoint, model: RolloutPPO) -> None:
@@ -183,6 +188,7 @@ def restore(checkpoint: Checkpoint, model: RolloutPPO) -> None:
             statistics.var = tensors[f"normaliser/{name}/var"].numpy()
             statistics.count = float(tensors[f"normaliser/{name}/count"])
     normaliser.returns = tensors["normaliser/returns"].numpy()
+    model.curriculum.level, model.curriculum.lasted = tensors["curriculum"].tolist()
     torch.set_rng_state(tensors["random/torch"])
     model.num_timesteps = checkpoint.counters.steps
     model._n_updates = checkpoint.counters.updates

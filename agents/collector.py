@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from training_ground.agents.curriculum import Ranges
 from training_ground.agents.rollouts import (
     Arrays,
     Ends,
@@ -42,6 +44,8 @@ class Collector(VecEnv):
         steps: Of each environment in a rollout.
         seed: Of the run.
         states: Where the environments stand; at the beginning of their first episodes where absent.
+        ranges: What changes with the curriculum's level.
+        level: Of the first episodes, where `states` is absent.
         timeout_s: Longest wait for a rollout.
         report: Called with a sentence where a worker had to be replaced.
 
@@ -59,20 +63,22 @@ class Collector(VecEnv):
         steps: int,
         seed: int = 0,
         states: Sequence[LaneState] = (),
+        ranges: Ranges | None = None,
+        level: float = 1.0,
         timeout_s: float = ROLLOUT_TIMEOUT_S,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         observation, action = _spaces(env_id, kwargs)
         total = workers * envs_per_worker
         none = np.zeros((0, action.shape[0]), np.float32)
-        self.states = list(states) or [LaneState(0, none)] * total
+        self.states = list(states) or [LaneState(0, none, level)] * total
         if len(self.states) != total:
             raise AgentError(f"{len(self.states)} environments were saved; workers × envs_per_worker = {total}")
         self._timeout_s, self._report = timeout_s, report
         self._block = RolloutBlock(steps, total, observation.shape[0], action.shape[0])
         self.arrays: Arrays = self._block.arrays()
         self._shares = [Share(w * envs_per_worker, envs_per_worker) for w in range(workers)]
-        self._arguments = [(env_id, kwargs, self._block, share, seed) for share in self._shares]
+        self._arguments = [(env_id, kwargs, self._block, share, seed, ranges or Ranges()) for share in self._shares]
         self._closed = False
         self._workers: list[Worker] = []
         try:
@@ -99,22 +105,23 @@ class Collector(VecEnv):
         self._everywhere([None] * len(self._workers), [self.states[share.own] for share in self._shares])
         return self.arrays.observation[0].copy()
 
-    def collect(self, policy: GaussianPolicy, number: int) -> Ends:
+    def collect(self, policy: GaussianPolicy, number: int, level: float = 1.0) -> Ends:
         """Do one rollout and return the episodes that ended in it; what happened stands in `arrays`.
 
         Args:
             policy: Acts in every environment.
             number: Of the rollout in the run; the exploration follows from it.
+            level: Of the curriculum, for the episodes that begin in it.
 
         Raises:
             AgentError: A worker failed, or was lost again and again; or an observation or reward is not finite.
         """
         states = [self.states[share.own] for share in self._shares]
         ends: Ends = {}
-        for some in self._everywhere(states, [(policy, number)] * len(self._workers)):
+        for some in self._everywhere(states, [(policy, number, level)] * len(self._workers)):
             ends.update(some)
         self._check_finite()
-        self._follow()
+        self._follow(level)
         return ends
 
     def advance(self) -> None:
@@ -151,14 +158,14 @@ class Collector(VecEnv):
             worker.receive(self._timeout_s)
         worker.try_send(message, self._timeout_s)
 
-    def _follow(self) -> None:
+    def _follow(self, level: float) -> None:
         """Bring `states` up to the end of the rollout."""
         for i, state in enumerate(self.states):
             actions, ends = self.arrays.action[:, i], np.flatnonzero(self.arrays.done[:, i])
             if len(ends):
-                self.states[i] = LaneState(state.episode + len(ends), actions[ends[-1] + 1 :].copy())
+                self.states[i] = LaneState(state.episode + len(ends), actions[ends[-1] + 1 :].copy(), level)
             else:
-                self.states[i] = LaneState(state.episode, np.concatenate([state.actions, actions]))
+                self.states[i] = replace(state, actions=np.concatenate([state.actions, actions]))
 
     def _check_finite(self) -> None:
         arrays = self.arrays

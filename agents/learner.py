@@ -14,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from training_ground.agents.collector import Collector
+from training_ground.agents.curriculum import Curriculum
 from training_ground.agents.network import Network, Normalisation
 from training_ground.agents.normaliser import Normaliser
 from training_ground.agents.rollouts import Ends, GaussianPolicy
@@ -34,11 +35,13 @@ class RolloutPPO(PPO):
 
     Attributes:
         normaliser: Of observations and rewards.
+        curriculum: How hard the episodes are.
         activation: Name of the network's activation.
         stopping: Asked before each rollout; True ends the learning with nothing half done.
     """
 
     normaliser: Normaliser
+    curriculum: Curriculum
     activation: str = "elu"
     stopping: Callable[[], bool] = staticmethod(lambda: False)
 
@@ -62,10 +65,11 @@ class RolloutPPO(PPO):
         self.policy.set_training_mode(False)
         number = self.num_timesteps // (n_rollout_steps * env.num_envs)
         normalisation = self.normaliser.observation
-        ends = self.collector.collect(self._copy(normalisation), number)
+        ends = self.collector.collect(self._copy(normalisation), number, self.curriculum.level)
         self._fill(rollout_buffer, normalisation, ends)
         self.normaliser.see(self.collector.arrays.observation[:-1])
         self.collector.advance()
+        self.curriculum.see(ends[place].info["episode"]["l"] for place in sorted(ends))
         self._tell(callback, ends)
         # The minibatches are cut by numpy's global generator.
         np.random.seed([self.seed or 0, number])  # noqa: NPY002

@@ -138,6 +138,7 @@ class Monitor(BaseCallback):
             "seconds_left": max(0.0, (self._config.total_steps - counters.steps) / max(rate, 1e-9)),
             **self._window.record(),
             "episodes": counters.episodes,
+            **({"level": self.model.curriculum.level} if self._config.curriculum else {}),
             **learned,
         }
         for key, value in learned.items():

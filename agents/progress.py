@@ -112,6 +112,8 @@ def progress_line(record: dict[str, Any]) -> str:
         parts.append(f"length {record['length_mean']:.0f}")
         parts.append(f"success {record['success_rate']:.0%}")
         parts += [f"{name} {share:.0%}" for name, share in sorted(record["failures"].items())]
+    if "level" in record:
+        parts.append(f"level {record['level']:.2f}")
     parts += [f"KL {record['kl']:.3f}", f"std {record['std']:.2f}", f"lr {record['learning_rate']:.1e}"]
     return "  ".join(parts)
 

@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from training_ground.agents.curriculum import Ranges
 from training_ground.agents.episodes import EpisodeTally
 from training_ground.agents.network import Float32, Network
 from training_ground.agents.seeds import training_seed
@@ -46,10 +47,12 @@ class LaneState:
     Attributes:
         episode: Number of its episode, from 0.
         actions: (k, m) float32: what has been done since the episode began.
+        level: Of the curriculum when it began.
     """
 
     episode: int
     actions: Float32
+    level: float = 1.0
 
 
 @dataclass
@@ -116,10 +119,14 @@ class Lane:
         env: Any environment with flat observations and actions.
         seed: Of the run.
         index: Of this environment among those of the run.
+        ranges: What changes with the curriculum's level.
+
+    Attributes:
+        level: Of the episodes that begin from now on.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], seed: int, index: int) -> None:
-        self.env = env
+    def __init__(self, env: gymnasium.Env[Any, Any], seed: int, index: int, ranges: Ranges) -> None:
+        self.env, self.ranges, self.level = env, ranges, 1.0
         self._key = (seed, index)
         self._bounds: tuple[Any, Any] | None = None
         space = env.action_space
@@ -132,10 +139,12 @@ class Lane:
     def begin(self, episode: int) -> Float32:
         """Begin an episode and return its first observation."""
         self._episode, self._tally, self._began = episode, EpisodeTally(), time.monotonic()
+        self.ranges.apply(self.env, self.level)
         return self.env.reset(seed=training_seed(*self._key, episode))[0]
 
     def replay(self, state: LaneState) -> Float32:
         """Come to a state by doing again what led to it; return the observation there."""
+        self.level = state.level
         observation = self.begin(state.episode)
         for action in state.actions:
             observation = self._step(action)[0]
@@ -182,14 +191,20 @@ Ends = dict[tuple[int, int], EpisodeEnd]
 
 
 def serve_rollouts(
-    connection: Connection, env_id: str, kwargs: dict[str, Any], block: RolloutBlock, share: Share, seed: int
+    connection: Connection,
+    env_id: str,
+    kwargs: dict[str, Any],
+    block: RolloutBlock,
+    share: Share,
+    seed: int,
+    ranges: Ranges,
 ) -> None:
     """Serve a share of the environments until the pipe closes.
 
-    Messages: a list of `LaneState`, to come there and write the first observations; or (policy, number of the rollout),
-    to do one and answer with its `Ends`.
+    Messages: a list of `LaneState`, to come there and write the first observations; or (policy, number of the rollout,
+    level of the curriculum), to do one and answer with its `Ends`.
     """
-    lanes = [Lane(make_env(env_id, kwargs), seed, share.first + k) for k in range(share.count)]
+    lanes = [Lane(make_env(env_id, kwargs), seed, share.first + k, ranges) for k in range(share.count)]
     arrays = block.arrays()
     reply(connection, None)
     while True:
@@ -199,7 +214,9 @@ def serve_rollouts(
                 arrays.observation[0, i] = lane.replay(state)
             reply(connection, None)
         else:
-            policy, number = message
+            policy, number, level = message
+            for lane in lanes:
+                lane.level = level
             reply(connection, _roll(lanes, arrays, share, policy, number, seed))
 
 

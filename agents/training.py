@@ -31,6 +31,7 @@ from training_ground.configs.training import RunConfig
 if TYPE_CHECKING:
     from training_ground.agents.checkpoints import Checkpoint
     from training_ground.agents.collector import Collector
+    from training_ground.agents.curriculum import Ranges
     from training_ground.agents.rollouts import LaneState
 
 Report = Callable[[dict[str, Any]], None]
@@ -140,7 +141,8 @@ def resume(
         checkpoint = replace(checkpoint, counters=replace(checkpoint.counters, learning_rate=rate))
     if overrides:
         _write_config(folder, config)
-    same = resolve(written, str(folder / "config.yaml")).env == config.env
+    before = resolve(written, str(folder / "config.yaml"))
+    same = (before.env, before.curriculum) == (config.env, config.curriculum)
     return _run(config, folder, checkpoint, report, same)
 
 
@@ -221,6 +223,7 @@ def _learn(
     """Train to `total_steps` and write the bundle; return steps and seconds."""
     from training_ground.agents import export
     from training_ground.agents.checkpoints import Counters, restore
+    from training_ground.agents.curriculum import Curriculum, ranges_of
     from training_ground.agents.monitor import Monitor, StopRequest
     from training_ground.agents.normaliser import Normaliser
     from training_ground.agents.progress import ProgressLog
@@ -241,12 +244,18 @@ def _learn(
 
         symmetry = symmetry_of(env)
     states = [] if checkpoint is None else _states(checkpoint, config, same_env)
-    with _environments(config, settings.rollout_steps, states, report) as environments, stop.listening():
+    ranges = ranges_of(config.curriculum, env)
+    curriculum = Curriculum(config.curriculum, getattr(env.unwrapped, "max_steps", 0))
+    with (
+        _environments(config, settings.rollout_steps, states, ranges, curriculum.level, report) as environments,
+        stop.listening(),
+    ):
         size = environments.arrays.observation.shape[-1]
         normaliser = Normaliser(config.normalisation, size, environments.num_envs, settings.gamma, symmetry)
         model = algorithm.build(settings, config.network, environments, normaliser, config.seed, symmetry)
         model.set_logger(_logger(config, folder))
         model.stopping = lambda: stop.asked
+        model.curriculum = curriculum
         if checkpoint is not None:
             restore(checkpoint, model)
             algorithm.set_learning_rate(model, start.learning_rate)
@@ -297,11 +306,14 @@ def _states(checkpoint: Checkpoint, config: RunConfig, same_env: bool) -> list[L
     states, count = environment_states(checkpoint), config.workers * config.envs_per_worker
     if same_env and len(states) == count:
         return states
-    return [LaneState(1 + max(state.episode for state in states), states[0].actions[:0])] * count
+    level = float(checkpoint.tensors["curriculum"][0])
+    return [LaneState(1 + max(state.episode for state in states), states[0].actions[:0], level)] * count
 
 
 @contextlib.contextmanager
-def _environments(config: RunConfig, steps: int, states: Sequence[LaneState], report: Report) -> Iterator[Collector]:
+def _environments(
+    config: RunConfig, steps: int, states: Sequence[LaneState], ranges: Ranges, level: float, report: Report
+) -> Iterator[Collector]:
     """The worker processes; torch is held to its threads."""
     import torch
 
@@ -316,6 +328,8 @@ def _environments(config: RunConfig, steps: int, states: Sequence[LaneState], re
         steps=steps,
         seed=config.seed,
         states=states,
+        ranges=ranges,
+        level=level,
         report=lambda text: report({"warning": text}),
     )
     try:

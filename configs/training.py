@@ -41,6 +41,19 @@ class NormalisationConfig(StrictModel):
     """Added to the variance: a quantity that hardly moves is not blown up."""
 
 
+class CurriculumConfig(StrictModel):
+    """Ranges that grow while the robot copes: `start` at level 0, what `env.kwargs` says at level 1."""
+
+    start: Annotated[dict[str, float | tuple[float, float]], Field(min_length=1)]
+    """Keyword arguments of the environment, by name."""
+    raise_above: Annotated[float, Field(gt=0, lt=1)] = 0.75
+    """Share of its time limit that an episode lasts on average, beyond which the level rises (holosoma's 750 of 1000)."""
+    lower_below: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """The same, below which it falls."""
+    step: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """Change of the level after an update."""
+
+
 class CheckpointConfig(StrictModel):
     """What is written while training."""
 
@@ -68,6 +81,7 @@ class RunConfig(StrictModel):
     algorithm: str = "ppo"
     network: NetworkConfig = NetworkConfig()
     normalisation: NormalisationConfig = NormalisationConfig()
+    curriculum: CurriculumConfig | None = None
     checkpoints: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
     total_steps: Count

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.assets.catalog import load_model
-from training_ground.configs.errors import SimulationError
+from training_ground.configs.errors import SimulationError, unknown
+from training_ground.configs.loading import validate
 from training_ground.envs import world as engine_world
 from training_ground.envs.channels import Channel
 from training_ground.envs.observation import Observation
@@ -253,6 +254,29 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.task.reset(self.generator)
         self.observation.reset(self)
         return self._observe(), {**self._info(), "seed": self.episode_seed, "randomisation": self.drawn}
+
+    @property
+    def adjustable(self) -> dict[str, Any]:
+        """What `adjust` may change, as it is now."""
+        return {name: getattr(self.task.config, name) for name in self.task.adjustable}
+
+    def adjust(self, **values: Any) -> None:
+        """Change what episodes are drawn from, from the next reset on: how a curriculum grows.
+
+        Args:
+            values: Some of `adjustable`.
+
+        Raises:
+            SimulationError: One is unknown, or its value is not allowed.
+        """
+        task = self.task
+        for name in values:
+            if name not in task.adjustable:
+                raise SimulationError(
+                    unknown(f"adjustable option of TrainingGround/{task.id}-v0", name, task.adjustable)
+                )
+        whole = {**task.config.model_dump(), **values}
+        task.config = validate(task.config_type, whole, f"TrainingGround/{task.id}-v0", SimulationError)
 
     def _place(self) -> None:
         """Put the robot in a randomised start pose, inside the joint limits and with no link inside another."""

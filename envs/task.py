@@ -57,6 +57,7 @@ class Task:
         action_scale: rad a unit of action in control mode `joint_position`; None for a share of each motor's torque.
         episode_length_s: Length of an episode, s.
         config_type: Its keyword arguments.
+        adjustable: Fields of its configuration that may change between episodes (`HumanoidEnv.adjust`).
         prepares: Whether `prepare` has something to do; it then may move the robot as it likes.
     """
 
@@ -69,6 +70,7 @@ class Task:
     action_scale: ClassVar[float | None] = None
     episode_length_s: ClassVar[float] = 20.0
     config_type: ClassVar[type[TaskConfig]] = TaskConfig
+    adjustable: ClassVar[tuple[str, ...]] = ()
     prepares: ClassVar[bool] = False
 
     def __init__(self, config: Any, env: HumanoidEnv) -> None:

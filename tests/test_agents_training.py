@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import json
@@ -24,7 +25,7 @@ from training_ground.agents import files, training
 from training_ground.agents.bundle import load_bundle
 from training_ground.agents.evaluation import evaluate
 from training_ground.agents.policy import load_policy
-from training_ground.configs.errors import AgentError, ConfigError
+from training_ground.configs.errors import AgentError, ConfigError, SimulationError
 from training_ground.configs.presets import load_preset, preset_names
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
@@ -100,6 +101,30 @@ def test_presets_with_errors_name_the_nearest() -> None:
         load_preset("train", "nowhere/stand.yaml")
     config: Any = training.resolve(data, "stand", ["--ppo.learning_rate=1e-4", "env.kwargs.robot=talos"])
     assert config.ppo.learning_rate == 1e-4 and config.env.kwargs["robot"] == "talos"
+
+
+def test_a_curriculum_follows_how_long_episodes_last() -> None:
+    from training_ground.agents.curriculum import Curriculum, ranges_of
+    from training_ground.configs.training import CurriculumConfig
+    from training_ground.envs.registration import make
+
+    config = CurriculumConfig(start={"push_speed": (0.0, 0.5)}, raise_above=0.7, lower_below=0.3, step=0.4)
+    curriculum = Curriculum(config, limit=1000)
+    levels = []
+    for length in (1000, 1000, 500, 1000, 1000, 50, 50, 50):
+        curriculum.see([length] * 60)
+        levels.append(round(curriculum.level, 2))
+    assert levels == [0.4, 0.8, 0.8, 1.0, 1.0, 1.0, 0.6, 0.2], levels
+    assert Curriculum(None, 0).level == 1.0
+    with contextlib.closing(make("Stand", push_speed=(0.4, 1.0))) as env:
+        ranges = ranges_of(config, env)
+        assert ranges.at(0.5) == {"push_speed": (0.2, 0.75)}
+        ranges.apply(env, 0.0)
+        assert env.unwrapped.adjustable["push_speed"] == (0.0, 0.5)  # type: ignore[attr-defined]
+        with pytest.raises(SimulationError, match="push_interval_s"):
+            ranges_of(CurriculumConfig(start={"push_interval_s": (1.0, 2.0)}), env)
+        with pytest.raises(SimulationError, match="did you mean 'push_speed'"):
+            ranges_of(CurriculumConfig(start={"push_sped": 1.0}), env)
 
 
 # ---- rollouts --------------------------------------------------------------------------------------------------------
@@ -356,9 +381,11 @@ def test_a_resumed_run_on_a_real_robot_ends_with_the_same_bits(tmp_path: Path) -
 
     overrides = ["envs_per_worker=2", "ppo.rollout_steps=48", "ppo.minibatches=2", "total_steps=1152"]
     overrides += ["checkpoints.interval=192", "checkpoints.keep=10", "eval.episodes=0", "env.kwargs.push_speed=[0,1]"]
+    overrides += ["curriculum={start: {push_speed: [0, 0]}, raise_above: 0.01, step: 0.3}"]
     folder = training.start("stand", overrides, robot="g1", root=tmp_path, name="run").folder
     paths = list_checkpoints(folder / "checkpoints")
     whole = load_checkpoint(paths[-1])
+    assert load_checkpoint(paths[0]).tensors["curriculum"][0] < 1 == whole.tensors["curriculum"][0]
     assert len(paths) == 6 and any(load_checkpoint(paths[2]).tensors[f"environments/{i}/actions"].any() for i in (0, 3))
     for path in paths[3:]:
         path.unlink()

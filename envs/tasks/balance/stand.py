@@ -51,6 +51,7 @@ class Stand(Task):
     terms = ("upright", "height", "support", "still", "turning", "posture", "smooth")
     phases = ("stand", "recover")
     config_type = StandConfig
+    adjustable = ("push_speed", "push_interval_s", "fall_height", "fall_tilt")
     config: StandConfig
 
     @classmethod

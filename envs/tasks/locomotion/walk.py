@@ -72,6 +72,7 @@ class Walk(Task):
     terms = ("velocity", "turning", "heading", "upright", "height", "calm", "clock", "swing", "slip", "gait", "smooth")
     phases = ("left", "right", "both")
     config_type = WalkConfig
+    adjustable = ("forward_speed", "sideways_speed", "turn_rate", "push_speed", "fall_height", "fall_tilt")
     config: WalkConfig
 
     def __init__(self, config: WalkConfig, env: Any) -> None:

@@ -1,0 +1,98 @@
+"""A curriculum: ranges that episodes are drawn from grow while the robot copes. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+
+from training_ground.configs.errors import AgentError
+from training_ground.configs.training import CurriculumConfig
+
+MEMORY = 50
+"""Episodes that the mean length is about."""
+
+Value = float | tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What changes with the level.
+
+    Attributes:
+        ends: By name of a keyword argument, its value at level 0 and at level 1.
+    """
+
+    ends: dict[str, tuple[Value, Value]] = field(default_factory=dict)
+
+    def at(self, level: float) -> dict[str, Any]:
+        """Values at a level between 0 and 1, by name."""
+        return {name: _between(low, high, level) for name, (low, high) in self.ends.items()}
+
+    def apply(self, env: gymnasium.Env[Any, Any], level: float) -> None:
+        """Let the environment's next episodes be drawn from the values at a level."""
+        if self.ends:
+            base: Any = env.unwrapped
+            base.adjust(**self.at(level))
+
+
+def _between(low: Value, high: Value, level: float) -> Value:
+    if isinstance(low, tuple) and isinstance(high, tuple):
+        return tuple(a + level * (b - a) for a, b in zip(low, high, strict=True))
+    assert isinstance(low, float) and isinstance(high, float), "a task's field keeps its shape"
+    return low + level * (high - low)
+
+
+def ranges_of(config: CurriculumConfig | None, env: gymnasium.Env[Any, Any]) -> Ranges:
+    """Return what a curriculum changes in an environment, which has the values of level 1.
+
+    Raises:
+        AgentError: The environment is not one of the training ground.
+        SimulationError: The environment cannot change one of them, or its value is not allowed.
+    """
+    if config is None:
+        return Ranges()
+    base: Any = env.unwrapped
+    if not hasattr(base, "adjust"):
+        raise AgentError("curriculum: only environments of the training ground have one")
+    whole: dict[str, Any] = base.adjustable
+    base.adjust(**config.start)
+    starts: dict[str, Any] = base.adjustable
+    base.adjust(**whole)
+    return Ranges({name: (_value(starts[name]), _value(whole[name])) for name in config.start})
+
+
+def _value(given: Any) -> Value:
+    return tuple(float(x) for x in given) if isinstance(given, tuple) else float(given)
+
+
+class Curriculum:
+    """The level of a run, from 0 to 1.
+
+    It rises by `step` after an update where episodes last longer than `raise_above` of their time limit on average,
+    and falls where they last less than `lower_below`.
+
+    Attributes:
+        level: Of the episodes that begin next.
+        lasted: Mean share of the time limit that the last episodes lasted.
+    """
+
+    def __init__(self, config: CurriculumConfig | None, limit: int) -> None:
+        """Begin at level 0, or stay at 1 where there is no curriculum; `limit` is an episode's, in steps."""
+        self._config, self._limit = config, limit
+        self.level = 1.0 if config is None else 0.0
+        self.lasted = 0.0
+
+    def see(self, lengths: Iterable[int]) -> None:
+        """Count the episodes that ended in a rollout in, by their steps, and change the level."""
+        config = self._config
+        if config is None:
+            return
+        for steps in lengths:
+            self.lasted += (steps / self._limit - self.lasted) / MEMORY
+        if self.lasted > config.raise_above:
+            self.level = min(1.0, self.level + config.step)
+        elif self.lasted < config.lower_below:
+            self.level = max(0.0, self.level - config.step)
