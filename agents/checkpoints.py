@@ -1,8 +1,8 @@
 """Checkpoints of a training run: safetensors, so that reading one never runs anything.
 
-One file holds the networks, the optimiser's moments, the normaliser, the curriculum, where the environments stand, the random
-generator and the counters: what it takes to go on as if nothing had happened. It is written under a temporary name and renamed,
-and carries a sha256 of its contents: it is whole, or is passed over.
+One file holds the networks, the optimiser's moments, the normaliser, the curriculum, where the environments stand, the
+random generator and the counters: what it takes to go on as if nothing had happened. It is written under a temporary
+name and renamed, and carries a sha256 of its contents: it is whole, or is passed over.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class CurriculumConfig(StrictModel):
     start: Annotated[dict[str, float | tuple[float, float]], Field(min_length=1)]
     """Keyword arguments of the environment, by name."""
     raise_above: Annotated[float, Field(gt=0, lt=1)] = 0.75
-    """Share of its time limit that an episode lasts on average, beyond which the level rises (holosoma's 750 of 1000)."""
+    """Share of its time limit that an episode lasts on average, above which the level rises (holosoma: 750 of 1000)."""
     lower_below: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """The same, below which it falls."""
     step: Annotated[float, Field(gt=0, le=1)] = 0.02
