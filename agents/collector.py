@@ -46,11 +46,13 @@ class Collector(VecEnv):
         states: Where the environments stand; at the beginning of their first episodes where absent.
         ranges: What changes with the curriculum's level.
         level: Of the first episodes, where `states` is absent.
+        privileged: Channels that stand behind each observation, for the critic alone.
         timeout_s: Longest wait for a rollout.
         report: Called with a sentence where a worker had to be replaced.
 
     Attributes:
         states: Where each environment stands after the last rollout.
+        seen: Numbers of an observation that the actor sees; the privileged ones stand behind them.
     """
 
     def __init__(
@@ -65,20 +67,22 @@ class Collector(VecEnv):
         states: Sequence[LaneState] = (),
         ranges: Ranges | None = None,
         level: float = 1.0,
+        privileged: Sequence[str] = (),
         timeout_s: float = ROLLOUT_TIMEOUT_S,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        observation, action = _spaces(env_id, kwargs)
+        observation, action, more = _spaces(env_id, kwargs, privileged)
         total = workers * envs_per_worker
         none = np.zeros((0, action.shape[0]), np.float32)
         self.states = list(states) or [LaneState(0, none, level)] * total
         if len(self.states) != total:
             raise AgentError(f"{len(self.states)} environments were saved; workers × envs_per_worker = {total}")
+        self.seen = observation.shape[0] - more
         self._timeout_s, self._report = timeout_s, report
         self._block = RolloutBlock(steps, total, observation.shape[0], action.shape[0])
         self.arrays: Arrays = self._block.arrays()
         self._shares = [Share(w * envs_per_worker, envs_per_worker) for w in range(workers)]
-        self._arguments = [(env_id, kwargs, self._block, share, seed, ranges or Ranges()) for share in self._shares]
+        self._arguments = [(env_id, kwargs, self._block, share, seed, ranges, privileged) for share in self._shares]
         self._closed = False
         self._workers: list[Worker] = []
         try:
@@ -219,14 +223,26 @@ class Collector(VecEnv):
         return [False] * self.num_envs
 
 
-def _spaces(env_id: str, kwargs: dict[str, Any]) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
-    """Return the spaces, read from an environment made in this process and closed again."""
+def _spaces(
+    env_id: str, kwargs: dict[str, Any], privileged: Sequence[str]
+) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box, int]:
+    """Return the spaces, and how many of an observation's numbers are privileged; the environment that they are read
+    from, made in this process, is closed again.
+    """
     env = make_env(env_id, kwargs)
+    more = 0
     try:
         observation, action = env.observation_space, env.action_space
+        if privileged:
+            base: Any = env.unwrapped
+            env.reset(seed=0)
+            more = len(base.privileged(privileged))
     finally:
         env.close()
     for kind, space in (("observation", observation), ("action", action)):
         if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 1:
             raise AgentError(f"{env_id}: training needs a flat Box as {kind} space, not {space}")
-    return observation, action  # pyright: ignore[reportReturnType]
+    if more:
+        size = observation.shape[0] + more  # pyright: ignore[reportOptionalSubscript]
+        observation = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
+    return observation, action, more  # pyright: ignore[reportReturnType]

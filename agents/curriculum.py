@@ -45,13 +45,7 @@ def _between(low: Value, high: Value, level: float) -> Value:
     return low + level * (high - low)
 
 
-def ranges_of(config: CurriculumConfig | None, env: gymnasium.Env[Any, Any]) -> Ranges:
-    """Return what a curriculum changes in an environment, which has the values of level 1.
-
-    Raises:
-        AgentError: The environment is not one of the training ground.
-        SimulationError: The environment cannot change one of them, or its value is not allowed.
-    """
+def _ranges(config: CurriculumConfig | None, env: gymnasium.Env[Any, Any]) -> Ranges:
     if config is None:
         return Ranges()
     base: Any = env.unwrapped
@@ -75,13 +69,24 @@ class Curriculum:
     and falls where they last less than `lower_below`.
 
     Attributes:
+        ranges: What changes with the level.
         level: Of the episodes that begin next.
         lasted: Mean share of the time limit that the last episodes lasted.
     """
 
-    def __init__(self, config: CurriculumConfig | None, limit: int) -> None:
-        """Begin at level 0, or stay at 1 where there is no curriculum; `limit` is an episode's, in steps."""
-        self._config, self._limit = config, limit
+    def __init__(self, config: CurriculumConfig | None, env: gymnasium.Env[Any, Any]) -> None:
+        """Begin at level 0, or stay at 1 where there is no curriculum.
+
+        Args:
+            config: None where there is none.
+            env: Has the values of level 1.
+
+        Raises:
+            AgentError: The environment is not one of the training ground.
+            SimulationError: The environment cannot change an option, or a value is not allowed.
+        """
+        self._config, self.ranges = config, _ranges(config, env)
+        self._limit = getattr(env.unwrapped, "max_steps", 0)
         self.level = 1.0 if config is None else 0.0
         self.lasted = 0.0
 

@@ -56,7 +56,7 @@ def export_bundle(
     size = signature.observation_size
     if config.normalisation.observation:
         moments: Any = model.normaliser.obs_rms
-        mean, variance = moments.mean.astype(np.float64), moments.var.astype(np.float64)
+        mean, variance = (m[:size].astype(np.float64) for m in (moments.mean, moments.var))
         epsilon, clip = config.normalisation.epsilon, config.normalisation.clip
     else:
         # The statistics that change nothing, with a clip beyond every observation.

@@ -80,7 +80,7 @@ class RolloutPPO(PPO):
         """Return a copy of the policy for the workers."""
         layers = [(np.ascontiguousarray(weight.T), bias) for weight, bias in actor_layers(self.policy)]
         deviation = self.policy.log_std.detach().exp().numpy().copy()
-        return GaussianPolicy(Network(layers, self.activation, normalisation), deviation)
+        return GaussianPolicy(Network(layers, self.activation, normalisation.first(len(layers[0][0]))), deviation)
 
     def _fill(self, buffer: RolloutBuffer, normalisation: Normalisation, ends: Ends) -> None:
         arrays, policy = self.collector.arrays, self.policy

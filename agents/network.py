@@ -35,6 +35,11 @@ class Normalisation:
     deviation: NDArray[np.float64] | float = 1.0
     clip: float = np.inf
 
+    def first(self, count: int) -> Normalisation:
+        """That of the first `count` numbers alone."""
+        mean, deviation = (v if isinstance(v, float) else v[:count] for v in (self.mean, self.deviation))
+        return Normalisation(mean, deviation, self.clip)
+
     def __call__(self, observations: NDArray[Any]) -> Float32:
         """Normalise observations (..., n)."""
         return ((observations - self.mean) / self.deviation).clip(-self.clip, self.clip).astype(np.float32)
@@ -53,6 +58,11 @@ class Network:
     layers: Sequence[tuple[Float32, Float32]]
     activation: str
     normalisation: Normalisation
+
+    @property
+    def inputs(self) -> int:
+        """Numbers of an observation."""
+        return len(self.layers[0][0])
 
     def __call__(self, observations: NDArray[Any]) -> Float32:
         """Outputs (..., m) for raw observations (..., n)."""

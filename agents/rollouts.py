@@ -8,6 +8,7 @@ on in the same way.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -101,7 +102,7 @@ class EpisodeEnd:
     """An episode that ended within a rollout.
 
     Attributes:
-        observation: (n,) its last one.
+        observation: (n,) its last one, with what is privileged.
         truncated: By the time limit, not by a failure.
         info: `episode` (r return, l steps, t seconds), `is_success` and `outcome` (success, failure, metrics), as
             stable-baselines3 wants to know them.
@@ -120,13 +121,21 @@ class Lane:
         seed: Of the run.
         index: Of this environment among those of the run.
         ranges: What changes with the curriculum's level.
+        privileged: Channels that the critic sees besides; they stand behind the observation.
 
     Attributes:
         level: Of the episodes that begin from now on.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], seed: int, index: int, ranges: Ranges) -> None:
-        self.env, self.ranges, self.level = env, ranges, 1.0
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        seed: int,
+        index: int,
+        ranges: Ranges | None = None,
+        privileged: Sequence[str] = (),
+    ) -> None:
+        self.env, self._ranges, self._privileged, self.level = env, ranges, privileged, 1.0
         self._key = (seed, index)
         self._bounds: tuple[Any, Any] | None = None
         space = env.action_space
@@ -139,8 +148,15 @@ class Lane:
     def begin(self, episode: int) -> Float32:
         """Begin an episode and return its first observation."""
         self._episode, self._tally, self._began = episode, EpisodeTally(), time.monotonic()
-        self.ranges.apply(self.env, self.level)
-        return self.env.reset(seed=training_seed(*self._key, episode))[0]
+        if self._ranges is not None:
+            self._ranges.apply(self.env, self.level)
+        return self._seen(self.env.reset(seed=training_seed(*self._key, episode))[0])
+
+    def _seen(self, observation: Float32) -> Float32:
+        if not self._privileged:
+            return observation
+        base: Any = self.env.unwrapped
+        return np.concatenate([observation, base.privileged(self._privileged)])
 
     def replay(self, state: LaneState) -> Float32:
         """Come to a state by doing again what led to it; return the observation there."""
@@ -153,9 +169,9 @@ class Lane:
     def _step(self, action: Float32) -> tuple[Float32, float, bool, bool, dict[str, Any]]:
         if self._bounds is not None:
             action = action.clip(*self._bounds)
-        result = self.env.step(action)
-        self._tally.add(float(result[1]), result[4])
-        return result  # pyright: ignore[reportReturnType]
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._tally.add(float(reward), info)
+        return self._seen(observation), float(reward), terminated, truncated, info
 
     def step(self, action: Float32) -> tuple[Float32, float, EpisodeEnd | None]:
         """Step; return the next observation, which may be a new episode's, the reward, and an end."""
@@ -197,14 +213,15 @@ def serve_rollouts(
     block: RolloutBlock,
     share: Share,
     seed: int,
-    ranges: Ranges,
+    ranges: Ranges | None,
+    privileged: Sequence[str],
 ) -> None:
     """Serve a share of the environments until the pipe closes.
 
     Messages: a list of `LaneState`, to come there and write the first observations; or (policy, number of the rollout,
     level of the curriculum), to do one and answer with its `Ends`.
     """
-    lanes = [Lane(make_env(env_id, kwargs), seed, share.first + k, ranges) for k in range(share.count)]
+    lanes = [Lane(make_env(env_id, kwargs), seed, share.first + k, ranges, privileged) for k in range(share.count)]
     arrays = block.arrays()
     reply(connection, None)
     while True:
@@ -232,7 +249,7 @@ def _roll(lanes: list[Lane], arrays: Arrays, share: Share, policy: GaussianPolic
     noise *= policy.deviation
     ends: Ends = {}
     for t in range(steps):
-        actions = policy.network(arrays.observation[t, share.own]) + noise[t]
+        actions = policy.network(arrays.observation[t, share.own, : policy.network.inputs]) + noise[t]
         arrays.action[t, share.own] = actions
         for i, (lane, action) in enumerate(zip(lanes, actions, strict=True), share.first):
             observation, arrays.reward[t, i], end = lane.step(action)

@@ -7,6 +7,7 @@ leg can become the lame one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,9 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor, nn
 
+from training_ground.agents.asymmetry import Apart, AsymmetricPolicy
 from training_ground.assets.model import Mirror
 from training_ground.configs.errors import AgentError
 
@@ -29,8 +30,8 @@ class Symmetry:
     action: Mirror
 
 
-def symmetry_of(env: gymnasium.Env[Any, Any]) -> Symmetry:
-    """Return the mirror maps of an environment.
+def symmetry_of(env: gymnasium.Env[Any, Any], privileged: Sequence[str] = ()) -> Symmetry:
+    """Return the mirror maps of an environment, the observation's with `privileged` channels behind it.
 
     Raises:
         AgentError: It has none: the robot is not symmetric, or it is no humanoid.
@@ -42,7 +43,7 @@ def symmetry_of(env: gymnasium.Env[Any, Any]) -> Symmetry:
         raise AgentError("ppo.mirror: only environments of the training ground know their mirror image")
     if model.mirror is None:
         raise AgentError(f"ppo.mirror: robot '{model.name}' is not symmetric")
-    return Symmetry(observation.mirror(), observation.action_mirror())
+    return Symmetry(observation.mirror(privileged), observation.action_mirror())
 
 
 def reflect(values: NDArray[Any], mirror: Mirror) -> NDArray[Any]:
@@ -65,23 +66,20 @@ class _Reflection(nn.Module):
         return values[..., self.permutation] * self.sign
 
 
-class _BothSides(nn.Module):
+class _BothSides(Apart):
     """stable-baselines3's extractor applied to an observation and to its mirror image.
 
     The actor's two latent vectors are handed on side by side; the critic's, whose head is linear, as their mean.
     """
 
-    def __init__(self, extractor: Any, mirror: Mirror) -> None:
-        super().__init__()
-        self.policy_net, self.value_net = extractor.policy_net, extractor.value_net
-        self.latent_dim_pi, self.latent_dim_vf = extractor.latent_dim_pi, extractor.latent_dim_vf
+    def __init__(self, extractor: Any, seen: int, mirror: Mirror) -> None:
+        super().__init__(extractor, seen)
         self._reflection = _Reflection(mirror)
-
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        return self.forward_actor(features), self.forward_critic(features)
+        self._own_reflection = _Reflection(Mirror(mirror.permutation[:seen], mirror.sign[:seen]))
 
     def forward_actor(self, features: Tensor) -> Tensor:
-        return torch.cat([self.policy_net(features), self.policy_net(self._reflection(features))], dim=-1)
+        seen = features[..., : self._seen]
+        return torch.cat([self.policy_net(seen), self.policy_net(self._own_reflection(seen))], dim=-1)
 
     def forward_critic(self, features: Tensor) -> Tensor:
         return (self.value_net(features) + self.value_net(self._reflection(features))) / 2
@@ -100,7 +98,7 @@ class _Head(nn.Linear):
         return (own + self._reflection(other)) / 2
 
 
-class SymmetricPolicy(ActorCriticPolicy):
+class SymmetricPolicy(AsymmetricPolicy):
     """An actor and a critic that are their own mirror images.
 
     They say the mean of what a plain network with the same weights says of either side.
@@ -110,9 +108,8 @@ class SymmetricPolicy(ActorCriticPolicy):
         self._symmetry = symmetry
         super().__init__(*args, **kwargs)
 
-    def _build_mlp_extractor(self) -> None:
-        super()._build_mlp_extractor()
-        self.mlp_extractor: Any = _BothSides(self.mlp_extractor, self._symmetry.observation)
+    def _combine(self, extractor: Any) -> Any:
+        return _BothSides(extractor, self._seen, self._symmetry.observation)
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
@@ -142,7 +139,7 @@ class SymmetricPolicy(ActorCriticPolicy):
 
     def _mirrored(self, weight: NDArray[np.float32]) -> NDArray[np.float32]:
         """Weights that do to an observation what `weight` does to its mirror image: W M, with (M x)ᵢ = sᵢ x_p(i)."""
-        mirror = self._symmetry.observation
+        mirror, seen = self._symmetry.observation, self._seen
         result = np.zeros_like(weight)
-        result[:, mirror.permutation] = weight * mirror.sign.astype(np.float32)
+        result[:, mirror.permutation[:seen]] = weight * mirror.sign[:seen].astype(np.float32)
         return result

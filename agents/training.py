@@ -31,7 +31,7 @@ from training_ground.configs.training import RunConfig
 if TYPE_CHECKING:
     from training_ground.agents.checkpoints import Checkpoint
     from training_ground.agents.collector import Collector
-    from training_ground.agents.curriculum import Ranges
+    from training_ground.agents.curriculum import Curriculum
     from training_ground.agents.rollouts import LaneState
 
 Report = Callable[[dict[str, Any]], None]
@@ -223,7 +223,7 @@ def _learn(
     """Train to `total_steps` and write the bundle; return steps and seconds."""
     from training_ground.agents import export
     from training_ground.agents.checkpoints import Counters, restore
-    from training_ground.agents.curriculum import Curriculum, ranges_of
+    from training_ground.agents.curriculum import Curriculum
     from training_ground.agents.monitor import Monitor, StopRequest
     from training_ground.agents.normaliser import Normaliser
     from training_ground.agents.progress import ProgressLog
@@ -242,14 +242,10 @@ def _learn(
     if settings.mirror:
         from training_ground.agents.symmetry import symmetry_of
 
-        symmetry = symmetry_of(env)
+        symmetry = symmetry_of(env, settings.privileged)
     states = [] if checkpoint is None else _states(checkpoint, config, same_env)
-    ranges = ranges_of(config.curriculum, env)
-    curriculum = Curriculum(config.curriculum, getattr(env.unwrapped, "max_steps", 0))
-    with (
-        _environments(config, settings.rollout_steps, states, ranges, curriculum.level, report) as environments,
-        stop.listening(),
-    ):
+    curriculum = Curriculum(config.curriculum, env)
+    with _environments(config, states, curriculum, report) as environments, stop.listening():
         size = environments.arrays.observation.shape[-1]
         normaliser = Normaliser(config.normalisation, size, environments.num_envs, settings.gamma, symmetry)
         model = algorithm.build(settings, config.network, environments, normaliser, config.seed, symmetry)
@@ -312,7 +308,7 @@ def _states(checkpoint: Checkpoint, config: RunConfig, same_env: bool) -> list[L
 
 @contextlib.contextmanager
 def _environments(
-    config: RunConfig, steps: int, states: Sequence[LaneState], ranges: Ranges, level: float, report: Report
+    config: RunConfig, states: Sequence[LaneState], curriculum: Curriculum, report: Report
 ) -> Iterator[Collector]:
     """The worker processes; torch is held to its threads."""
     import torch
@@ -320,16 +316,18 @@ def _environments(
     from training_ground.agents.collector import Collector
 
     torch.set_num_threads(config.torch_threads)
+    settings = getattr(config, config.algorithm)
     environments = Collector(
         config.env.id,
         config.env.kwargs,
         workers=config.workers,
         envs_per_worker=config.envs_per_worker,
-        steps=steps,
+        steps=settings.rollout_steps,
         seed=config.seed,
         states=states,
-        ranges=ranges,
-        level=level,
+        ranges=curriculum.ranges,
+        level=curriculum.level,
+        privileged=getattr(settings, "privileged", ()),
         report=lambda text: report({"warning": text}),
     )
     try:

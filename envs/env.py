@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -322,6 +323,17 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if not self.outcome.terms:
             raise SimulationError("frame: no episode has begun; call reset first")
         return self.observation.frame(self)
+
+    def privileged(self, names: Sequence[str]) -> NDArray[np.float32]:
+        """Current values of channels that a policy does not see, one after the other: for a critic in training.
+
+        Args:
+            names: `foot_contact`, `joint_torque`, or channels of the task with role `state`.
+
+        Raises:
+            SimulationError: There is no such channel.
+        """
+        return self.observation.privileged(self, names)
 
     def describe(self) -> dict[str, Any]:
         """Everything that makes this environment what it is, as plain JSON data."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.assets.model import Mirror
-from training_ground.configs.errors import SimulationError
+from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
 from training_ground.envs.channels import Channel
 from training_ground.envs.robot import Robot, carried
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
 
 XYZ = ("x", "y", "z")
+_OTHER = {"left": "right", "right": "left"}
 
 
 def robot_channels(robot: Robot, driven: Sequence[int]) -> tuple[Channel, ...]:
@@ -110,6 +111,14 @@ class Observation:
             start += channel.size
         self._flat = np.zeros(start, np.float32)
         self._views = {name: self._flat[where] for name, where in self.slices.items()}
+        self._sizes = {c.name: c.size for c in self.channels}
+        self._privileged = (
+            *(("foot_contact",) if robot.model.feet else ()),
+            "joint_torque",
+            *(c.name for c in own if c.role == "state"),
+        )
+        sides = [foot.side for foot in robot.model.feet]
+        self._other_foot = np.array([sides.index(_OTHER[side]) for side in sides if _OTHER[side] in sides], np.int64)
         self._default = robot.model.default_position
         self._mirror = robot.model.mirror
         self._driven = np.array(driven)
@@ -140,8 +149,11 @@ class Observation:
             raise SimulationError("driven: a joint of one side is driven, and its counterpart is not")
         return Mirror(np.array([place[joint] for joint in counterparts]), joints.sign[self._driven])
 
-    def mirror(self) -> Mirror:
+    def mirror(self, privileged: Sequence[str] = ()) -> Mirror:
         """The flat observation's mirror map (d,): what the robot's mirror image would observe.
+
+        Args:
+            privileged: Channels that stand behind it.
 
         Raises:
             SimulationError: The robot has no mirror image, or the task does not give that of a channel of its own.
@@ -158,14 +170,16 @@ class Observation:
             "joint_position": joints,
             "joint_velocity": joints,
             "previous_action": self.action_mirror(),
+            "joint_torque": joints,
+            "foot_contact": Mirror(self._other_foot, np.ones(len(self._other_foot))),
             **self._task.mirror(),
         }
-        for channel in self.observed:
-            if channel.name not in known:
-                raise SimulationError(
-                    f"task '{self._task.id}': how channel '{channel.name}' looks in the mirror is not said"
-                )
-        parts = [(self.slices[c.name].start, known[c.name]) for c in self.observed]
+        parts, start = [], 0
+        for name in (*(c.name for c in self.observed), *privileged):
+            if name not in known:
+                raise SimulationError(f"task '{self._task.id}': how channel '{name}' looks in the mirror is not said")
+            parts.append((start, known[name]))
+            start += self._sizes[name]
         return Mirror(
             np.concatenate([start + part.permutation for start, part in parts]),
             np.concatenate([part.sign for _, part in parts]),
@@ -192,6 +206,15 @@ class Observation:
         if env.steps:
             self._carriers = (self._carriers[1], robot.imu_carrier)
         return self._flat
+
+    def privileged(self, env: HumanoidEnv, names: Sequence[str]) -> NDArray[np.float32]:
+        """Flat values (k,) of channels that a policy does not see; see `HumanoidEnv.privileged`."""
+        for name in names:
+            if name not in self._privileged:
+                raise SimulationError(unknown("privileged channel", name, self._privileged))
+        values: dict[str, Any] = {"foot_contact": env.robot.foot_contact, "joint_torque": env.robot.joint_torque}
+        values.update(env.task.values())
+        return np.concatenate([np.ravel(values[name]) for name in names]).astype(np.float32)
 
     def split(self, flat: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Flat observation (d,) by channel name, each with its declared shape."""

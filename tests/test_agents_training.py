@@ -104,27 +104,27 @@ def test_presets_with_errors_name_the_nearest() -> None:
 
 
 def test_a_curriculum_follows_how_long_episodes_last() -> None:
-    from training_ground.agents.curriculum import Curriculum, ranges_of
+    from training_ground.agents.curriculum import Curriculum
     from training_ground.configs.training import CurriculumConfig
     from training_ground.envs.registration import make
 
     config = CurriculumConfig(start={"push_speed": (0.0, 0.5)}, raise_above=0.7, lower_below=0.3, step=0.4)
-    curriculum = Curriculum(config, limit=1000)
-    levels = []
-    for length in (1000, 1000, 500, 1000, 1000, 50, 50, 50):
-        curriculum.see([length] * 60)
-        levels.append(round(curriculum.level, 2))
-    assert levels == [0.4, 0.8, 0.8, 1.0, 1.0, 1.0, 0.6, 0.2], levels
-    assert Curriculum(None, 0).level == 1.0
     with contextlib.closing(make("Stand", push_speed=(0.4, 1.0))) as env:
-        ranges = ranges_of(config, env)
-        assert ranges.at(0.5) == {"push_speed": (0.2, 0.75)}
-        ranges.apply(env, 0.0)
-        assert env.unwrapped.adjustable["push_speed"] == (0.0, 0.5)  # type: ignore[attr-defined]
+        curriculum = Curriculum(config, env)
+        levels = []
+        for length in (1000, 1000, 500, 1000, 1000, 50, 50, 50):
+            curriculum.see([length] * 60)
+            levels.append(round(curriculum.level, 2))
+        assert levels == [0.4, 0.8, 0.8, 1.0, 1.0, 1.0, 0.6, 0.2], levels
+        assert Curriculum(None, env).level == 1.0
+        base: Any = env.unwrapped
+        assert base.adjustable["push_speed"] == (0.4, 1.0)
+        curriculum.ranges.apply(env, 0.5)
+        assert base.adjustable["push_speed"] == (0.2, 0.75)
         with pytest.raises(SimulationError, match="push_interval_s"):
-            ranges_of(CurriculumConfig(start={"push_interval_s": (1.0, 2.0)}), env)
+            Curriculum(CurriculumConfig(start={"push_interval_s": (1.0, 2.0)}), env)
         with pytest.raises(SimulationError, match="did you mean 'push_speed'"):
-            ranges_of(CurriculumConfig(start={"push_sped": 1.0}), env)
+            Curriculum(CurriculumConfig(start={"push_sped": 1.0}), env)
 
 
 # ---- rollouts --------------------------------------------------------------------------------------------------------
@@ -310,15 +310,21 @@ def test_the_bundle_is_the_network(finished: Path) -> None:
         restore,
         save_checkpoint,
     )
+    from training_ground.agents.curriculum import Curriculum
     from training_ground.agents.normaliser import Normaliser
+    from training_ground.agents.stepping import make_env
 
     config: Any = training.resolve(yaml.safe_load((finished / "config.yaml").read_text()), "written")
     checkpoint, problems = last_good_checkpoint(finished / "checkpoints")
     assert checkpoint is not None and not problems
     states = environment_states(checkpoint)
-    with training._environments(config, 32, states, lambda _: None) as environments:
+    with (
+        contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env,
+        training._environments(config, states, Curriculum(None, env), lambda _: None) as environments,
+    ):
         normaliser = Normaliser(config.normalisation, 4, environments.num_envs, config.ppo.gamma)
         model = find_algorithm("ppo").build(config.ppo, config.network, environments, normaliser, 99)
+        model.curriculum = Curriculum(None, env)
         restore(checkpoint, model)
         again = save_checkpoint(finished / "again", model, checkpoint.counters, 3)
         observations = np.random.default_rng(0).normal(0, 3, (64, 4)).astype(np.float32)
@@ -381,7 +387,10 @@ def test_a_resumed_run_on_a_real_robot_ends_with_the_same_bits(tmp_path: Path) -
 
     overrides = ["envs_per_worker=2", "ppo.rollout_steps=48", "ppo.minibatches=2", "total_steps=1152"]
     overrides += ["checkpoints.interval=192", "checkpoints.keep=10", "eval.episodes=0", "env.kwargs.push_speed=[0,1]"]
-    overrides += ["curriculum={start: {push_speed: [0, 0]}, raise_above: 0.01, step: 0.4}"]
+    overrides += [
+        "ppo.privileged=[foot_contact, joint_torque]",
+        "curriculum={start: {push_speed: [0, 0]}, raise_above: 0.01, step: 0.4}",
+    ]
     folder = training.start("stand", overrides, robot="g1", root=tmp_path, name="run").folder
     paths = list_checkpoints(folder / "checkpoints")
     whole = load_checkpoint(paths[-1])

@@ -69,26 +69,30 @@ def test_a_task_that_does_not_tell_its_mirror_image_is_named():
     env.close()
 
 
-def test_a_symmetric_policy_is_its_own_mirror_image_whatever_its_weights():
+@pytest.mark.parametrize("privileged", [(), ("foot_contact", "joint_torque")])
+def test_a_symmetric_policy_is_its_own_mirror_image_whatever_its_weights(privileged):
     """And so is the plain network that workers and bundles have of it; both give the same actions."""
     torch = pytest.importorskip("torch")
-    from stable_baselines3.common.policies import ActorCriticPolicy
+    import gymnasium
 
+    from training_ground.agents.asymmetry import AsymmetricPolicy
     from training_ground.agents.learner import actor_layers
     from training_ground.agents.network import Network, Normalisation
     from training_ground.agents.symmetry import SymmetricPolicy, reflect, symmetry_of
 
     env = make("Walk", robot="g1", driven=["*_hip_*", "*_knee_*", "*_ankle_*"])
-    symmetry = symmetry_of(env)
-    spaces = env.observation_space, env.action_space
+    symmetry, size = symmetry_of(env, privileged), env.observation_space.shape[0]
+    count = len(symmetry.observation.sign)
+    assert count == size + (2 + 29 if privileged else 0)
+    spaces = gymnasium.spaces.Box(-np.inf, np.inf, (count,), np.float32), env.action_space
     shape = {"net_arch": {"pi": [32, 16], "vf": [32, 16]}, "activation_fn": torch.nn.ELU}
-    policy = SymmetricPolicy(*spaces, lambda _: 1e-3, symmetry=symmetry, **shape)
+    policy = SymmetricPolicy(*spaces, lambda _: 1e-3, symmetry=symmetry, seen=size, **shape)
     generator = np.random.default_rng(0)
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.copy_(torch.as_tensor(generator.normal(0, 0.3, parameter.shape)))
     policy.even_out()
-    seen = generator.normal(0, 1, (64, env.observation.mirror().sign.size)).astype(np.float32)
+    seen = generator.normal(0, 1, (64, count)).astype(np.float32)
     with torch.no_grad():
         both = [torch.as_tensor(x) for x in (seen, reflect(seen, symmetry.observation))]
         actions, mirrored = (policy.get_distribution(x).mode().numpy() for x in both)
@@ -98,14 +102,14 @@ def test_a_symmetric_policy_is_its_own_mirror_image_whatever_its_weights():
     assert deviation[symmetry.action.permutation] == pytest.approx(deviation)
     assert values[0].numpy() == pytest.approx(values[1].numpy(), abs=1e-5) and np.ptp(values[0].numpy()) > 0.1
     # A plain policy's weights fit: the symmetric one says the mean of what that one says of both sides.
-    plain = ActorCriticPolicy(*spaces, lambda _: 1e-3, **shape)
+    plain = AsymmetricPolicy(*spaces, lambda _: 1e-3, seen=size, **shape)
     plain.load_state_dict(policy.state_dict())
     with torch.no_grad():
         own, other = (plain.get_distribution(x).mode().numpy() for x in both)
     assert (own + reflect(other, symmetry.action)) / 2 == pytest.approx(actions, abs=1e-5)
     assert np.abs(own - actions).max() > 0.1
     layers = [(weight.T, bias) for weight, bias in actor_layers(policy)]
-    assert Network(layers, "elu", Normalisation())(seen) == pytest.approx(actions, abs=1e-5)
+    assert Network(layers, "elu", Normalisation())(seen[:, :size]) == pytest.approx(actions, abs=1e-5)
     assert np.abs(actions).max() > 0.1
     env.close()
 

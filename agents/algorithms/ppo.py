@@ -47,6 +47,9 @@ class Settings(StrictModel):
     entropy: Annotated[float, Field(ge=0)] = 0.002
     mirror: bool = False
     """A policy that is its own mirror image; the robot and the task must have one."""
+    privileged: tuple[str, ...] = ()
+    """Channels that the critic sees beside the observation, and the actor does not: `foot_contact`, `joint_torque`, or
+    the task's own with role `state`."""
     value_coefficient: Positive = 0.5
     max_grad_norm: Positive = 0.5
 
@@ -87,7 +90,11 @@ def build(
     if symmetry is not None:
         from training_ground.agents.symmetry import SymmetricPolicy
 
-        kind, own = SymmetricPolicy, {"symmetry": symmetry}
+        kind, own = SymmetricPolicy, {"symmetry": symmetry, "seen": environments.seen}
+    elif settings.privileged:
+        from training_ground.agents.asymmetry import AsymmetricPolicy
+
+        kind, own = AsymmetricPolicy, {"seen": environments.seen}
     activation = {"elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[network.activation]
     model = RolloutPPO(
         kind,
