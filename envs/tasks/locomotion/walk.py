@@ -209,8 +209,8 @@ class Walk(Task):
         slip = max((math.hypot(*foot.linear_velocity[:2]) for foot in loaded), default=0.0)
         terms = {
             "velocity": 0.25 * near(math.hypot(forward - command[0], sideways - command[1]), 0.35),
-            "turning": 0.1 * near(wz - command[2], 0.7),
-            "heading": 0.08 * near(astray, 0.3),
+            "turning": 0.05 * near(wz - command[2] + max(-1.0, min(1.0, 2.0 * astray)), 0.7),
+            "heading": 0.13 * (near(astray, 0.15) + near(astray, 0.6)) / 2,
             "upright": 0.1 * near(tilt, 0.25),
             "height": 0.05 * near(height - 1.0, 0.1),
             "calm": 0.05 * near(math.hypot(vz / 0.3, math.hypot(wx, wy) / 2.0), 1.0),
