@@ -84,7 +84,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._driven = np.array(driven)
         self._all_driven = len(self._driven) == len(names)
         self.action_joints = tuple(names[i] for i in self._driven)
-        self.observation = Observation(self.robot, self.task, self.control_timestep, driven)
+        history = self.config.observation_history
+        self.observation = Observation(self.robot, self.task, self.control_timestep, driven, history)
         self.channels: tuple[Channel, ...] = self.observation.channels
         self.sensing = Sensing(self.config.noise, self.observation.observed)
         self.observation_space = self.observation.space(self.config.observation_format)
@@ -197,7 +198,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def _observe(self) -> Observed:
         truth = self.observation.read(self)
         seen = self.sensing.apply(truth, self.generator)
-        return seen if self.config.observation_format == "flat" else self.observation.split(seen)
+        flat = self.config.observation_format == "flat"
+        return self.observation.with_history(seen) if flat else self.observation.split(seen)
 
     def _info(self) -> dict[str, Any]:
         outcome = self.outcome

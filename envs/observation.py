@@ -90,13 +90,16 @@ class Observation:
         task: Adds its channels.
         control_timestep: s.
         driven: Indices of the joints that the action moves.
+        history: Observations in the flat vector that the environment gives.
 
     Attributes:
         observed: Observation channels, in the order of the flat vector.
         channels: All channels, the observed ones first.
     """
 
-    def __init__(self, robot: Robot, task: Task, control_timestep: float, driven: Sequence[int]) -> None:
+    def __init__(
+        self, robot: Robot, task: Task, control_timestep: float, driven: Sequence[int], history: int = 1
+    ) -> None:
         own = task.channels()
         self.observed = (*robot_channels(robot, driven), *(c for c in own if c.role == "observation"))
         rest = tuple(c for c in own if c.role != "observation")
@@ -110,6 +113,8 @@ class Observation:
             self.slices[channel.name] = slice(start, start + channel.size)
             start += channel.size
         self._flat = np.zeros(start, np.float32)
+        self._history = history
+        self._past: NDArray[np.float32] | None = None
         self._views = {name: self._flat[where] for name, where in self.slices.items()}
         self._sizes = {c.name: c.size for c in self.channels}
         self._privileged = (
@@ -128,7 +133,7 @@ class Observation:
     def space(self, kind: str) -> gymnasium.Space[Any]:
         """Observation space: one Box (d,), or a Dict of Boxes by channel name."""
         if kind == "flat":
-            return gymnasium.spaces.Box(-np.inf, np.inf, (self._flat.size,), np.float32)
+            return gymnasium.spaces.Box(-np.inf, np.inf, (self._history * self._flat.size,), np.float32)
         boxes: dict[str, gymnasium.Space[Any]] = {
             c.name: gymnasium.spaces.Box(-np.inf, np.inf, c.shape, np.float32) for c in self.observed
         }
@@ -175,7 +180,7 @@ class Observation:
             **self._task.mirror(),
         }
         parts, start = [], 0
-        for name in (*(c.name for c in self.observed), *privileged):
+        for name in (*[c.name for c in self.observed] * self._history, *privileged):
             if name not in known:
                 raise SimulationError(f"task '{self._task.id}': how channel '{name}' looks in the mirror is not said")
             parts.append((start, known[name]))
@@ -188,6 +193,17 @@ class Observation:
     def reset(self, env: HumanoidEnv) -> None:
         """Forget the last episode; the first accelerometer sample is that of a robot at rest."""
         self._carriers = (env.robot.imu_carrier, env.robot.imu_carrier)
+        self._past = None
+
+    def with_history(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Put the observations before it behind a flat observation (d,); returns (history * d,)."""
+        if self._history == 1:
+            return seen
+        if self._past is None:
+            self._past = np.tile(seen, self._history)
+        else:
+            self._past = np.concatenate([seen, self._past[: -seen.size]])
+        return self._past.copy()
 
     def read(self, env: HumanoidEnv) -> NDArray[np.float32]:
         """True flat observation (d,); the array is used again by the next call."""
@@ -260,9 +276,8 @@ class Observation:
 
     def save(self) -> Any:
         """State for `restore`."""
-        return self._carriers, self._flat.copy()
+        return self._carriers, self._flat.copy(), self._past
 
     def restore(self, state: Any) -> None:
         """Return to what `save` gave."""
-        self._carriers = state[0]
-        self._flat[:] = state[1]
+        self._carriers, self._flat[:], self._past = state

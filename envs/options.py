@@ -41,6 +41,8 @@ class EnvOptions(StrictModel):
     randomisation: Randomisation = Randomisation()
     noise: Noise | None = None
     observation_format: Literal["flat", "dict"] = "flat"
+    observation_history: Annotated[int, Field(ge=1, le=64)] = 1
+    """Observations in the flat vector, the newest first; before there were as many, the first one stands in."""
     visuals: bool = False
     """Whether to load the meshes that cameras see; `render_mode` implies it."""
 
@@ -50,6 +52,12 @@ class EnvOptions(StrictModel):
         if delay and round(delay[1] / self.physics_timestep) > MAX_DELAY:
             most = MAX_DELAY * self.physics_timestep
             raise ValueError(f"randomisation.delay_s = {delay}: must be at most {most:g} s, {MAX_DELAY} physics steps")
+        return self
+
+    @model_validator(mode="after")
+    def _history_is_flat(self) -> EnvOptions:
+        if self.observation_history > 1 and self.observation_format != "flat":
+            raise ValueError(f"observation_history = {self.observation_history}: needs observation_format 'flat'")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from training_ground.configs.errors import SimulationError
 from training_ground.envs.env import HumanoidEnv
 from training_ground.envs.registration import make
 
@@ -100,3 +101,30 @@ def test_frame_tells_the_truth():
     assert isinstance(observation, np.ndarray)
     assert np.abs(observation[env.observation.slices["joint_position"]] - frame["joint_position"]).max() > 0.1
     env.close()
+
+
+def test_history_stands_behind_the_newest_observation():
+    generator = np.random.default_rng(0)
+    options: dict[str, Any] = {"robot": "g1_legs", "noise": {"scale": {"joint_position": 0.01}}}
+    plain, stacked = make("Stand", **options), make("Stand", observation_history=3, **options)
+    rows = [plain.reset(seed=3)[0]] * 3
+    assert np.array_equal(stacked.reset(seed=3)[0], np.concatenate(rows))
+    for step in range(6):
+        action = generator.uniform(-0.2, 0.2, plain.action_space.shape).astype(np.float32)
+        rows.append(plain.step(action)[0])
+        seen = stacked.step(action)[0]
+        assert stacked.observation_space.contains(seen)
+        assert np.array_equal(seen, np.concatenate(rows[:-4:-1]))
+        if step == 3:
+            kept = stacked.save()
+            after = stacked.step(action)[0]
+            stacked.restore(kept)
+            assert np.array_equal(stacked.step(action)[0], after)
+            stacked.restore(kept)
+    one, three = plain.observation.mirror(), stacked.observation.mirror()
+    assert np.array_equal(three.sign[three.permutation], np.tile(one.sign[one.permutation], 3))
+    assert np.array_equal(three.permutation[-one.sign.size :], 2 * one.sign.size + one.permutation)
+    with pytest.raises(SimulationError, match="observation_history = 3"):
+        make("Stand", observation_history=3, observation_format="dict")
+    plain.close()
+    stacked.close()
