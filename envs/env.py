@@ -80,7 +80,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._build_world(task)
         self.task = task(task_config, self)
         names = self.model.joint_names
-        driven = driven_joints(self.config.driven, names, self.model.name)
+        driven = driven_joints(self.config.driven, self.robot)
         self._driven = np.array(driven)
         self._all_driven = len(self._driven) == len(names)
         self.action_joints = tuple(names[i] for i in self._driven)

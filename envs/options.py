@@ -12,6 +12,7 @@ from training_ground.configs.errors import SimulationError, unknown
 from training_ground.configs.loading import StrictModel, validate
 from training_ground.envs.actuator import MAX_DELAY
 from training_ground.envs.randomisation import Noise, Randomisation
+from training_ground.envs.robot import Robot
 from training_ground.envs.task import Task
 
 
@@ -25,7 +26,7 @@ class EnvOptions(StrictModel):
     control: Literal["joint_position", "joint_delta", "joint_torque"] = "joint_position"
     """What an action means: joint targets around those that hold the default pose, changes of targets, or torques."""
     driven: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
-    """Joints that the action moves, as names or patterns (`*_hip_*`); the others hold the default pose."""
+    """Joints that the action moves: names, patterns (`*_hip_*`), or `legs`; the others hold the default pose."""
     action_scale: Annotated[float, Field(gt=0)] | None = None
     """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
     rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
@@ -67,16 +68,19 @@ class EnvOptions(StrictModel):
         return self
 
 
-def driven_joints(patterns: Sequence[str], names: Sequence[str], robot: str) -> tuple[int, ...]:
+def driven_joints(patterns: Sequence[str], robot: Robot) -> tuple[int, ...]:
     """Return the indices of the joints that patterns name, in the robot's order.
 
     Raises:
         SimulationError: A pattern fits no joint; the nearest name is offered.
     """
+    names, chosen = robot.model.joint_names, set[str]()
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise SimulationError(unknown(f"joint in driven of robot '{robot}'", pattern, names))
-    return tuple(i for i, name in enumerate(names) if any(fnmatchcase(name, pattern) for pattern in patterns))
+        found = robot.leg_joints if pattern == "legs" else [name for name in names if fnmatchcase(name, pattern)]
+        if not found:
+            raise SimulationError(unknown(f"joint in driven of robot '{robot.model.name}'", pattern, names))
+        chosen.update(found)
+    return tuple(i for i, name in enumerate(names) if name in chosen)
 
 
 def split_options(task: type[Task], options: dict[str, Any]) -> tuple[EnvOptions, Any]:

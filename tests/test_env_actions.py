@@ -33,7 +33,7 @@ def test_joints_that_are_not_driven_hold_the_default_pose():
 @pytest.mark.parametrize("control", ["joint_position", "joint_delta"])
 def test_all_joints_are_driven_by_default(control):
     whole = make("Stand", robot="g1_legs", control=control)
-    named = make("Stand", robot="g1_legs", control=control, driven=LEGS)
+    named = make("Stand", robot="g1_legs", control=control, driven=["legs"])
     for env in (whole, named):
         env.reset(seed=4)
     action = np.linspace(-0.5, 0.5, 12).astype(np.float32)
