@@ -132,7 +132,7 @@ class Walk(Task):
             "every": every,
             "heading": rotations.yaw(env.robot.base.orientation),
             "pace": [0.0, 0.0, 0.0],
-            "velocity": [0.0, 0.0],
+            "velocity": [0.0, 0.0, 0.0],
             "pushes": Pushes.draw(generator, env, config.push_speed, config.push_interval_s),
             "push": (0.0, 0.0),
             "record": WalkRecord(list(env.robot.base.position[:2])),
@@ -196,6 +196,7 @@ class Walk(Task):
         mean = values["velocity"]
         mean[0] += self._memory * (forward - mean[0])
         mean[1] += self._memory * (sideways - mean[1])
+        mean[2] += self._memory * (wz - mean[2])
         phases, astray = self.phases_of_feet(), self._heading_error()
         values["reference"] = self._reference()
         off = robot.joint_position - env.model.default_position - values["reference"]
@@ -209,8 +210,9 @@ class Walk(Task):
         slip = max((math.hypot(*foot.linear_velocity[:2]) for foot in loaded), default=0.0)
         terms = {
             "velocity": 0.25 * near(math.hypot(forward - command[0], sideways - command[1]), 0.35),
-            "turning": 0.05 * near(wz - command[2] + max(-1.0, min(1.0, 2.0 * astray)), 0.7),
-            "heading": 0.13 * (near(astray, 0.15) + near(astray, 0.6)) / 2,
+            # Each step turns the pelvis to and fro, faster than any command: what counts is the mean, and the way back.
+            "turning": 0.1 * near(mean[2] - command[2] + max(-1.0, min(1.0, 1.5 * astray)), 0.4),
+            "heading": 0.08 * near(astray, 0.4),
             "upright": 0.1 * near(tilt, 0.25),
             "height": 0.05 * near(height - 1.0, 0.1),
             "calm": 0.05 * near(math.hypot(vz / 0.3, math.hypot(wx, wy) / 2.0), 1.0),
