@@ -79,6 +79,8 @@ class Monitor(BaseCallback):
         self._saved_at = start.steps
         self._updated = False
         self._learning_rate = start.learning_rate
+        self._record_steps = getattr(algorithm, "RECORD_STEPS", 1)
+        self._recorded_at = start.steps
 
     def counters(self) -> Counters:
         """Return where the run stands."""
@@ -128,6 +130,10 @@ class Monitor(BaseCallback):
             raise AgentError(f"weights have diverged after the update: {', '.join(bad)}")
         self._learning_rate = learned["learning_rate"]
         counters = self.counters()
+        end = counters.steps >= self._config.total_steps
+        if counters.steps // self._record_steps == self._recorded_at // self._record_steps and not end:
+            return
+        self._recorded_at = counters.steps
         elapsed = time.monotonic() - self._began
         rate = (counters.steps - self._start.steps) / max(elapsed, 1e-9)
         record = {

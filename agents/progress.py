@@ -114,7 +114,8 @@ def progress_line(record: dict[str, Any]) -> str:
         parts += [f"{name} {share:.0%}" for name, share in sorted(record["failures"].items())]
     if "level" in record:
         parts.append(f"level {record['level']:.2f}")
-    parts += [f"KL {record['kl']:.3f}", f"std {record['std']:.2f}", f"lr {record['learning_rate']:.1e}"]
+    shown = (("kl", "KL {:.3f}"), ("std", "std {:.2f}"), ("entropy_coefficient", "entropy × {:.1e}"))
+    parts += [form.format(record[name]) for name, form in (*shown, ("learning_rate", "lr {:.1e}")) if name in record]
     return "  ".join(parts)
 
 

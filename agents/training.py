@@ -239,7 +239,7 @@ def _learn(
         )
     stop = StopRequest()
     symmetry = None
-    if settings.mirror:
+    if getattr(settings, "mirror", False):
         from training_ground.agents.symmetry import symmetry_of
 
         symmetry = symmetry_of(env, settings.privileged)

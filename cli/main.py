@@ -29,6 +29,7 @@ HIDDEN = {"__init__", "main", "common"}
 EXTRAS = {
     "torch": "train",
     "stable_baselines3": "train",
+    "sb3_contrib": "train",
     "tensorboard": "train",
     "viser": "view",
     "pandas": "formats",
