@@ -144,7 +144,7 @@ def _critic_diverges(w: Window) -> str | None:
     if half < 2:
         return None
     before, after = sum(losses[:half]) / half, sum(losses[half:]) / (len(losses) - half)
-    if after <= 5 * before or after < 1e-3:
+    if after <= 3 * before or after < 1e-3:
         return None
     advice = f"Lower {w.name}.learning_rate or {w.name}.tau"
     return (
@@ -235,8 +235,7 @@ def judge(records: Sequence[Record], config: RunConfig, control_rate: float = ma
         config: The run.
         control_rate: Of its environment, Hz.
     """
-    # Before an off-policy run's first update there is nothing to judge.
-    useful = [r for r in records if _number(r.get("return_mean")) is not None and _number(r.get("actor_loss", 0.0)) is not None]
+    useful = [record for record in records if _useful(record)]
     count = max(SHORTEST_WINDOW, min(LONGEST_WINDOW, len(useful) // 3))
     if len(useful) < count + SHORTEST_WINDOW:
         return Verdict(False, None, f"Too early to tell: {len(useful)} records with a return.")
@@ -270,7 +269,7 @@ class Watch:
 
     def __init__(self, config: RunConfig, control_rate: float, records: Sequence[Record] = ()) -> None:
         self._config, self._control_rate = config, control_rate
-        self._records = list(records)
+        self._records = [record for record in records if _useful(record)]
         self._told: set[str] = set()
         self._moving = 0
 
@@ -281,7 +280,10 @@ class Watch:
 
     def see(self, record: Record) -> Verdict | None:
         """Take a record in; return a verdict where there is something new to tell."""
-        self._records.append(record)
+        if _useful(record):
+            self._records.append(record)
+        # What lies between the first and the last ones is not looked at.
+        del self._records[LONGEST_WINDOW : -2 * LONGEST_WINDOW]
         verdict = self.verdict
         if verdict.cause is None:
             self._moving += 1
@@ -293,6 +295,11 @@ class Watch:
             return None
         self._told.add(verdict.cause)
         return verdict
+
+
+def _useful(record: Record) -> bool:
+    """Whether there is something to judge: an episode has ended and, in an off-policy run, the updates have begun."""
+    return _number(record.get("return_mean")) is not None and _number(record.get("actor_loss", 0.0)) is not None
 
 
 def _number(value: Any) -> float | None:

@@ -17,6 +17,7 @@ from stable_baselines3.common.type_aliases import RolloutReturn, TrainFreq
 from stable_baselines3.common.vec_env import VecEnv
 
 from training_ground.agents.collector import Collector
+from training_ground.agents.curriculum import Curriculum
 from training_ground.agents.network import Float32, Network
 from training_ground.agents.normaliser import Normaliser
 from training_ground.agents.replay import Replay
@@ -37,12 +38,14 @@ class OffPolicyLearner(OffPolicyAlgorithm):
 
     Attributes:
         normaliser: Of observations; the memory holds raw ones.
+        curriculum: How hard the episodes are.
         activation: Name of the network's activation.
         stopping: Asked before each rollout; True ends the learning with nothing half done.
         deviation: Mean standard deviation of the exploration at the end of the last rollout, before tanh.
     """
 
     normaliser: Normaliser
+    curriculum: Curriculum
     activation: str = "relu"
     stopping: Callable[[], bool] = staticmethod(lambda: False)
     deviation: float = float("nan")
@@ -76,7 +79,7 @@ class OffPolicyLearner(OffPolicyAlgorithm):
             return RolloutReturn(0, 0, continue_training=False)
         self.policy.set_training_mode(False)
         number, policy = self._number(), self._copy()
-        ends = self.collector.collect(policy, number)
+        ends = self.collector.collect(policy, number, self.curriculum.level)
         arrays = self.collector.arrays
         self._remember(ends)
         if self.num_timesteps < learning_starts:
@@ -84,6 +87,7 @@ class OffPolicyLearner(OffPolicyAlgorithm):
         _, logarithm = np.split(policy.network(arrays.observation[-1]), 2, axis=-1)
         self.deviation = float(np.exp(logarithm.clip(*LOG_DEVIATION_RANGE)).mean())
         self.collector.advance()
+        self.curriculum.see(ends[place].info["episode"]["l"] for place in sorted(ends))
         self._tell(callback, ends)
         callback.on_rollout_end()
         return RolloutReturn(arrays.reward.size, len(ends), continue_training=True)

@@ -109,7 +109,7 @@ def start(
         overrides = [*overrides, f"env.kwargs.robot={robot}"]
     config = resolve(data, f"preset '{preset}'", overrides)
     make_env(config.env.id, config.env.kwargs).close()
-    folder = _new_folder(root, name, stem_of(short, config))
+    folder = new_folder(root, name, stem_of(short, config))
     write_config(folder, config)
     return _run(config, folder, None, report)
 
@@ -166,7 +166,7 @@ def find_run(run: Path, root: Path) -> Path:
     return folder
 
 
-def _new_folder(root: Path, name: str | None, stem: str) -> Path:
+def new_folder(root: Path, name: str | None, stem: str) -> Path:
     """Create the folder of a new run; two runs started at once get two folders."""
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,7 @@ EXTRAS = {
     "stable_baselines3": "train",
     "sb3_contrib": "train",
     "tensorboard": "train",
+    "optuna": "tune",
     "viser": "view",
     "pandas": "formats",
     "av": "formats",
