@@ -93,8 +93,8 @@ def _small_steps(w: Window) -> str | None:
         )
     if rate <= 1.5 * low:
         return (
-            f"Updates hardly change the policy: KL {kl:.1e} where ppo.target_kl is {target:g}, with the learning rate at "
-            f"its floor of {low:g}. Begin again from a higher ppo.learning_rate with a larger ppo.target_kl."
+            f"Updates hardly change the policy: KL {kl:.1e} where ppo.target_kl is {target:g}, with the learning rate "
+            f"at its floor of {low:g}. Begin again from a higher ppo.learning_rate with a larger ppo.target_kl."
         )
     if rate >= high / 1.5:
         return (
@@ -111,10 +111,12 @@ def _large_steps(w: Window) -> str | None:
     low = w.setting("learning_rate_range")[0]
     if w.setting("adapt_learning_rate") and rate > 1.5 * low:
         return None
-    lower = "ppo.learning_rate" if not w.setting("adapt_learning_rate") else "the first number of ppo.learning_rate_range"
+    lower = (
+        "ppo.learning_rate" if not w.setting("adapt_learning_rate") else "the first number of ppo.learning_rate_range"
+    )
     return (
-        f"Updates throw the policy about: KL {kl:.2f}, more than twice ppo.target_kl = {target:g}, and the learning rate "
-        f"of {rate:.1e} does not fall any further. Lower {lower} or ppo.epochs."
+        f"Updates throw the policy about: KL {kl:.2f}, more than twice ppo.target_kl = {target:g}, and the learning "
+        f"rate of {rate:.1e} does not fall any further. Lower {lower} or ppo.epochs."
     )
 
 
@@ -133,8 +135,8 @@ def _blind_critic(w: Window) -> str | None:
     if explained is None or explained >= 0.1:
         return None
     return (
-        f"The value function explains nothing of the returns (explained variance {explained:.2f}), so the policy learns "
-        "from noise. Raise ppo.critic_learning_rate, set normalisation.reward to true, or lower ppo.gamma."
+        f"The value function explains nothing of the returns (explained variance {explained:.2f}), so the policy "
+        "learns from noise. Raise ppo.critic_learning_rate, set normalisation.reward to true, or lower ppo.gamma."
     )
 
 
@@ -147,9 +149,8 @@ def _critic_diverges(w: Window) -> str | None:
     if after <= 3 * before or after < 1e-3:
         return None
     advice = f"Lower {w.name}.learning_rate or {w.name}.tau"
-    return (
-        f"The critics diverge: their loss went from {before:.2g} to {after:.2g}. {advice}"
-        + (", or raise tqc.top_quantiles_dropped." if w.name == "tqc" else ".")
+    return f"The critics diverge: their loss went from {before:.2g} to {after:.2g}. {advice}" + (
+        ", or raise tqc.top_quantiles_dropped." if w.name == "tqc" else "."
     )
 
 
@@ -195,9 +196,9 @@ def _one_term(w: Window) -> str | None:
         return None
     small = min(flat, key=lambda name: now[name])
     return (
-        f"'{large}' brings {now[large] / gain:.0%} of the reward, and '{small}' has never risen (now {now[small]:.2g} a "
-        f"step): the policy has settled for the first. Make '{small}' easier to come by in env.kwargs, or give it a larger "
-        "share in the task's reward."
+        f"'{large}' brings {now[large] / gain:.0%} of the reward, and '{small}' has never risen (now {now[small]:.2g} "
+        f"a step): the policy has settled for the first. Make '{small}' easier to come by in env.kwargs, or give it a "
+        "larger share in the task's reward."
     )
 
 
@@ -207,8 +208,8 @@ def _loud(w: Window) -> str | None:
     if w.name != "ppo" or std is None or first is None or std < 1.0 or std < 1.3 * first:
         return None
     return (
-        f"The noise grows and drowns the policy: the standard deviation of the actions went from {first:.2f} to {std:.2f}. "
-        "Lower ppo.entropy."
+        f"The noise grows and drowns the policy: the standard deviation of the actions went from {first:.2f} to "
+        f"{std:.2f}. Lower ppo.entropy."
     )
 
 

@@ -66,8 +66,8 @@ class Repeats:
     def pooled(self) -> dict[str, Any]:
         """Return what all seeds say together; plain data, None where nothing was evaluated.
 
-        The Wilson interval takes the episodes of all policies as one sample: it is about these policies. The interval of
-        the interquartile mean also draws the seeds anew: it is about the next seed, and with few seeds only a hint.
+        The Wilson interval takes the episodes of all policies as one sample: it is about these policies. The interval
+        of the interquartile mean also draws the seeds anew: it is about the next seed, and with few seeds only a hint.
         """
         summaries = [r.summary for r in self.runs if r.summary is not None]
         successes, episodes = (sum(s[key] for s in summaries) for key in ("successes", "episodes"))
@@ -179,7 +179,9 @@ def _place(group: Path, root: Path) -> tuple[str, Path]:
 
 def members(group: str, root: Path) -> list[Path]:
     """Return the folders of a group's runs, by seed; none where there is no such group."""
-    found = {int(p.name.rpartition("_seed")[2]): p for p in root.glob(f"{_literal(group)}_seed*") if _is_member(p, group)}
+    found = {
+        int(p.name.rpartition("_seed")[2]): p for p in root.glob(f"{_literal(group)}_seed*") if _is_member(p, group)
+    }
     return [found[seed] for seed in sorted(found)]
 
 

@@ -88,7 +88,7 @@ class Replay(BaseBuffer):
         self._generator = np.random.default_rng(0)
 
     def add_transitions(self, rows: dict[str, NDArray[Any]]) -> None:
-        """Add transitions: by name `observation`, `next_observation` (k, n), `action` (k, m), `reward`, `terminal` (k,).
+        """Add transitions: by name `observation`, `next_observation` (k, n), `action` (k, m), `reward`, `terminal` (k).
 
         `terminal` is 1 where nothing follows; an episode that was only cut off by time goes on.
         """

@@ -5,8 +5,9 @@ runs/<name>/search.yaml    what is searched: preset, space, budget
             trial_0000_seed0/   a run as `agents/training.py` writes it; its checkpoints go when it is done with
             best.yaml      the best settings as a preset, for `tg train`
 
-Nothing in the folder is pickled, and nothing of a sampler is kept: what a trial tries follows from the search's seed, the
-trial's number and the journal alone. Episodes for judging begin at seed 2,000,000, so that those of `tg eval` stay unseen.
+Nothing in the folder is pickled, and nothing of a sampler is kept: what a trial tries follows from the search's seed,
+the trial's number and the journal alone. Episodes for judging begin at seed 2,000,000, so that those of `tg eval` stay
+unseen.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Search(StrictModel):
     """Of the search."""
 
 
-class Pruned(Exception):  # noqa: N818 (no error: it ends a run that is not worth its time)
+class Pruned(Exception):
     """A run is worse than the median of the others."""
 
 
@@ -286,7 +287,7 @@ def summarise(study: Any, search: Search, folder: Path) -> dict[str, Any]:
         {
             "trial": t.number,
             "state": t.state.name.lower(),
-            "value": t.value,
+            "value": t.value if t.state.name == "COMPLETE" else None,
             "values": t.user_attrs.get("values"),
             "settings": _settings(t.params, search),
             "runs": t.user_attrs.get("runs"),
@@ -320,6 +321,6 @@ def _best_preset(search: Search, summary: dict[str, Any]) -> str:
     training.resolve(data, "best.yaml")
     return (
         f"# The best of {len(summary['trials'])} trials: {search.objective} {best['value']:.4g} over {search.episodes} "
-        f"validation episodes after {search.steps:,} steps\n# (trial {best['trial']}). Being the best of several, it was "
-        "also lucky: measure it anew with tg train --seeds and tg eval.\n" + yaml.safe_dump(data, sort_keys=False)
+        f"validation episodes after {search.steps:,} steps\n# (trial {best['trial']}). Being the best of several, it "
+        "was also lucky: measure it anew with tg train --seeds and tg eval.\n" + yaml.safe_dump(data, sort_keys=False)
     )

@@ -179,8 +179,8 @@ def _print_group(group: Any) -> None:
     if pooled["episodes"]:
         low, high = pooled["return_bootstrap_95"]
         click.echo(
-            f"all {pooled['evaluated']} of {pooled['seeds']} seeds: success {pooled['successes']}/{pooled['episodes']} = "
-            f"{pooled['success_rate']:.1%}, 95 % interval {_interval(pooled)}; interquartile mean of the returns "
+            f"all {pooled['evaluated']} of {pooled['seeds']} seeds: success {pooled['successes']}/{pooled['episodes']} "
+            f"= {pooled['success_rate']:.1%}, 95 % interval {_interval(pooled)}; interquartile mean of the returns "
             f"{pooled['return_interquartile_mean']:.4g}, {low:.4g} to {high:.4g} over seeds and episodes"
         )
 

@@ -30,8 +30,12 @@ one setting a line. Runs are judged on validation seeds from 2,000,000. The best
 @click.option("--trials", type=click.IntRange(1, 100_000), help="Settings to try in all.  [default: 20]")
 @click.option("--steps", type=click.IntRange(1), default=200_000, show_default=True, help="Of each run.")
 @click.option("--episodes", type=click.IntRange(1), default=20, show_default=True, help="Validation, of each run.")
-@click.option("--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs a trial; their mean counts.")
-@click.option("--objective", type=click.Choice(["success_rate", "return_mean"]), default="success_rate", show_default=True)
+@click.option(
+    "--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help="Runs a trial; their mean counts."
+)
+@click.option(
+    "--objective", type=click.Choice(["success_rate", "return_mean"]), default="success_rate", show_default=True
+)
 @click.option("--name", metavar="NAME", help="Folder of the search below --runs.")
 @click.option("--runs", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True)
 @click.option("--resume", metavar="SEARCH", help="Continue a search (its folder or name).")
@@ -100,9 +104,7 @@ def _print(summary: dict[str, Any]) -> None:
     best = summary["best"]
     keys = sorted({key for trial in summary["trials"] for key in trial["settings"]})
     order = sorted(summary["trials"], key=lambda t: -float("inf") if t["value"] is None else t["value"], reverse=True)
-    rows = [
-        (t["trial"], t["value"], t["state"], *(_short(t["settings"].get(key, "")) for key in keys)) for t in order
-    ]
+    rows = [(t["trial"], t["value"], t["state"], *(_short(t["settings"].get(key, "")) for key in keys)) for t in order]
     emit(None, False, [table("", ["trial", summary["objective"], "", *keys], rows)])
     if best is None:
         click.echo("no trial came to its end")

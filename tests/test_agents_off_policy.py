@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
+from training_ground.agents import bundle as bundle_module
 from training_ground.agents import training
 from training_ground.agents.bundle import load_bundle
 from training_ground.agents.evaluation import evaluate
@@ -259,6 +260,9 @@ def test_the_workers_and_the_bundle_act_as_the_network(finished: Path) -> None:
     repeated = load_checkpoint(again).tensors
     assert repeated.keys() == checkpoint.tensors.keys()
     assert all(bool((repeated[name] == value).all()) for name, value in checkpoint.tensors.items())
+    unbounded = bundle.spec.env.model_copy(update={"action_low": None, "action_high": None})
+    with pytest.raises(AgentError, match="network.output = 'tanh' needs"):
+        bundle_module._check_spec(Path("spec.json"), bundle.spec.model_copy(update={"env": unbounded}))
     # The observations' statistics come from the steps before the first update alone.
     assert float(checkpoint.tensors["normaliser/obs_rms/count"]) == pytest.approx(64, abs=1)
 

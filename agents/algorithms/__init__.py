@@ -8,8 +8,8 @@ A file `agents/algorithms/<name>.py` has
   returns what to log;
 - `actor(model) -> (weights, biases, act)`: the deterministic policy's layers as numpy arrays, and a function from
   normalised observations to actions by the trained network itself, for the bundle's golden vectors;
-- where they differ from these: `OUTPUT = "linear"`, what follows the last layer, and `RECORD_STEPS = 1`, environment steps
-  between two progress records.
+- where they differ from these: `OUTPUT = "linear"`, what follows the last layer, and `RECORD_STEPS = 1`, environment
+  steps between two progress records.
 
 SAC and TQC share `_off_policy.py`.
 
