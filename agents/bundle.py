@@ -33,7 +33,7 @@ from training_ground.agents.bundle_format import (
     read_tensors,
 )
 from training_ground.agents.files import to_json, write_atomic
-from training_ground.agents.network import Float32, Network, Normalisation
+from training_ground.agents.network import Float32, Network, Normalisation, unscale
 from training_ground.agents.signature import signature_of
 from training_ground.configs.errors import AgentError
 
@@ -43,7 +43,7 @@ GOLDEN_TOLERANCE = 1e-5
 
 
 class BundlePolicy:
-    """A learned policy: normalise, multilayer perceptron, clip to the action space.
+    """A learned policy: normalise, multilayer perceptron, scale or clip to the action space.
 
     Attributes:
         name: The bundle's name.
@@ -62,6 +62,7 @@ class BundlePolicy:
                 np.sqrt(tensors["observation.variance"] + spec.normaliser.epsilon),
                 spec.normaliser.clip,
             ),
+            spec.network.output,
         )
         low, high = spec.env.action_low, spec.env.action_high
         self._bounds = (
@@ -113,6 +114,8 @@ class BundlePolicy:
             raise AgentError(f"policy '{self.name}': observation of shape {observation.shape}, not ({size},)")
         action = self._network(observation)
         if self._bounds is not None:
+            if self.spec.network.output == "tanh":
+                action = unscale(action, *self._bounds)
             action = action.clip(*self._bounds)
         if not np.isfinite(action).all():
             raise AgentError(f"policy '{self.name}': the action is not finite; the observation: {observation}")
@@ -170,6 +173,8 @@ def _check_spec(path: Path, spec: BundleSpec) -> None:
             raise AgentError(f"{path}: env.{field} has {len(bound)} entries, not {env.action_size}")
     if (env.action_low is None) != (env.action_high is None):
         raise AgentError(f"{path}: env.action_low and env.action_high must both be given or both be null")
+    if spec.network.output == "tanh" and env.action_low is None:
+        raise AgentError(f"{path}: network.output = 'tanh' needs env.action_low and env.action_high to scale to")
 
 
 def _golden_shapes(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:

@@ -40,11 +40,13 @@ Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 
 class NetworkSpec(StrictModel):
-    """A multilayer perceptron: `activation` after every layer but the last."""
+    """A multilayer perceptron: `activation` after every layer but the last, `output` after that."""
 
     layers: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=2, max_length=16)]
     """Widths from the observation to the action, both included."""
     activation: Literal["elu", "tanh", "relu"]
+    output: Literal["linear", "tanh"] = "linear"
+    """`tanh`: what comes out is scaled from [-1, 1] to the action's bounds."""
 
     @property
     def weights(self) -> int:

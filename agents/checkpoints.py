@@ -2,7 +2,8 @@
 
 One file holds the networks, the optimiser's moments, the normaliser, the curriculum, where the environments stand, the
 random generator and the counters: what it takes to go on as if nothing had happened. It is written under a temporary
-name and renamed, and carries a sha256 of its contents: it is whole, or is passed over.
+name and renamed, and carries a sha256 of its contents: it is whole, or is passed over. An off-policy run's memory
+lies in files beside it (`agents/replay.py`), which it names with their hashes.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import safetensors.torch
 import torch
 
 from training_ground.agents.files import write_atomic
+from training_ground.agents.replay import Replay, Segment, read_segment, remove_unused, segments
 from training_ground.agents.rollouts import LaneState
 from training_ground.configs.errors import AgentError
 
 if TYPE_CHECKING:
     from training_ground.agents.learner import RolloutPPO
     from training_ground.agents.normaliser import Normaliser
+    from training_ground.agents.off_policy import OffPolicyLearner
 
 SCHEMA_VERSION = 3
 MAX_BYTES = 2_000_000_000
@@ -69,16 +72,17 @@ def list_checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step_*.safetensors"))
 
 
-def save_checkpoint(folder: Path, model: RolloutPPO, counters: Counters, keep: int) -> Path:
+def save_checkpoint(folder: Path, model: RolloutPPO | OffPolicyLearner, counters: Counters, keep: int) -> Path:
     """Write a checkpoint and remove all but the newest `keep`.
 
     Raises:
         AgentError: The disk is full or the folder cannot be written; older checkpoints are untouched.
     """
     tensors = {f"policy/{k}": v.detach().contiguous() for k, v in model.policy.state_dict().items()}
-    for index, moments in model.policy.optimizer.state_dict()["state"].items():
-        for key, value in moments.items():
-            tensors[f"optimizer/{index}/{key}"] = torch.as_tensor(value).contiguous()
+    for prefix, optimiser in _optimisers(model).items():
+        for index, moments in optimiser.state_dict()["state"].items():
+            for key, value in moments.items():
+                tensors[f"{prefix}/{index}/{key}"] = torch.as_tensor(value).contiguous()
     tensors.update(_normaliser_tensors(model.normaliser))
     states = model.collector.states
     tensors["environments/episodes"] = torch.tensor([state.episode for state in states])
@@ -88,13 +92,44 @@ def save_checkpoint(folder: Path, model: RolloutPPO, counters: Counters, keep: i
     for i, state in enumerate(states):
         tensors[f"environments/{i}/actions"] = torch.from_numpy(state.actions).contiguous()
     tensors["random/torch"] = torch.get_rng_state()
+    coefficient = getattr(model, "log_ent_coef", None)
+    if coefficient is not None:
+        tensors["entropy/log_coefficient"] = coefficient.detach().clone()
+    replay = _replay(model)
+    if replay is not None:
+        tensors.update(replay.save(folder))
     state = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(counters)})
     metadata = {"state": state, "sha256": _digest(state, tensors)}
     path = checkpoint_path(folder, counters.steps)
     write_atomic(path, safetensors.torch.save(tensors, metadata))
     for old in list_checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
+    if replay is not None:
+        remove_unused(folder, (s for kept in list_checkpoints(folder) for s in _segments_of(kept)))
     return path
+
+
+def _optimisers(model: Any) -> dict[str, torch.optim.Optimizer]:
+    """By the prefix that their arrays have in a checkpoint."""
+    single = getattr(model.policy, "optimizer", None)
+    if single is not None:
+        return {"optimizer": single}
+    found = {"actor_optimizer": model.actor.optimizer, "critic_optimizer": model.critic.optimizer}
+    return found | ({"entropy_optimizer": model.ent_coef_optimizer} if model.ent_coef_optimizer is not None else {})
+
+
+def _replay(model: Any) -> Replay | None:
+    return getattr(model, "replay_buffer", None)
+
+
+def _segments_of(path: Path) -> list[Segment]:
+    """What a checkpoint needs of the replay memory; nothing where it is damaged."""
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as stream:
+            names = [name for name in stream.keys() if name.startswith("replay/")]  # noqa: SIM118 (no mapping)
+            return segments({name: stream.get_tensor(name) for name in names})
+    except (OSError, safetensors.SafetensorError, ValueError):
+        return []
 
 
 def _normaliser_tensors(normaliser: Normaliser) -> dict[str, torch.Tensor]:
@@ -136,6 +171,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if metadata["sha256"] != _digest(metadata["state"], tensors):
             raise AgentError(f"{path}: its sha256 is wrong: the file is damaged")
         counters = Counters(**state)
+        for segment in segments(tensors):
+            read_segment(segment, path.parent, MAX_BYTES)
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError) as problem:
         raise AgentError(f"{path}: damaged, or no checkpoint: {problem}") from problem
     return Checkpoint(path, counters, tensors)
@@ -160,7 +197,7 @@ def environment_states(checkpoint: Checkpoint) -> list[LaneState]:
     return [LaneState(*state) for state in zip(episodes, actions, levels, strict=True)]
 
 
-def restore(checkpoint: Checkpoint, model: RolloutPPO) -> None:
+def restore(checkpoint: Checkpoint, model: RolloutPPO | OffPolicyLearner) -> None:
     """Put a checkpoint's state into a freshly built model, whose environments are at `environment_states` already.
 
     Raises:
@@ -173,13 +210,18 @@ def restore(checkpoint: Checkpoint, model: RolloutPPO) -> None:
     except RuntimeError as problem:
         reason = " ".join(str(problem).split())[:300]
         raise AgentError(f"{checkpoint.path}: the configured network is not the checkpoint's: {reason}") from problem
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer/"):
-            _, index, key = name.split("/")
-            moments.setdefault(int(index), {})[key] = value
-    optimiser = model.policy.optimizer
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    for prefix, optimiser in _optimisers(model).items():
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith(f"{prefix}/"):
+                _, index, key = name.split("/")
+                moments.setdefault(int(index), {})[key] = value
+        optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+    coefficient, replay = getattr(model, "log_ent_coef", None), _replay(model)
+    if coefficient is not None and "entropy/log_coefficient" in tensors:
+        coefficient.data.copy_(tensors["entropy/log_coefficient"])
+    if replay is not None:
+        replay.load(checkpoint.path.parent, tensors, checkpoint.counters.steps)
     normaliser = model.normaliser
     for name in ("obs_rms", "ret_rms"):
         statistics: Any = getattr(normaliser, name, None)

@@ -96,13 +96,14 @@ def run_episode(env: gymnasium.Env[Any, Any], policy: Policy, seed: int) -> Epis
         success_any=tally.success_any,
         failure=info.get("failure"),
         steps=tally.steps,
-        seconds=tally.steps / _control_rate(env),
+        seconds=tally.steps / control_rate(env),
         total_reward=tally.total_reward,
         metrics=metrics,
         randomisation=dict(start.get("randomisation", {})),
     )
 
 
-def _control_rate(env: gymnasium.Env[Any, Any]) -> float:
+def control_rate(env: gymnasium.Env[Any, Any]) -> float:
+    """Return the control rate of an environment, Hz; NaN where it does not state it."""
     base: Any = env.unwrapped
     return float(base.describe()["control_rate"]) if hasattr(base, "describe") else math.nan

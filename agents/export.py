@@ -24,7 +24,7 @@ from training_ground.configs.training import RunConfig
 if TYPE_CHECKING:
     from training_ground.agents.learner import RolloutPPO
 
-PACKAGES = ("training-ground", "pybullet", "numpy", "gymnasium", "stable-baselines3", "torch")
+PACKAGES = ("training-ground", "pybullet", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib", "torch")
 
 
 def export_bundle(
@@ -68,7 +68,9 @@ def export_bundle(
     spec = BundleSpec(
         schema_version=SCHEMA_VERSION,
         name=shipped_name(signature.env_id, signature.robot),
-        network=NetworkSpec(layers=layers, activation=config.network.activation),
+        network=NetworkSpec(
+            layers=layers, activation=config.network.activation, output=getattr(algorithm, "OUTPUT", "linear")
+        ),
         normaliser=NormaliserSpec(clip=clip, epsilon=epsilon),
         env=signature,
         env_kwargs=config.env.kwargs,

@@ -14,6 +14,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 
 from training_ground.agents.checkpoints import Counters, save_checkpoint
+from training_ground.agents.diagnosis import Watch
 from training_ground.agents.progress import EpisodeWindow, ProgressLog
 from training_ground.configs.errors import AgentError
 from training_ground.configs.training import RunConfig
@@ -56,7 +57,8 @@ class Monitor(BaseCallback):
         folder: Where checkpoints go.
         log: Where progress goes.
         start: Where the run stood when this session began.
-        report: Called with each progress record.
+        report: Called with each progress record, and with what the watch has to tell.
+        watch: Says so when the run stalls.
     """
 
     def __init__(
@@ -68,17 +70,20 @@ class Monitor(BaseCallback):
         log: ProgressLog,
         start: Counters,
         report: Callable[[dict[str, Any]], None] | None,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__()
         self.model: Any  # type: ignore[assignment]
         self._config, self._settings, self._algorithm = config, settings, algorithm
         self._folder, self._log = folder, log
-        self._start, self._report = start, report
+        self._start, self._report, self._watch = start, report, watch
         self._window = EpisodeWindow()
         self._began = time.monotonic()
         self._saved_at = start.steps
         self._updated = False
         self._learning_rate = start.learning_rate
+        self._record_steps = getattr(algorithm, "RECORD_STEPS", 1)
+        self._recorded_at = start.steps
 
     def counters(self) -> Counters:
         """Return where the run stands."""
@@ -128,6 +133,10 @@ class Monitor(BaseCallback):
             raise AgentError(f"weights have diverged after the update: {', '.join(bad)}")
         self._learning_rate = learned["learning_rate"]
         counters = self.counters()
+        end = counters.steps >= self._config.total_steps
+        if counters.steps // self._record_steps == self._recorded_at // self._record_steps and not end:
+            return
+        self._recorded_at = counters.steps
         elapsed = time.monotonic() - self._began
         rate = (counters.steps - self._start.steps) / max(elapsed, 1e-9)
         record = {
@@ -146,6 +155,9 @@ class Monitor(BaseCallback):
         self._log.write(record)
         if self._report is not None:
             self._report(record)
+        verdict = None if self._watch is None else self._watch.see(record)
+        if verdict is not None and self._report is not None:
+            self._report({"warning": f"stalled: {verdict.text}", "cause": verdict.cause})
 
 
 def diverged_weights(model: Any) -> list[str]:

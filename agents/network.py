@@ -23,6 +23,11 @@ def _relu(x: Float32) -> Float32:
 ACTIVATIONS: dict[str, Callable[[Float32], Float32]] = {"elu": _elu, "tanh": np.tanh, "relu": _relu}
 
 
+def unscale(actions: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> Float32:
+    """Bring actions (..., m) from [-1, 1] to their bounds (m,), as stable-baselines3's squashed policies do."""
+    return (low + 0.5 * (actions + 1.0) * (high - low)).astype(np.float32)
+
+
 @dataclass(frozen=True, eq=False)
 class Normalisation:
     """What a network does to observations first: clip((x - mean) / deviation), in float64.
@@ -50,14 +55,16 @@ class Network:
     """A multilayer perceptron behind a normalisation.
 
     Attributes:
-        layers: Weights (inputs, outputs) and biases (outputs,) of each layer; the last one is linear.
-        activation: Name of a function of `ACTIVATIONS`.
+        layers: Weights (inputs, outputs) and biases (outputs,) of each layer.
+        activation: Name of a function of `ACTIVATIONS`, after each layer but the last.
         normalisation: Of the observations.
+        output: `linear`, or `tanh` after the last layer.
     """
 
     layers: Sequence[tuple[Float32, Float32]]
     activation: str
     normalisation: Normalisation
+    output: str = "linear"
 
     @property
     def inputs(self) -> int:
@@ -70,4 +77,5 @@ class Network:
         for weight, bias in self.layers[:-1]:
             x = activate(x @ weight + bias)
         weight, bias = self.layers[-1]
-        return x @ weight + bias
+        x = x @ weight + bias
+        return np.tanh(x) if self.output == "tanh" else x

@@ -85,6 +85,22 @@ class ProgressLog:
             raise AgentError(f"{self._path}: cannot be written: {problem.strerror or problem}") from problem
 
 
+def read_progress(run: Path) -> list[dict[str, Any]]:
+    """Return the progress records of a run's folder, the oldest first; a line cut off by a kill is left out.
+
+    Raises:
+        AgentError: The file cannot be read.
+    """
+    path = run / "progress.jsonl"
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise AgentError(f"{path}: cannot be read: {problem}") from problem
+    return [json.loads(line) for line in lines if math.isfinite(_steps(line))]
+
+
 def _steps(line: str) -> float:
     try:
         return float(json.loads(line)["steps"])
@@ -114,7 +130,9 @@ def progress_line(record: dict[str, Any]) -> str:
         parts += [f"{name} {share:.0%}" for name, share in sorted(record["failures"].items())]
     if "level" in record:
         parts.append(f"level {record['level']:.2f}")
-    parts += [f"KL {record['kl']:.3f}", f"std {record['std']:.2f}", f"lr {record['learning_rate']:.1e}"]
+    shown = (("kl", "KL {:.3f}"), ("std", "std {:.2f}"), ("entropy_coefficient", "entropy × {:.1e}"))
+    shown = [(record.get(name), form) for name, form in (*shown, ("learning_rate", "lr {:.1e}"))]
+    parts += [form.format(value) for value, form in shown if value is not None and math.isfinite(value)]
     return "  ".join(parts)
 
 

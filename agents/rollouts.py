@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from training_ground.agents.curriculum import Ranges
 from training_ground.agents.episodes import EpisodeTally
-from training_ground.agents.network import Float32, Network
+from training_ground.agents.network import Float32, Network, unscale
 from training_ground.agents.seeds import training_seed
 from training_ground.agents.stepping import make_env
 from training_ground.agents.workers import CONTEXT, reply
@@ -27,18 +27,32 @@ from training_ground.agents.workers import CONTEXT, reply
 NOISE_STREAM = 1
 """Keeps the exploration's random numbers apart from those that episodes are drawn from."""
 
+LOG_DEVIATION_RANGE = (-20.0, 2.0)
+"""Within it stable-baselines3's SAC and TQC hold what their network says of the noise."""
+
 
 @dataclass(frozen=True, eq=False)
 class GaussianPolicy:
     """A policy that explores: the network's mean plus noise.
 
     Attributes:
-        network: Gives the mean action (m,).
-        deviation: (m,) standard deviation of the noise.
+        network: Gives the mean action (m,); without a `deviation`, after it the logarithm of one, together (2m,).
+        deviation: (m,) standard deviation of the noise; None where the network gives it.
+        squash: Bounds (low, high), each (m,), into which tanh brings mean plus noise; None leaves it as it is.
     """
 
     network: Network
-    deviation: Float32
+    deviation: Float32 | None
+    squash: tuple[Float32, Float32] | None = None
+
+    def act(self, observations: Float32, noise: Float32) -> Float32:
+        """Return actions (..., m) for raw observations (..., n) and standard normal noise (..., m)."""
+        mean, deviation = self.network(observations), self.deviation
+        if deviation is None:
+            mean, logarithm = np.split(mean, 2, axis=-1)
+            deviation = np.exp(logarithm.clip(*LOG_DEVIATION_RANGE))
+        actions = mean + noise * deviation
+        return actions if self.squash is None else unscale(np.tanh(actions), *self.squash)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,10 +260,9 @@ def _roll(lanes: list[Lane], arrays: Arrays, share: Share, policy: GaussianPolic
         ],
         axis=1,
     )
-    noise *= policy.deviation
     ends: Ends = {}
     for t in range(steps):
-        actions = policy.network(arrays.observation[t, share.own, : policy.network.inputs]) + noise[t]
+        actions = policy.act(arrays.observation[t, share.own, : policy.network.inputs], noise[t])
         arrays.action[t, share.own] = actions
         for i, (lane, action) in enumerate(zip(lanes, actions, strict=True), share.first):
             observation, arrays.reward[t, i], end = lane.step(action)

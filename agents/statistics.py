@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -59,6 +59,32 @@ def bootstrap_interval(
     generator = np.random.default_rng(seed)
     means = data[generator.integers(0, data.size, size=(samples, data.size))].mean(axis=1)
     low, high = np.quantile(means, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)
+
+
+def two_level_interval(
+    groups: Sequence[Sequence[float]],
+    statistic: Callable[[Sequence[float]], float],
+    confidence: float = 0.95,
+    samples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a statistic over values that come in groups, such as runs.
+
+    Groups are drawn anew, and values within each: the interval is as wide as the groups differ. Same seed, same
+    interval; (NaN, NaN) for no value.
+
+    Source: Davison and Hinkley, "Bootstrap methods and their application", 1997, section 3.8.
+    """
+    data = [np.asarray(group, dtype=np.float64) for group in groups if len(group)]
+    if not data:
+        return math.nan, math.nan
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(samples):
+        chosen = [data[i] for i in generator.integers(0, len(data), len(data))]
+        found.append(statistic(np.concatenate([g[generator.integers(0, len(g), len(g))] for g in chosen]).tolist()))
+    low, high = np.quantile(found, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high)
 
 

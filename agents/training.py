@@ -19,8 +19,11 @@ import pydantic
 import yaml
 
 from training_ground.agents.algorithms import find_algorithm
+from training_ground.agents.diagnosis import Verdict, Watch, judge
+from training_ground.agents.episodes import control_rate
 from training_ground.agents.evaluation import Evaluation, evaluate
 from training_ground.agents.files import write_atomic
+from training_ground.agents.progress import read_progress
 from training_ground.agents.signature import signature_of
 from training_ground.agents.stepping import make_env
 from training_ground.configs.errors import AgentError, unknown
@@ -48,6 +51,7 @@ class RunResult:
         seconds: Wall-clock time of training over all sessions, s.
         record: The last progress record; empty where this session did not train.
         evaluation: Of the policy; None where the preset asks for none.
+        verdict: Whether it stalled, and why; None where this session did not train.
     """
 
     folder: Path
@@ -56,6 +60,7 @@ class RunResult:
     seconds: float
     record: dict[str, Any]
     evaluation: Evaluation | None
+    verdict: Verdict | None = None
 
 
 def resolve(data: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> RunConfig:
@@ -104,9 +109,14 @@ def start(
         overrides = [*overrides, f"env.kwargs.robot={robot}"]
     config = resolve(data, f"preset '{preset}'", overrides)
     make_env(config.env.id, config.env.kwargs).close()
-    folder = _new_folder(root, name, f"{short}_{Path(str(config.env.kwargs.get('robot', 'robot'))).stem}")
-    _write_config(folder, config)
+    folder = new_folder(root, name, stem_of(short, config))
+    write_config(folder, config)
     return _run(config, folder, None, report)
+
+
+def stem_of(preset: str, config: RunConfig) -> str:
+    """Return what a run's folder is called where no name is given, without the number: `stand_g1`."""
+    return f"{preset}_{Path(str(config.env.kwargs.get('robot', 'robot'))).stem}"
 
 
 def resume(
@@ -121,10 +131,7 @@ def resume(
     Raises:
         AgentError: There is no such run.
     """
-    folder = run if run.is_dir() else root / run
-    if not (folder / "config.yaml").is_file():
-        known = sorted(p.parent.name for p in root.glob("*/config.yaml"))
-        raise AgentError(unknown("run", str(run), known))
+    folder = find_run(run, root)
     written = load_yaml(folder / "config.yaml")
     config = resolve(written, str(folder / "config.yaml"), overrides)
     from training_ground.agents.checkpoints import last_good_checkpoint
@@ -140,13 +147,26 @@ def resume(
         # Otherwise the rate that was adapted so far goes on; one that is given now is meant to hold.
         checkpoint = replace(checkpoint, counters=replace(checkpoint.counters, learning_rate=rate))
     if overrides:
-        _write_config(folder, config)
+        write_config(folder, config)
     before = resolve(written, str(folder / "config.yaml"))
     same = (before.env, before.curriculum) == (config.env, config.curriculum)
     return _run(config, folder, checkpoint, report, same)
 
 
-def _new_folder(root: Path, name: str | None, stem: str) -> Path:
+def find_run(run: Path, root: Path) -> Path:
+    """Return a run's folder, given itself or its name below `root`.
+
+    Raises:
+        AgentError: There is no such run; the nearest is offered.
+    """
+    folder = run if run.is_dir() else root / run
+    if not (folder / "config.yaml").is_file():
+        known = sorted(p.parent.name for p in root.glob("*/config.yaml"))
+        raise AgentError(unknown("run", str(run), known))
+    return folder
+
+
+def new_folder(root: Path, name: str | None, stem: str) -> Path:
     """Create the folder of a new run; two runs started at once get two folders."""
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -168,7 +188,8 @@ def _new_folder(root: Path, name: str | None, stem: str) -> Path:
     raise AgentError(f"{root}: holds 9,999 runs of '{stem}'; choose a --name")
 
 
-def _write_config(folder: Path, config: RunConfig) -> None:
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write `config.yaml`: with it alone a run can be begun by `resume`."""
     write_atomic(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
@@ -177,9 +198,11 @@ def _run(
 ) -> RunResult:
     algorithm = find_algorithm(config.algorithm)
     record: dict[str, Any] = {}
+    known = [r for r in read_progress(folder) if r["steps"] <= checkpoint.counters.steps] if checkpoint else []
 
     def keep(entry: dict[str, Any]) -> None:
-        record.update(entry)
+        if "steps" in entry:
+            record.update(entry)
         if report is not None:
             report(entry)
 
@@ -187,12 +210,25 @@ def _run(
     if report is not None:
         report({"run": str(folder), "total_steps": config.total_steps, "from_step": from_step})
     with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
-        steps, seconds = _learn(config, folder, checkpoint, algorithm, env, keep, same_env)
+        watch = Watch(config, control_rate(env), known)
+        steps, seconds = _learn(config, folder, checkpoint, algorithm, env, keep, same_env, watch)
     bundle = folder / "bundle"
     evaluation = None
     if config.eval.episodes:
         evaluation = evaluate_bundle(bundle, config, report)
-    return RunResult(folder, bundle, steps, seconds, record, evaluation)
+    return RunResult(folder, bundle, steps, seconds, record, evaluation, watch.verdict if record else None)
+
+
+def diagnose(run: Path, *, root: Path = Path("runs")) -> Verdict:
+    """Say whether a run has stalled, and why, from its progress records.
+
+    Raises:
+        AgentError: There is no such run, or it has no records.
+    """
+    folder = find_run(run, root)
+    config = resolve(load_yaml(folder / "config.yaml"), str(folder / "config.yaml"))
+    with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
+        return judge(read_progress(folder), config, control_rate(env))
 
 
 def evaluate_bundle(bundle: Path, config: RunConfig, report: Report | None = None) -> Evaluation:
@@ -219,6 +255,7 @@ def _learn(
     env: Any,
     report: Report,
     same_env: bool,
+    watch: Watch,
 ) -> tuple[int, float]:
     """Train to `total_steps` and write the bundle; return steps and seconds."""
     from training_ground.agents import export
@@ -239,7 +276,7 @@ def _learn(
         )
     stop = StopRequest()
     symmetry = None
-    if settings.mirror:
+    if getattr(settings, "mirror", False):
         from training_ground.agents.symmetry import symmetry_of
 
         symmetry = symmetry_of(env, settings.privileged)
@@ -256,7 +293,7 @@ def _learn(
             restore(checkpoint, model)
             algorithm.set_learning_rate(model, start.learning_rate)
         log = ProgressLog(folder / "progress.jsonl", start.steps)
-        monitor = Monitor(config, settings, algorithm, folder / "checkpoints", log, start, report)
+        monitor = Monitor(config, settings, algorithm, folder / "checkpoints", log, start, report, watch)
         try:
             _loop(model, monitor, config, folder, start.steps)
         finally:

@@ -17,7 +17,12 @@ import click
 from training_ground.cli.common import emit, json_option, table
 
 DISTRIBUTION = "training-ground"
-MODULES = {"stable-baselines3": "stable_baselines3", "pin": "pinocchio", "pybullet-envs-gymnasium": ""}
+MODULES = {
+    "stable-baselines3": "stable_baselines3",
+    "sb3-contrib": "sb3_contrib",
+    "pin": "pinocchio",
+    "pybullet-envs-gymnasium": "",
+}
 """Import names that differ from the distribution's; empty where it should not be asked."""
 LEAST_FREE_GB = 1.0
 

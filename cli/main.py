@@ -29,7 +29,9 @@ HIDDEN = {"__init__", "main", "common"}
 EXTRAS = {
     "torch": "train",
     "stable_baselines3": "train",
+    "sb3_contrib": "train",
     "tensorboard": "train",
+    "optuna": "tune",
     "viser": "view",
     "pandas": "formats",
     "av": "formats",

@@ -22,7 +22,7 @@ LAYERS = {
     "cli": {"configs", "assets", "envs", "datasets", "agents"},
 }
 ENGINE_FILE = "envs/world.py"
-LEARNING = {"torch", "stable_baselines3", "tensorboard"}
+LEARNING = {"torch", "stable_baselines3", "sb3_contrib", "tensorboard", "optuna"}
 LIGHT_LAYERS = ("configs", "assets", "envs", "datasets")
 UNSAFE = {"pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"}
 MOST_LINES = 500  # 200 is comfortable, 350 a question

@@ -2,11 +2,16 @@
 
 A file `agents/algorithms/<name>.py` has
 - `Settings`: a `StrictModel`; the presets' key `<name>` holds it;
-- `build(settings, network, environments, seed) -> BaseAlgorithm`: a stable-baselines3 model;
+- `build(settings, network, environments, normaliser, seed, symmetry) -> BaseAlgorithm`: a stable-baselines3 model;
+- `set_learning_rate(model, rate)`;
 - `after_update(model, settings) -> dict[str, float]`: called after each update; adapts what the algorithm adapts and
   returns what to log;
 - `actor(model) -> (weights, biases, act)`: the deterministic policy's layers as numpy arrays, and a function from
-  normalised observations to actions by the trained network itself, for the bundle's golden vectors.
+  normalised observations to actions by the trained network itself, for the bundle's golden vectors;
+- where they differ from these: `OUTPUT = "linear"`, what follows the last layer, and `RECORD_STEPS = 1`, environment
+  steps between two progress records.
+
+SAC and TQC share `_off_policy.py`.
 
 Importing a file must not import torch: a typo in a preset is reported without it.
 """
