@@ -211,7 +211,7 @@ class Walk(Task):
         terms = {
             "velocity": 0.25 * near(math.hypot(forward - command[0], sideways - command[1]), 0.35),
             # Each step turns the pelvis to and fro, faster than any command: what counts is the mean, and the way back.
-            "turning": 0.1 * near(mean[2] - command[2] + max(-1.0, min(1.0, 1.5 * astray)), 0.4),
+            "turning": 0.1 * near(mean[2] - command[2] + max(-0.5, min(0.5, 1.5 * astray)), 0.5),
             "heading": 0.08 * near(astray, 0.4),
             "upright": 0.1 * near(tilt, 0.25),
             "height": 0.05 * near(height - 1.0, 0.1),
