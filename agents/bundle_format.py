@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -21,11 +22,13 @@ from training_ground.configs.errors import AgentError
 from training_ground.configs.loading import StrictModel
 
 SCHEMA_VERSION = 1
+ONNX_FILE = "policy.onnx"
 MAX_BYTES = {
     "manifest.json": 64_000,
     "spec.json": 1_000_000,
     "policy.safetensors": 256_000_000,
     "golden.safetensors": 16_000_000,
+    ONNX_FILE: 260_000_000,
     "card.md": 1_000_000,
     "evaluation.json": 64_000_000,
 }
@@ -40,11 +43,13 @@ Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 
 class NetworkSpec(StrictModel):
-    """A multilayer perceptron: `activation` after every layer but the last."""
+    """A multilayer perceptron: `activation` after every layer but the last, `output` after the last."""
 
     layers: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=2, max_length=16)]
     """Widths from the observation to the action, both included."""
     activation: Literal["elu", "tanh", "relu"]
+    output: Literal["linear", "tanh"] = "linear"
+    """`tanh` is then stretched from [-1, 1] to the action's bounds, as stable-baselines3's SAC and TD3 do."""
 
     @property
     def weights(self) -> int:
@@ -65,9 +70,10 @@ class Provenance(StrictModel):
     algorithm: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     steps: Annotated[int, Field(ge=0)]
     """Environment steps of training."""
-    seconds: Annotated[float, Field(ge=0)]
-    """Wall-clock time of training, s."""
-    seed: int
+    seconds: Annotated[float, Field(ge=0)] | None
+    """Wall-clock time of training, s; None where unknown."""
+    seed: int | None
+    """None where unknown."""
     commit: str
     created: str
     """UTC, ISO 8601."""
@@ -188,8 +194,12 @@ def read_tensors(
     return arrays
 
 
-def read_files(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
+def read_files(folder: Path, leave_out: Sequence[str] = ()) -> tuple[Manifest, dict[str, bytes]]:
     """Read a bundle's manifest and the files it names; sizes and sha256 are checked.
+
+    Args:
+        folder: The bundle.
+        leave_out: Files that are not read.
 
     Raises:
         AgentError: A file is missing, damaged, too large, or has no place in a bundle.
@@ -204,6 +214,8 @@ def read_files(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         )
     contents: dict[str, bytes] = {}
     for name, entry in manifest.files.items():
+        if name in leave_out:
+            continue
         data = read_capped(folder / name)
         if len(data) != entry.bytes:
             raise AgentError(

@@ -45,14 +45,16 @@ class Network:
     """A multilayer perceptron behind a normalisation.
 
     Attributes:
-        layers: Weights (inputs, outputs) and biases (outputs,) of each layer; the last one is linear.
-        activation: Name of a function of `ACTIVATIONS`.
+        layers: Weights (inputs, outputs) and biases (outputs,) of each layer.
+        activation: Name of a function of `ACTIVATIONS`, applied after every layer but the last.
         normalisation: Of the observations.
+        output: `linear`, or `tanh` applied after the last layer.
     """
 
     layers: Sequence[tuple[Float32, Float32]]
     activation: str
     normalisation: Normalisation
+    output: str = "linear"
 
     def __call__(self, observations: NDArray[Any]) -> Float32:
         """Outputs (..., m) for raw observations (..., n)."""
@@ -60,4 +62,5 @@ class Network:
         for weight, bias in self.layers[:-1]:
             x = activate(x @ weight + bias)
         weight, bias = self.layers[-1]
-        return x @ weight + bias
+        x = x @ weight + bias
+        return np.tanh(x) if self.output == "tanh" else x

@@ -30,6 +30,8 @@ EXTRAS = {
     "torch": "train",
     "stable_baselines3": "train",
     "tensorboard": "train",
+    "onnx": "train",
+    "onnxruntime": "deploy",
     "viser": "view",
     "pandas": "formats",
     "av": "formats",
