@@ -158,7 +158,9 @@ def _check_spec(path: Path, spec: BundleSpec) -> None:
     if (env.action_low is None) != (env.action_high is None):
         raise AgentError(f"{path}: env.action_low and env.action_high must both be given or both be null")
     if spec.network.output == "tanh" and env.action_low is None:
-        raise AgentError(f"{path}: network.output = 'tanh' is mapped to the action's bounds, and env.action_low is null")
+        raise AgentError(
+            f"{path}: network.output = 'tanh' is mapped to the action's bounds, and env.action_low is null"
+        )
 
 
 def _golden_shapes(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:

@@ -68,8 +68,8 @@ class Provenance(StrictModel):
     """Where the weights come from."""
 
     algorithm: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    steps: Annotated[int, Field(ge=0)]
-    """Environment steps of training."""
+    steps: Annotated[int, Field(ge=0)] | None
+    """Environment steps of training; None where unknown."""
     seconds: Annotated[float, Field(ge=0)] | None
     """Wall-clock time of training, s; None where unknown."""
     seed: int | None
@@ -109,19 +109,23 @@ class Manifest(StrictModel):
     files: dict[str, FileEntry]
 
 
-def read_capped(path: Path) -> bytes:
+def read_capped(path: Path, cap: int | None = None) -> bytes:
     """Return a file's bytes if it is a regular file no larger than its cap.
+
+    Args:
+        path: The file.
+        cap: Most bytes; where absent, of the bundle's file of that name.
 
     Raises:
         AgentError: It is missing, no regular file, or too large.
     """
-    cap = MAX_BYTES[path.name]
+    cap = MAX_BYTES[path.name] if cap is None else cap
     try:
         if not path.is_file():
             raise AgentError(f"{path}: missing, or no regular file")
         size = path.stat().st_size
         if size > cap:
-            raise AgentError(f"{path}: {size} bytes, more than the {cap} that a bundle may have there")
+            raise AgentError(f"{path}: {size} bytes, more than the {cap} that are allowed")
         with path.open("rb") as stream:
             data = stream.read(cap + 1)
     except OSError as problem:

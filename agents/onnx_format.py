@@ -46,9 +46,7 @@ class _Message:
 
 
 _ENTRY = _Message("StringStringEntryProto", {1: ("key", str), 2: ("value", str)})
-_TENSOR = _Message(
-    "TensorProto", {1: ("dims", int), 2: ("data_type", int), 8: ("name", str), 9: ("raw_data", bytes)}
-)
+_TENSOR = _Message("TensorProto", {1: ("dims", int), 2: ("data_type", int), 8: ("name", str), 9: ("raw_data", bytes)})
 _ATTRIBUTE = _Message("AttributeProto", {1: ("name", str), 3: ("i", int), 20: ("type", int)})
 _NODE = _Message(
     "NodeProto",
@@ -142,9 +140,7 @@ def _compare_constants(found: dict[str, NDArray[Any]], count: int, expected: Gra
     for name, wanted in expected.constants.items():
         array = found[name]
         if (array.dtype, array.shape) != (wanted.dtype, wanted.shape):
-            raise _Refused(
-                f"'{name}' is {array.dtype} {list(array.shape)}, not {wanted.dtype} {list(wanted.shape)}"
-            )
+            raise _Refused(f"'{name}' is {array.dtype} {list(array.shape)}, not {wanted.dtype} {list(wanted.shape)}")
         if array.tobytes() != wanted.tobytes():
             raise _Refused(f"'{name}' holds other numbers than policy.safetensors and spec.json")
 

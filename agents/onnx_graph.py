@@ -95,7 +95,12 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
         constants |= {"action_low": low, "action_high": high}
         if spec.network.output == "tanh":
             constants |= {"one": single(1) * np.ones(1, single), "half_range": (high - low) / single(2)}
-            steps += [("Tanh", (), {}), ("Add", ("one",), {}), ("Mul", ("half_range",), {}), ("Add", ("action_low",), {})]
+            steps += [
+                ("Tanh", (), {}),
+                ("Add", ("one",), {}),
+                ("Mul", ("half_range",), {}),
+                ("Add", ("action_low",), {}),
+            ]
         steps += [("Max", ("action_low",), {}), ("Min", ("action_high",), {})]
     nodes, last = [], INPUT
     for i, (operator, others, attributes) in enumerate(steps):

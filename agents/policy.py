@@ -141,18 +141,7 @@ def load_policy(
             raise AgentError(
                 f"no policy ships for {env_id} with robot '{robot}': " + unknown("policy", text, choices())
             )
-    if text in shipped_policies():
-        return _load(SHIPPED / text, runtime)
-    path = Path(name)
-    if path.is_dir():
-        nested = path / "bundle"
-        return _load(nested if (nested / "manifest.json").is_file() else path, runtime)
-    if path.exists():
-        raise AgentError(f"policy '{path}': a bundle is a folder with manifest.json, not a file")
-    raise AgentError(unknown("policy", text, choices()) + ", or the path of a bundle's folder")
-
-
-def _load(folder: Path, runtime: str) -> Policy:
+    folder = bundle_folder(text)
     if runtime == "onnx":
         from training_ground.agents.onnx_runtime import load_onnx
 
@@ -160,6 +149,23 @@ def _load(folder: Path, runtime: str) -> Policy:
     from training_ground.agents.bundle import load_bundle
 
     return load_bundle(folder)
+
+
+def bundle_folder(name: str | Path) -> Path:
+    """Return the folder of a bundle, given a shipped one's name, the folder itself or a training run's.
+
+    Raises:
+        AgentError: There is none.
+    """
+    text, path = str(name), Path(name)
+    if text in shipped_policies():
+        return SHIPPED / text
+    if path.is_dir():
+        nested = path / "bundle"
+        return nested if (nested / "manifest.json").is_file() else path
+    if path.exists():
+        raise AgentError(f"policy '{path}': a bundle is a folder with manifest.json, not a file")
+    raise AgentError(unknown("policy", text, choices()) + ", or the path of a bundle's folder")
 
 
 def choices() -> list[str]:

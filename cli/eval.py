@@ -148,5 +148,10 @@ def show(result: Any, out: Path | None, as_json: bool) -> None:
     data = result.to_json()
     timed = [timing_line(data["deadline"])] if "deadline" in data else []
     written = [f"every episode: {out}"] if out is not None else []
-    lines = [f"{result.policy} in {result.env_id}: {summary_line(summary)}", table("", ["", "mean"], rows), *timed, *written]
+    lines = [
+        f"{result.policy} in {result.env_id}: {summary_line(summary)}",
+        table("", ["", "mean"], rows),
+        *timed,
+        *written,
+    ]
     emit(data, as_json, lines)
