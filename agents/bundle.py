@@ -1,4 +1,4 @@
-"""Policy bundles: a learned policy as a folder that is safe to load and runs without torch, in numpy or anywhere as ONNX.
+"""Policy bundles: a learned policy as a folder that is safe to load and runs in numpy or as ONNX, without torch.
 
 policy.safetensors   weights (float32) and the normaliser's mean and variance (float64)
 spec.json            what they are for: network, joints in order, channels, control rate, model hash, provenance
@@ -158,9 +158,7 @@ def _check_spec(path: Path, spec: BundleSpec) -> None:
     if (env.action_low is None) != (env.action_high is None):
         raise AgentError(f"{path}: env.action_low and env.action_high must both be given or both be null")
     if spec.network.output == "tanh" and env.action_low is None:
-        raise AgentError(
-            f"{path}: network.output = 'tanh' is mapped to the action's bounds, and env.action_low is null"
-        )
+        raise AgentError(f"{path}: network.output = 'tanh' needs bounds to be mapped to, and env.action_low is null")
 
 
 def _golden_shapes(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:

@@ -70,7 +70,7 @@ class Timing:
             self.worst_s, self.worst_step, self.worst_seed = other.worst_s, other.worst_step, seed
 
     def quantile(self, share: float) -> float:
-        """Return the time, s, within which `share` of the calls were done, rounded up by at most 2.3 %; NaN without any."""
+        """Return the time, s, in which `share` of the calls were done; 2.3 % too long at most, NaN without calls."""
         wanted, seen = share * self.calls, 0
         for place in sorted(self.counts):
             seen += self.counts[place]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training_ground.agents.learned import LearnedPolicy
 from training_ground.agents.files import to_json, write_atomic
+from training_ground.agents.learned import LearnedPolicy
 from training_ground.agents.policy import Policy, load_policy, shipped_name, shipped_policies
 from training_ground.agents.recording import record
 from training_ground.agents.report.page import Command, Facts, build_page

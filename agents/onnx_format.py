@@ -1,8 +1,8 @@
 """Read an ONNX file strictly, before any runtime sees it: the few fields that a policy needs, and nothing else.
 
-An ONNX file is a Protocol Buffers message (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). It can point at other
-files, hold subgraphs, functions and operators that load libraries. A policy needs none of it, so every field, operator
-and type that is not named here is refused.
+An ONNX file is a Protocol Buffers message (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). It can point at
+other files, hold subgraphs, functions and operators of custom libraries. A policy needs none of it, so every field,
+operator and type that is not named here is refused.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
         tensors: The arrays of `policy.safetensors`.
         hash: The policy's hash; it goes into the metadata, so that a lone file can be traced to its evaluation.
     """
-    clip, single = spec.normaliser.clip, np.float32
+    clip = spec.normaliser.clip
     constants: dict[str, NDArray[Any]] = {
         "mean": tensors["observation.mean"],
         "deviation": np.sqrt(tensors["observation.variance"] + spec.normaliser.epsilon),
@@ -94,13 +94,9 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
         low, high = bounds
         constants |= {"action_low": low, "action_high": high}
         if spec.network.output == "tanh":
-            constants |= {"one": single(1) * np.ones(1, single), "half_range": (high - low) / single(2)}
-            steps += [
-                ("Tanh", (), {}),
-                ("Add", ("one",), {}),
-                ("Mul", ("half_range",), {}),
-                ("Add", ("action_low",), {}),
-            ]
+            constants |= {"one": np.ones(1, np.float32), "half_range": (high - low) / np.float32(2)}
+            steps += [("Tanh", (), {}), ("Add", ("one",), {})]
+            steps += [("Mul", ("half_range",), {}), ("Add", ("action_low",), {})]
         steps += [("Max", ("action_low",), {}), ("Min", ("action_high",), {})]
     nodes, last = [], INPUT
     for i, (operator, others, attributes) in enumerate(steps):
@@ -117,12 +113,16 @@ def write_onnx(graph: Graph) -> bytes:
     import onnx
     from onnx import helper, numpy_helper
 
+    nodes = []
+    for node in graph.nodes:
+        attributes: dict[str, Any] = dict(node.attributes)
+        nodes.append(helper.make_node(node.operator, node.inputs, [node.output], **attributes))
     ends = [
         helper.make_tensor_value_info(name, FLOAT, [BATCH, size])
         for name, size in zip((INPUT, OUTPUT), graph.sizes, strict=True)
     ]
     body = helper.make_graph(
-        [helper.make_node(n.operator, n.inputs, [n.output], **n.attributes) for n in graph.nodes],
+        nodes,
         "policy",
         ends[:1],
         ends[1:],

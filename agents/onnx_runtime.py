@@ -51,7 +51,7 @@ class OnnxPolicy(LearnedPolicy):
         return {key: value for key, value in super().__getstate__().items() if key != "_session"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._start()
 
     def _forward(self, observation: NDArray[Any]) -> Float32:

@@ -1,8 +1,8 @@
 """Read a stable-baselines3 `.zip` for its weights alone. What is pickled in it is never decoded.
 
-A `.zip` of `model.save()` holds `policy.pth`, the weights, and `data`, a JSON whose values are in part base64 of pickles:
-loading those runs whatever code the file's author put there. Here the weights are read by torch's restricted unpickler,
-and of `data` only what is plain JSON.
+A `.zip` of `model.save()` holds `policy.pth`, the weights, and `data`, a JSON whose values are in part base64 of
+pickles: loading those runs whatever code the file's author put there. Here the weights are read by torch's restricted
+unpickler, and of `data` only what is plain JSON.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ TORCH_NAMES = {f"<class 'torch.nn.modules.activation.{n}'>": n.lower() for n in 
 
 
 class Moments(StrictModel):
-    """The normaliser as a JSON file: what `VecNormalize` keeps in `obs_rms.mean`, `obs_rms.var`, `clip_obs`, `epsilon`."""
+    """The normaliser: `VecNormalize`'s `obs_rms.mean`, `obs_rms.var`, `clip_obs` and `epsilon`."""
 
     mean: tuple[float, ...]
     variance: tuple[Annotated[float, Field(ge=0)], ...]

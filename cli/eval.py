@@ -133,10 +133,11 @@ def summary_line(summary: dict[str, Any]) -> str:
 
 def timing_line(deadline: dict[str, Any]) -> str:
     """Return a deadline's report as one line."""
-    worst, times = deadline["worst"], " · ".join(f"{k[:-3]} {deadline[k]:.3g}" for k in ("p50_ms", "p99_ms", "max_ms"))
+    worst = deadline["worst"]
+    times = " · ".join(f"{name} {deadline[f'{name}_ms']:.3g}" for name in ("p50", "p99", "max"))
     return (
-        f"deadline {deadline['deadline_ms']:g} ms: {deadline['misses']} of {deadline['calls']} missed; act took, in ms: "
-        f"{times} (seed {worst['seed']}, step {worst['step']})"
+        f"deadline {deadline['deadline_ms']:g} ms: {deadline['misses']} of {deadline['calls']} missed; "
+        f"act took, in ms: {times} (seed {worst['seed']}, step {worst['step']})"
     )
 
 
@@ -148,10 +149,5 @@ def show(result: Any, out: Path | None, as_json: bool) -> None:
     data = result.to_json()
     timed = [timing_line(data["deadline"])] if "deadline" in data else []
     written = [f"every episode: {out}"] if out is not None else []
-    lines = [
-        f"{result.policy} in {result.env_id}: {summary_line(summary)}",
-        table("", ["", "mean"], rows),
-        *timed,
-        *written,
-    ]
-    emit(data, as_json, lines)
+    head = f"{result.policy} in {result.env_id}: {summary_line(summary)}"
+    emit(data, as_json, [head, table("", ["", "mean"], rows), *timed, *written])
