@@ -75,7 +75,8 @@ class Timing:
         for place in sorted(self.counts):
             seen += self.counts[place]
             if seen >= wanted:
-                return min(self.worst_s, FASTEST_S * 10 ** ((place + 1) / BINS_PER_DECADE))
+                end = FASTEST_S * 10 ** ((place + 1) / BINS_PER_DECADE)
+                return self.worst_s if place == BINS - 1 else min(self.worst_s, end)
         return math.nan
 
     def to_json(self) -> dict[str, Any]:

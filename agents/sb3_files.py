@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import re
 import struct
@@ -27,7 +28,7 @@ from training_ground.configs.errors import AgentError
 
 MAX_ZIP = 1_000_000_000
 MAX_ENTRIES, MAX_TENSORS = 64, 4_096
-MAX_MEMBER = {"policy.pth": 512_000_000, "data": 64_000_000, "_stable_baselines3_version": 100}
+MAX_MEMBER = {"policy.pth": 512_000_000, "data": 16_000_000, "_stable_baselines3_version": 100}
 """The members that are read, and the most bytes that each may have."""
 LEAST_TORCH = (2, 6)
 """Before, `weights_only` could be made to run code (CVE-2025-32434)."""
@@ -106,13 +107,16 @@ def details(about: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _open(path: Path, data: bytes, entries: int) -> zipfile.ZipFile:
     """Open a zip file that is in memory; its directory is short, its names are harmless."""
-    if data.count(ENTRY) > entries:  # before anything is made of them
-        raise AgentError(f"{path}: more than {entries} entries")
+    crowded = AgentError(f"{path}: more than {entries} entries")
+    if data.count(ENTRY) > MAX_TENSORS:  # before anything is made of them; those of a zip file inside count too
+        raise crowded
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, struct.error) as problem:
         raise AgentError(f"{path}: damaged or no zip file: {problem}") from problem
     names = archive.namelist()
+    if len(names) > entries:
+        raise crowded
     if len(set(names)) != len(names):
         raise AgentError(f"{path}: an entry stands twice")
     for name in names:
@@ -193,6 +197,9 @@ def _layers(path: Path, weights: dict[str, NDArray[np.float32]]) -> tuple[list[L
         layers, kind = _stack(path, left, DETERMINISTIC), KINDS[2]
     else:
         raise AgentError(f"{path}: no actor of PPO, A2C, SAC, TQC, TD3 or DDPG; it holds {_some(weights)}")
+    for (_, bias), (weight, _) in itertools.pairwise(layers):
+        if weight.shape[1] != len(bias):
+            raise AgentError(f"{path}: a layer of {len(bias)} outputs before one of {weight.shape[1]} inputs")
     if left:
         raise AgentError(f"{path}: no plain MlpPolicy; beyond the actor's layers it holds {_some(left)}")
     return layers, kind
