@@ -54,10 +54,10 @@ def show_command(policy: str, as_json: bool) -> None:
     spec, data = bundle.policy.spec, _describe(folder, bundle)
     env = spec.env
     data |= {"spec": spec.model_dump(mode="json")}
-    names = env.action_joints or env.joint_names
-    columns = [("scale", env.action_scale), ("origin", env.action_origin)]
-    columns = [(title, values) for title, values in columns if len(values) == len(names)]
-    rows = [(name, *(values[i] for _, values in columns)) for i, name in enumerate(names)]
+    scale = dict(zip(env.action_joints or env.joint_names, env.action_scale, strict=False))
+    whole = [("origin", env.action_origin), ("kp", env.kp), ("kd", env.kd)]
+    whole = [(title, values) for title, values in whole if len(values) == len(env.joint_names)]
+    rows = [(n, scale.get(n, ""), *(v[i] for _, v in whole)) for i, n in enumerate(env.joint_names)]
     network = " → ".join(map(str, spec.network.layers))
     lines = [
         f"{spec.name}: {env.env_id} on {env.robot}, {env.control} at {env.control_rate:g} Hz",
@@ -67,7 +67,7 @@ def show_command(policy: str, as_json: bool) -> None:
         f"model     {env.model_hash}",
         f"channels  {', '.join(f'{c.name}[{_size(c.shape)}]' for c in env.channels)}",
         "",
-        table("", ("joint driven", *(title for title, _ in columns)), rows),
+        table("", ("joint", "action scale", *(title for title, _ in whole)), rows),
     ]
     emit(data, as_json, lines)
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from training_ground.agents.bundle import load_bundle
+from training_ground.agents.policy import load_policy
 from training_ground.cli.main import main
 from training_ground.configs.errors import AgentError
 
@@ -36,9 +37,14 @@ SMALL = {"learning_starts": 0, "buffer_size": 10}
 def env(monkeypatch: pytest.MonkeyPatch) -> Any:
     made = gymnasium.make(fake_agents.install(monkeypatch), disable_env_checker=True)
     # Bounds that are not symmetric: squashed actions are stretched to them.
-    made.unwrapped.action_space = gymnasium.spaces.Box(np.float32([-1, -0.25]), np.float32([2, 0.5]))  # type: ignore
+    made.unwrapped.action_space = box(-1, -0.25, 2, 0.5)
     yield made
     made.close()
+
+
+def box(*limits: float) -> gymnasium.spaces.Box:
+    low, high = np.array(limits, np.float32).reshape(2, -1)
+    return gymnasium.spaces.Box(low, high)
 
 
 def algorithm(name: str) -> Any:
@@ -89,9 +95,7 @@ def test_the_bundle_acts_as_the_model_did(
     actions = model.predict(normalised, deterministic=True)[0]
     assert actions.std() > 0.05
     for runtime in ("numpy", "onnx"):
-        policy = importlib.import_module("training_ground.agents.policy").load_policy(
-            tmp_path / "bundle", runtime=runtime
-        )
+        policy = load_policy(tmp_path / "bundle", runtime=runtime)
         np.testing.assert_allclose(policy.act(OBSERVATIONS), actions, rtol=0, atol=2e-6)
 
 
@@ -101,13 +105,13 @@ def test_the_verb_and_the_normaliser(env: Any, saved: Path, tmp_path: Path, caps
 
     env.unwrapped.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
     shaken(sb3.PPO("MlpPolicy", env, seed=3)).save(saved)
-    vector = VecNormalize(DummyVecEnv([lambda: env]), clip_obs=4.0)
+    vector: Any = VecNormalize(DummyVecEnv([lambda: env]), clip_obs=4.0)
     vector.obs_rms.mean, vector.obs_rms.var = np.arange(4.0), np.full(4, 2.0)
     vector.save(str(tmp_path / "vec.pkl"))
     moments = {"mean": [0.0, 1.0, 2.0, 3.0], "variance": [2.0] * 4, "clip": 4.0, "epsilon": 1e-8}
     (tmp_path / "moments.json").write_text(json.dumps(moments))
     arguments = ["policies", "import", str(saved), "--task", "fake_tasks:Fake/Point-v0", "--set", "length=7", "--json"]
-    hashes = []
+    actions, out = [], ""
     for i, more in enumerate((["moments.json"], ["vec.pkl", "--trust-pickle"])):
         out = str(tmp_path / f"bundle{i}")
         assert main([*arguments, "--normaliser", str(tmp_path / more[0]), *more[1:], "-o", out]) == 0
@@ -115,8 +119,8 @@ def test_the_verb_and_the_normaliser(env: Any, saved: Path, tmp_path: Path, caps
         data = json.loads(printed.out)
         assert "activation, tanh" in data["assumed"][0] and data["layers"] == [4, 64, 64, 2]
         assert ("running the program" in printed.err) == (len(more) > 1)
-        hashes.append(load_bundle(out).act(OBSERVATIONS).tolist())
-    assert hashes[0] == hashes[1] and load_bundle(out).conditions == {"length": 7}
+        actions.append(load_bundle(out).act(OBSERVATIONS).tolist())
+    assert actions[0] == actions[1] and load_bundle(out).conditions == {"length": 7}
     for more, message in (
         (["--normaliser", str(tmp_path / "vec.pkl"), "-o", str(tmp_path / "x")], "a pickle is a program"),
         (["--normaliser", "none", "-o", out], "exists"),
@@ -233,7 +237,7 @@ def test_bad_files_are_one_clear_error(change: Any, message: str, env: Any, save
 
 def test_what_does_not_fit_is_named(env: Any, saved: Path, tmp_path: Path) -> None:
     wide = gymnasium.make("Fake/Point-v0", disable_env_checker=True)
-    wide.unwrapped.action_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)  # type: ignore
+    wide.unwrapped.action_space = gymnasium.spaces.Box(-1, 1, (3,), np.float32)
     with pytest.raises(AgentError, match=r"actions of 2; Fake/Point-v0 with robot 'point' has 4 and 3"):
         import_sb3(saved, tmp_path / "b", wide, moments=None)
     with pytest.raises(AgentError, match="2 means and 2 variances, not 4"):

@@ -1,4 +1,4 @@
-"""policy.onnx: the trained network to 1e-6, everything a controller must know, and nothing that a policy does not need."""
+"""policy.onnx: the trained network to 1e-6, what a controller must know, and nothing that a policy does not need."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def torch_action(folder: Path, observations: np.ndarray) -> np.ndarray:
         for i in range(count):
             x = torch.nn.functional.linear(x, torch.tensor(tensors[f"weight.{i}"]), torch.tensor(tensors[f"bias.{i}"]))
             x = act(x) if i < count - 1 else x
+        assert spec.env.bounds is not None
         low, high = spec.env.bounds
         if spec.network.output == "tanh":
             return low + 0.5 * (torch.tanh(x).numpy() + 1.0) * (high - low)
@@ -68,7 +69,7 @@ def torch_action(folder: Path, observations: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("output", ["linear", "tanh"])
 @pytest.mark.parametrize("activation", ["elu", "tanh", "relu"])
 def test_every_runtime_repeats_torch(activation: str, output: str, env: Any, tmp_path: Path) -> None:
-    env.unwrapped.action_space = gymnasium.spaces.Box(np.float32([-1, -0.25]), np.float32([2, 0.5]))
+    env.unwrapped.action_space = gymnasium.spaces.Box(np.array([-1, -0.25], np.float32), np.array([2, 0.5], np.float32))
     kept = fake_agents.make_bundle(tmp_path, env, 1, activation, output, hidden=(256, 64))
     observations = np.random.default_rng(0).normal(0, 3, (200, 4)).astype(np.float32)
     expected = torch_action(tmp_path, observations)
@@ -110,9 +111,9 @@ def test_the_file_alone_says_all_that_a_controller_must_know(bundle: Path) -> No
     assert np.isnan(broken).all(), "a sensor that says NaN must not become an action"
 
 
-def test_it_acts_as_the_numpy_policy_does(bundle: Path, env: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_acts_as_the_numpy_policy_does(bundle: Path, env: Any) -> None:
     policy = load_policy(bundle, runtime="onnx")
-    with pytest.raises(AgentError, match="control_rate: 50.0 in the bundle, 100.0"):
+    with pytest.raises(AgentError, match=r"control_rate: 50\.0 in the bundle, 100\.0"):
         policy.reset(gymnasium.make("Fake/Point-v0", disable_env_checker=True, rate=100.0))
     with pytest.raises(AgentError, match="shape"):
         policy.act(np.zeros(5, np.float32))
