@@ -1,8 +1,9 @@
-"""Policy bundles: a learned policy as a folder that is safe to load and runs in plain numpy, without torch.
+"""Policy bundles: a learned policy as a folder that is safe to load and runs in numpy or as ONNX, without torch.
 
 policy.safetensors   weights (float32) and the normaliser's mean and variance (float64)
 spec.json            what they are for: network, joints in order, channels, control rate, model hash, provenance
 golden.safetensors   observations and the actions that the trained network gave for them
+policy.onnx          the same policy for ONNX runtimes, normaliser included; it follows from the first two, bit for bit
 card.md, evaluation.json   for people: what the policy does and how well it was measured to do it
 manifest.json        size and sha256 of each file above
 """
@@ -12,10 +13,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from training_ground.agents.bundle_format import (
     MAX_BYTES,
     MAX_WEIGHTS,
+    ONNX_FILE,
     REQUIRED,
     SCHEMA_VERSION,
     BundleSpec,
@@ -33,8 +36,10 @@ from training_ground.agents.bundle_format import (
     read_tensors,
 )
 from training_ground.agents.files import to_json, write_atomic
+from training_ground.agents.learned import LearnedPolicy
 from training_ground.agents.network import Float32, Network, Normalisation, unscale
-from training_ground.agents.signature import signature_of
+from training_ground.agents.onnx_format import check_onnx
+from training_ground.agents.onnx_graph import graph_of, write_onnx
 from training_ground.configs.errors import AgentError
 
 GOLDEN_COUNT = 16
@@ -42,17 +47,13 @@ GOLDEN_TOLERANCE = 1e-5
 """Largest difference between numpy and the trained network, absolute and relative; float32 sums in another order."""
 
 
-class BundlePolicy:
-    """A learned policy: normalise, multilayer perceptron, scale or clip to the action space.
+class BundlePolicy(LearnedPolicy):
+    """A learned policy in numpy: normalise, multilayer perceptron, scale or clip to the action space."""
 
-    Attributes:
-        name: The bundle's name.
-        hash: sha256 (hex) over the manifest's files that decide what the policy does.
-        spec: What it is for.
-    """
+    runtime = "numpy"
 
     def __init__(self, spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> None:
-        self.spec, self.hash, self.name = spec, hash, spec.name
+        super().__init__(spec, hash)
         count = len(spec.network.layers) - 1
         self._network = Network(
             [(tensors[f"weight.{i}"].T.copy(), tensors[f"bias.{i}"]) for i in range(count)],
@@ -64,62 +65,32 @@ class BundlePolicy:
             ),
             spec.network.output,
         )
-        low, high = spec.env.action_low, spec.env.action_high
-        self._bounds = (
-            None if low is None or high is None else (np.asarray(low, np.float32), np.asarray(high, np.float32))
-        )
+        self._bounds = spec.env.bounds
 
-    @property
-    def conditions(self) -> dict[str, Any]:
-        """Keyword arguments of the environment that it was measured in: those of training, and its own."""
-        evaluated = self.spec.provenance.config.get("eval")
-        own = evaluated.get("kwargs") if isinstance(evaluated, dict) else None
-        return {**self.spec.env_kwargs, **(own if isinstance(own, dict) else {})}
-
-    def reset(self, env: gymnasium.Env[Any, Any]) -> None:
-        """Begin an episode; an AgentError lists how `env` differs from the one the policy was trained in."""
-        if getattr(self, "_checked", None) is not env.unwrapped:
-            self.check(env)
-            self._checked = env.unwrapped
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the environment behind when the policy goes to another process."""
-        return {key: value for key, value in self.__dict__.items() if key != "_checked"}
-
-    def check(self, env: gymnasium.Env[Any, Any], ignore: Sequence[str] = ()) -> None:
-        """Compare `env` with what the policy was trained for.
-
-        Args:
-            env: The environment that it shall act in.
-            ignore: Fields of the signature that may differ, such as `model_hash`.
-
-        Raises:
-            AgentError: Joints (names and order), model, channels, control or rate differ; the message lists what.
-        """
-        found = self.spec.env.differences(signature_of(env), ignore)
-        if found:
-            raise AgentError(f"policy '{self.name}' does not fit this environment: {'; '.join(found)}")
-
-    def act(self, observation: NDArray[Any]) -> Float32:
-        """Return the deterministic action.
-
-        Args:
-            observation: (n,) or a batch (k, n), raw, as the environment returns it.
-
-        Raises:
-            AgentError: The observation has the wrong length or is not finite.
-        """
-        size = self.spec.env.observation_size
-        if observation.shape[-1:] != (size,):
-            raise AgentError(f"policy '{self.name}': observation of shape {observation.shape}, not ({size},)")
+    def _forward(self, observation: NDArray[Any]) -> Float32:
         action = self._network(observation)
-        if self._bounds is not None:
-            if self.spec.network.output == "tanh":
-                action = unscale(action, *self._bounds)
-            action = action.clip(*self._bounds)
-        if not np.isfinite(action).all():
-            raise AgentError(f"policy '{self.name}': the action is not finite; the observation: {observation}")
-        return action
+        if self._bounds is None:
+            return action
+        if self.spec.network.output == "tanh":
+            action = unscale(action, *self._bounds)
+        return action.clip(*self._bounds)
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A bundle that has been read and found sound.
+
+    Attributes:
+        policy: It, in numpy.
+        tensors: The arrays of `policy.safetensors`.
+        golden: `observation` (16, n) and `action` (16, m).
+        onnx: The bytes of `policy.onnx`; None where the bundle has none.
+    """
+
+    policy: BundlePolicy
+    tensors: dict[str, NDArray[Any]]
+    golden: dict[str, NDArray[Any]]
+    onnx: bytes | None
 
 
 def expected_tensors(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
@@ -136,7 +107,16 @@ def expected_tensors(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tupl
 
 
 def load_bundle(folder: Path | str) -> BundlePolicy:
+    """Return a bundle's policy in numpy; see `read_bundle` for what is checked and raised."""
+    return read_bundle(folder).policy
+
+
+def read_bundle(folder: Path | str, leave_out: Sequence[str] = ()) -> Bundle:
     """Read a bundle and check it: sizes, sha256, schema, shapes, finiteness and its golden vectors.
+
+    Args:
+        folder: The bundle.
+        leave_out: Files that are neither read nor checked.
 
     Raises:
         AgentError: Anything is missing, damaged, inconsistent or too large; the message names the file.
@@ -144,7 +124,7 @@ def load_bundle(folder: Path | str) -> BundlePolicy:
     folder = Path(folder)
     if not folder.is_dir():
         raise AgentError(f"{folder}: no bundle: a bundle is a folder with manifest.json")
-    manifest, contents = read_files(folder)
+    manifest, contents = read_files(folder, leave_out)
     path = folder / "spec.json"
     spec = read_json(path, contents["spec.json"], BundleSpec)
     _check_spec(path, spec)
@@ -154,8 +134,11 @@ def load_bundle(folder: Path | str) -> BundlePolicy:
     digest = hashlib.sha256("".join(manifest.files[name].sha256 for name in REQUIRED).encode()).hexdigest()
     policy = BundlePolicy(spec, tensors, digest)
     golden = read_tensors(folder / "golden.safetensors", contents["golden.safetensors"], _golden_shapes(spec))
-    _check_golden(folder, policy, golden)
-    return policy
+    check_golden(folder, policy, golden)
+    onnx = contents.get(ONNX_FILE)
+    if onnx is not None:
+        check_onnx(folder / ONNX_FILE, onnx, graph_of(spec, tensors, digest))
+    return Bundle(policy, tensors, golden, onnx)
 
 
 def _check_spec(path: Path, spec: BundleSpec) -> None:
@@ -174,7 +157,7 @@ def _check_spec(path: Path, spec: BundleSpec) -> None:
     if (env.action_low is None) != (env.action_high is None):
         raise AgentError(f"{path}: env.action_low and env.action_high must both be given or both be null")
     if spec.network.output == "tanh" and env.action_low is None:
-        raise AgentError(f"{path}: network.output = 'tanh' needs env.action_low and env.action_high to scale to")
+        raise AgentError(f"{path}: network.output = 'tanh' needs bounds to be mapped to, and env.action_low is null")
 
 
 def _golden_shapes(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
@@ -184,13 +167,18 @@ def _golden_shapes(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[
     }
 
 
-def _check_golden(folder: Path, policy: BundlePolicy, golden: dict[str, NDArray[Any]]) -> None:
+def check_golden(folder: Path, policy: LearnedPolicy, golden: dict[str, NDArray[Any]]) -> None:
+    """Compare what a policy does with what the trained network did.
+
+    Raises:
+        AgentError: An action differs by more than `GOLDEN_TOLERANCE`.
+    """
     actions = np.stack([policy.act(o) for o in golden["observation"]])
     error = np.abs(actions - golden["action"])
     if not np.allclose(actions, golden["action"], rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
         raise AgentError(
-            f"{folder}: the weights do not give the golden actions (largest difference {error.max():.2g}): "
-            "weights and specification do not belong together"
+            f"{folder}: the weights do not give the golden actions (largest difference {error.max():.2g}, run by "
+            f"{policy.runtime}): weights and specification do not belong together"
         )
 
 
@@ -198,6 +186,8 @@ def save_bundle(
     folder: Path, spec: BundleSpec, tensors: dict[str, NDArray[Any]], golden: dict[str, NDArray[Any]]
 ) -> BundlePolicy:
     """Write a bundle and load it again, which checks all of it.
+
+    `policy.onnx` is left out where the package `onnx` is not installed; `add_onnx` adds it later.
 
     Args:
         folder: Created if missing; the manifest is written last, so an interrupted export is no bundle.
@@ -209,11 +199,28 @@ def save_bundle(
         AgentError: The disk is full, or what was written does not load.
     """
     (folder / "manifest.json").unlink(missing_ok=True)
-    for stale in ("card.md", "evaluation.json"):
+    for stale in ("card.md", "evaluation.json", ONNX_FILE):
         (folder / stale).unlink(missing_ok=True)
     write_atomic(folder / "policy.safetensors", safetensors.numpy.save(tensors))
     write_atomic(folder / "spec.json", spec.model_dump_json(indent=2) + "\n")
     write_atomic(folder / "golden.safetensors", safetensors.numpy.save(golden))
+    write_manifest(folder)
+    if find_spec("onnx") is not None:
+        add_onnx(folder)
+    return load_bundle(folder)
+
+
+def add_onnx(folder: Path) -> BundlePolicy:
+    """Write a bundle's `policy.onnx` from its arrays, or write it anew. Needs the package `onnx`.
+
+    Nothing else changes: the policy's hash and what was measured of it stay.
+
+    Raises:
+        AgentError: The rest of the bundle is not sound, or the disk is full.
+    """
+    bundle = read_bundle(folder, leave_out=(ONNX_FILE,))
+    graph = graph_of(bundle.policy.spec, bundle.tensors, bundle.policy.hash)
+    write_atomic(folder / ONNX_FILE, write_onnx(graph))
     write_manifest(folder)
     return load_bundle(folder)
 

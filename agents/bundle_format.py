@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -21,11 +22,13 @@ from training_ground.configs.errors import AgentError
 from training_ground.configs.loading import StrictModel
 
 SCHEMA_VERSION = 1
+ONNX_FILE = "policy.onnx"
 MAX_BYTES = {
     "manifest.json": 64_000,
     "spec.json": 1_000_000,
     "policy.safetensors": 256_000_000,
     "golden.safetensors": 16_000_000,
+    ONNX_FILE: 260_000_000,
     "card.md": 1_000_000,
     "evaluation.json": 64_000_000,
 }
@@ -40,13 +43,13 @@ Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 
 class NetworkSpec(StrictModel):
-    """A multilayer perceptron: `activation` after every layer but the last, `output` after that."""
+    """A multilayer perceptron: `activation` after every layer but the last, `output` after the last."""
 
     layers: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=2, max_length=16)]
     """Widths from the observation to the action, both included."""
     activation: Literal["elu", "tanh", "relu"]
     output: Literal["linear", "tanh"] = "linear"
-    """`tanh`: what comes out is scaled from [-1, 1] to the action's bounds."""
+    """`tanh` is then stretched from [-1, 1] to the action's bounds, as stable-baselines3's SAC and TD3 do."""
 
     @property
     def weights(self) -> int:
@@ -65,11 +68,12 @@ class Provenance(StrictModel):
     """Where the weights come from."""
 
     algorithm: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    steps: Annotated[int, Field(ge=0)]
-    """Environment steps of training."""
-    seconds: Annotated[float, Field(ge=0)]
-    """Wall-clock time of training, s."""
-    seed: int
+    steps: Annotated[int, Field(ge=0)] | None
+    """Environment steps of training; None where unknown."""
+    seconds: Annotated[float, Field(ge=0)] | None
+    """Wall-clock time of training, s; None where unknown."""
+    seed: int | None
+    """None where unknown."""
     commit: str
     created: str
     """UTC, ISO 8601."""
@@ -105,19 +109,23 @@ class Manifest(StrictModel):
     files: dict[str, FileEntry]
 
 
-def read_capped(path: Path) -> bytes:
+def read_capped(path: Path, cap: int | None = None) -> bytes:
     """Return a file's bytes if it is a regular file no larger than its cap.
+
+    Args:
+        path: The file.
+        cap: Most bytes; where absent, of the bundle's file of that name.
 
     Raises:
         AgentError: It is missing, no regular file, or too large.
     """
-    cap = MAX_BYTES[path.name]
+    cap = MAX_BYTES[path.name] if cap is None else cap
     try:
         if not path.is_file():
             raise AgentError(f"{path}: missing, or no regular file")
         size = path.stat().st_size
         if size > cap:
-            raise AgentError(f"{path}: {size} bytes, more than the {cap} that a bundle may have there")
+            raise AgentError(f"{path}: {size} bytes, more than the {cap} that are allowed")
         with path.open("rb") as stream:
             data = stream.read(cap + 1)
     except OSError as problem:
@@ -190,8 +198,12 @@ def read_tensors(
     return arrays
 
 
-def read_files(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
+def read_files(folder: Path, leave_out: Sequence[str] = ()) -> tuple[Manifest, dict[str, bytes]]:
     """Read a bundle's manifest and the files it names; sizes and sha256 are checked.
+
+    Args:
+        folder: The bundle.
+        leave_out: Files that are not read.
 
     Raises:
         AgentError: A file is missing, damaged, too large, or has no place in a bundle.
@@ -206,6 +218,8 @@ def read_files(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         )
     contents: dict[str, bytes] = {}
     for name, entry in manifest.files.items():
+        if name in leave_out:
+            continue
         data = read_capped(folder / name)
         if len(data) != entry.bytes:
             raise AgentError(

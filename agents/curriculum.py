@@ -45,9 +45,7 @@ def _between(low: Value, high: Value, level: float) -> Value:
     return low + level * (high - low)
 
 
-def _ranges(config: CurriculumConfig | None, env: gymnasium.Env[Any, Any]) -> Ranges:
-    if config is None:
-        return Ranges()
+def _ranges(config: CurriculumConfig, env: gymnasium.Env[Any, Any]) -> Ranges:
     base: Any = env.unwrapped
     if not hasattr(base, "adjust"):
         raise AgentError("curriculum: only environments of the training ground have one")
@@ -74,19 +72,20 @@ class Curriculum:
         lasted: Mean share of the time limit that the last episodes lasted.
     """
 
-    def __init__(self, config: CurriculumConfig | None, env: gymnasium.Env[Any, Any]) -> None:
+    def __init__(self, config: CurriculumConfig | None = None, env: gymnasium.Env[Any, Any] | None = None) -> None:
         """Begin at level 0, or stay at 1 where there is no curriculum.
 
         Args:
             config: None where there is none.
-            env: Has the values of level 1.
+            env: Has the values of level 1; only a curriculum needs it.
 
         Raises:
             AgentError: The environment is not one of the training ground.
             SimulationError: The environment cannot change an option, or a value is not allowed.
         """
-        self._config, self.ranges = config, _ranges(config, env)
-        self._limit = getattr(env.unwrapped, "max_steps", 0)
+        self._config, self.ranges, self._limit = config, Ranges(), 0
+        if config is not None and env is not None:
+            self.ranges, self._limit = _ranges(config, env), getattr(env.unwrapped, "max_steps", 0)
         self.level = 1.0 if config is None else 0.0
         self.lasted = 0.0
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training_ground.agents.bundle import BundlePolicy
 from training_ground.agents.files import to_json, write_atomic
+from training_ground.agents.learned import LearnedPolicy
 from training_ground.agents.policy import Policy, load_policy, shipped_name, shipped_policies
 from training_ground.agents.recording import record
 from training_ground.agents.report.page import Command, Facts, build_page
@@ -145,7 +145,7 @@ def run_demo(
         DatasetError: The dataset cannot be written or is damaged.
     """
     seeds = check_unseen(range(seed, seed + episodes))
-    kwargs = {**(policy.conditions if isinstance(policy, BundlePolicy) else {}), "robot": ROBOT, **conditions}
+    kwargs = {**(policy.conditions if isinstance(policy, LearnedPolicy) else {}), "robot": ROBOT, **conditions}
     demo = Demo(out, episodes)
     job = _Job(demo, policy, policy_name, full_id(TASK), kwargs, seeds, workers, step)
     job.prepare(fresh)

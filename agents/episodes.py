@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import gymnasium
 import numpy as np
 
+from training_ground.agents.deadline import DeadlineMonitor, Timing
 from training_ground.agents.policy import Policy
 from training_ground.configs.errors import AgentError
 
@@ -31,6 +32,7 @@ class EpisodeRecord:
         metrics: Mean of each reward term a step (`reward/<term>`), and what the environment gave at the end as
             `info["metrics"]`.
         randomisation: What was drawn for this episode.
+        timing: How long the policy took; None where nothing measured it.
     """
 
     seed: int
@@ -42,10 +44,12 @@ class EpisodeRecord:
     total_reward: float
     metrics: dict[str, float] = field(default_factory=dict)
     randomisation: dict[str, Any] = field(default_factory=dict)
+    timing: Timing | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data; NaN becomes None."""
-        data = asdict(self)
+        """Return plain data; NaN becomes None. Times depend on the machine and are told by the evaluation alone."""
+        data = asdict(replace(self, timing=None))
+        del data["timing"]
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in data.items()}
 
 
@@ -100,6 +104,7 @@ def run_episode(env: gymnasium.Env[Any, Any], policy: Policy, seed: int) -> Epis
         total_reward=tally.total_reward,
         metrics=metrics,
         randomisation=dict(start.get("randomisation", {})),
+        timing=policy.timing if isinstance(policy, DeadlineMonitor) else None,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from training_ground.agents.deadline import Timing
 from training_ground.agents.episodes import EpisodeRecord, run_episode
 from training_ground.agents.policy import Policy
 from training_ground.agents.seeds import check_unseen
@@ -36,6 +37,7 @@ class Evaluation:
         episodes: Those that finished, by seed.
         seconds: Wall-clock time, s.
         environment: What the environment said of itself (`describe()`): every option resolved, hashes, versions.
+        runtime: What ran the network; None for zero and random.
     """
 
     policy: str
@@ -46,11 +48,22 @@ class Evaluation:
     episodes: list[EpisodeRecord] = field(default_factory=list)
     seconds: float = 0.0
     environment: dict[str, Any] = field(default_factory=dict)
+    runtime: str | None = None
 
     @property
     def complete(self) -> bool:
         """Whether every requested episode finished."""
         return len(self.episodes) == self.requested
+
+    def timing(self) -> Timing | None:
+        """Return how long the policy took over all finished episodes; None where nothing measured it."""
+        timed = [(r.seed, r.timing) for r in self.episodes if r.timing is not None]
+        if not timed:
+            return None
+        total = Timing(timed[0][1].deadline_s)
+        for seed, timing in timed:
+            total.merge(timing, seed)
+        return total
 
     def summary(self) -> dict[str, Any]:
         """Return rates, intervals and means over the finished episodes; plain data, None where there is nothing."""
@@ -78,15 +91,18 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain data."""
+        timing = self.timing()
         return {
             "schema_version": 1,
             "policy": self.policy,
             "policy_hash": self.policy_hash,
+            "runtime": self.runtime,
             "env_id": self.env_id,
             "kwargs": self.kwargs,
             "environment": self.environment,
             "seconds": round(self.seconds, 3),
             "summary": self.summary(),
+            **({} if timing is None else {"deadline": timing.to_json()}),
             "episodes": [r.to_json() for r in self.episodes],
         }
 
@@ -130,6 +146,7 @@ def evaluate(
     if workers < 0:
         raise AgentError(f"workers = {workers}: 0 (this process) or more")
     result = Evaluation(policy.name, getattr(policy, "hash", None), env_id, kwargs, len(listed))
+    result.runtime = getattr(policy, "runtime", None)
     begin = time.monotonic()
 
     def finish(record: EpisodeRecord) -> None:

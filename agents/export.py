@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import subprocess
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from training_ground.agents.bundle import GOLDEN_COUNT, BundlePolicy, load_bundle, save_bundle, write_manifest
 from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, NetworkSpec, NormaliserSpec, Provenance
@@ -61,9 +63,6 @@ def export_bundle(
     else:
         # The statistics that change nothing, with a clip beyond every observation.
         mean, variance, epsilon, clip = np.zeros(size), np.ones(size), 1e-12, 1e12
-    tensors: dict[str, Any] = {"observation.mean": mean, "observation.variance": variance}
-    for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        tensors[f"weight.{i}"], tensors[f"bias.{i}"] = weight, bias
     layers = (size, *(len(b) for b in biases))
     spec = BundleSpec(
         schema_version=SCHEMA_VERSION,
@@ -76,14 +75,42 @@ def export_bundle(
         env_kwargs=config.env.kwargs,
         provenance=_provenance(config, steps, seconds),
     )
+    return save_policy(folder, spec, list(zip(weights, biases, strict=True)), (mean, variance), act)
+
+
+def save_policy(
+    folder: Path,
+    spec: BundleSpec,
+    layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+    moments: tuple[NDArray[np.float64], NDArray[np.float64]],
+    act: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+) -> BundlePolicy:
+    """Write a bundle whose golden actions come from the network itself.
+
+    Args:
+        folder: The bundle's folder.
+        spec: What the policy is for.
+        layers: Weights (outputs, inputs) and biases (outputs,).
+        moments: Mean and variance (n,) of the observations.
+        act: The network's own forward pass, from normalised observations (k, n); the bounds are not applied yet.
+
+    Raises:
+        AgentError: The numpy policy does not repeat the network, or the disk is full.
+    """
+    mean, variance = moments
+    tensors: dict[str, Any] = {"observation.mean": mean, "observation.variance": variance}
+    for i, (weight, bias) in enumerate(layers):
+        tensors[f"weight.{i}"], tensors[f"bias.{i}"] = weight, bias
+    deviation, clip = np.sqrt(variance + spec.normaliser.epsilon), spec.normaliser.clip
     generator = np.random.default_rng(0)
-    drawn = generator.standard_normal((GOLDEN_COUNT, size)) * np.sqrt(variance + epsilon) + mean
+    drawn = generator.standard_normal((GOLDEN_COUNT, len(mean))) * deviation + mean
     observations = drawn.astype(np.float32)
-    actions = act(((observations - mean) / np.sqrt(variance + epsilon)).clip(-clip, clip).astype(np.float32))
-    if signature.action_low is not None and signature.action_high is not None:
-        actions = actions.clip(
-            np.asarray(signature.action_low, np.float32), np.asarray(signature.action_high, np.float32)
-        )
+    actions = act(((observations - mean) / deviation).clip(-clip, clip).astype(np.float32))
+    if spec.env.bounds is not None:
+        low, high = spec.env.bounds
+        if spec.network.output == "tanh":
+            actions = low + 0.5 * (actions + 1.0) * (high - low)
+        actions = actions.clip(low, high)
     return save_bundle(folder, spec, tensors, {"observation": observations, "action": actions.astype(np.float32)})
 
 
@@ -159,7 +186,7 @@ def card(spec: BundleSpec, evaluation: Evaluation) -> str:
         "",
         "## Training",
         "",
-        f"{made.algorithm}, {made.steps:,} environment steps in {made.seconds / 60:.1f} minutes, seed {made.seed}, "
+        f"{_training(made)}, "
         f"commit `{made.commit[:12]}{'+changes' if made.commit.endswith('+changes') else ''}`, {made.created}. "
         + ", ".join(f"{k} {v}" for k, v in made.versions.items())
         + ".",
@@ -171,6 +198,14 @@ def card(spec: BundleSpec, evaluation: Evaluation) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _training(made: Provenance) -> str:
+    """What is known of the training: that of an imported policy was not seen."""
+    steps = "an unknown number of" if made.steps is None else f"{made.steps:,}"
+    duration = "" if made.seconds is None else f" in {made.seconds / 60:.1f} minutes"
+    seed = "unknown" if made.seed is None else made.seed
+    return f"{made.algorithm}, {steps} environment steps{duration}, seed {seed}"
 
 
 def _percent(share: float) -> str:

@@ -14,6 +14,9 @@ from training_ground.configs.errors import AgentError, unknown
 SHIPPED = Path(__file__).resolve().parent / "policies"
 """Folder of the bundles that ship with the package, one folder each, named `<task>_<robot>`."""
 
+RUNTIMES = ("numpy", "onnx")
+"""What can run a bundle's network."""
+
 
 class Policy(Protocol):
     """Maps observations to actions.
@@ -101,7 +104,14 @@ def shipped_name(env_id: str, robot: str) -> str:
     return f"{task.lower()}_{robot}"
 
 
-def load_policy(name: str | Path, *, env_id: str | None = None, robot: str | None = None, seed: int = 0) -> Policy:
+def load_policy(
+    name: str | Path,
+    *,
+    env_id: str | None = None,
+    robot: str | None = None,
+    seed: int = 0,
+    runtime: str = "numpy",
+) -> Policy:
     """Return the policy called `name`.
 
     Args:
@@ -110,12 +120,14 @@ def load_policy(name: str | Path, *, env_id: str | None = None, robot: str | Non
         env_id: Task id, needed by `shipped`.
         robot: Robot name, needed by `shipped`.
         seed: Seed of the random policy.
+        runtime: What runs a bundle's network: `numpy` or `onnx`.
 
     Raises:
-        AgentError: There is no such policy, or its bundle is damaged.
+        AgentError: There is no such policy or runtime, or its bundle is damaged.
+        ModuleNotFoundError: The runtime is not installed.
     """
-    from training_ground.agents.bundle import load_bundle
-
+    if runtime not in RUNTIMES:
+        raise AgentError(unknown("runtime", runtime, RUNTIMES))
     text = str(name)
     if text == "zero":
         return ZeroPolicy()
@@ -129,12 +141,28 @@ def load_policy(name: str | Path, *, env_id: str | None = None, robot: str | Non
             raise AgentError(
                 f"no policy ships for {env_id} with robot '{robot}': " + unknown("policy", text, choices())
             )
+    folder = bundle_folder(text)
+    if runtime == "onnx":
+        from training_ground.agents.onnx_runtime import load_onnx
+
+        return load_onnx(folder)
+    from training_ground.agents.bundle import load_bundle
+
+    return load_bundle(folder)
+
+
+def bundle_folder(name: str | Path) -> Path:
+    """Return the folder of a bundle, given a shipped one's name, the folder itself or a training run's.
+
+    Raises:
+        AgentError: There is none.
+    """
+    text, path = str(name), Path(name)
     if text in shipped_policies():
-        return load_bundle(SHIPPED / text)
-    path = Path(name)
+        return SHIPPED / text
     if path.is_dir():
         nested = path / "bundle"
-        return load_bundle(nested if (nested / "manifest.json").is_file() else path)
+        return nested if (nested / "manifest.json").is_file() else path
     if path.exists():
         raise AgentError(f"policy '{path}': a bundle is a folder with manifest.json, not a file")
     raise AgentError(unknown("policy", text, choices()) + ", or the path of a bundle's folder")

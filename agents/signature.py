@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from training_ground.configs.errors import AgentError
@@ -52,6 +53,13 @@ class Signature(StrictModel):
     default_position: tuple[float, ...] = ()
     kp: tuple[float, ...] = ()
     kd: tuple[float, ...] = ()
+
+    @property
+    def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Lowest and highest action, (m,) each; None where the action space is unbounded."""
+        if self.action_low is None or self.action_high is None:
+            return None
+        return np.asarray(self.action_low, np.float32), np.asarray(self.action_high, np.float32)
 
     def differences(self, other: Signature, ignore: Sequence[str] = ()) -> list[str]:
         """Return each difference as a phrase: ours first, then the `other` environment's; empty where none matters.

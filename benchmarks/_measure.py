@@ -77,7 +77,7 @@ def target(
 
 def machine() -> dict[str, Any]:
     """Where the numbers come from."""
-    packages = ("training-ground", "pybullet", "numpy", "gymnasium", "mujoco", "pybullet-envs-gymnasium")
+    packages = ("training-ground", "pybullet", "numpy", "gymnasium", "mujoco", "pybullet-envs-gymnasium", "onnxruntime")
     versions = {}
     for name in packages:
         try:

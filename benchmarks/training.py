@@ -16,6 +16,7 @@ from _measure import alternate, median_ratio, quick, report, summary, target
 
 from training_ground.agents.algorithms import find_algorithm
 from training_ground.agents.collector import Collector
+from training_ground.agents.curriculum import Curriculum
 from training_ground.agents.normaliser import Normaliser
 from training_ground.agents.rollouts import Ends, GaussianPolicy
 from training_ground.agents.stepping import make_env
@@ -48,10 +49,10 @@ class TimedCollector(Collector):
 
     wall = cpu = 0.0
 
-    def collect(self, policy: GaussianPolicy, number: int) -> Ends:
+    def collect(self, policy: GaussianPolicy, number: int, level: float = 1.0) -> Ends:
         """Collect."""
         wall, cpu = time.perf_counter(), cpu_seconds(self.worker_pids)
-        ends = super().collect(policy, number)
+        ends = super().collect(policy, number, level)
         self.wall += time.perf_counter() - wall
         self.cpu += cpu_seconds(self.worker_pids) - cpu
         return ends
@@ -95,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         size = ours.arrays.observation.shape[-1]
         normaliser = Normaliser(config.normalisation, size, count, settings.gamma)
         model = find_algorithm("ppo").build(settings, config.network, ours, normaliser, 0)
+        model.curriculum = Curriculum()
         plain = PPO(
             "MlpPolicy",
             VecNormalize(theirs, gamma=settings.gamma),

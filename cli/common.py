@@ -24,6 +24,7 @@ __all__ = [
     "overrides_argument",
     "plain",
     "progress",
+    "runtime_option",
     "table",
 ]
 
@@ -130,6 +131,13 @@ def _print(item: Any) -> None:
     with console.capture() as captured:
         console.print(item)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def runtime_option(function: F) -> F:
+    """Add `--runtime`, what runs a learned policy's network."""
+    text = "What runs a learned policy; onnx needs the extra `deploy`."
+    kind = click.Choice(["numpy", "onnx"])
+    return click.option("--runtime", type=kind, default="numpy", show_default=True, help=text)(function)
 
 
 def env_options(function: F) -> F:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from training_ground.cli.common import emit, env_kwargs, env_options, json_option, progress, table
+from training_ground.cli.common import emit, env_kwargs, env_options, json_option, progress, runtime_option, table
+
+if TYPE_CHECKING:
+    from training_ground.agents.deadline import OnMiss
 
 SAVE_SECONDS = 5.0
 """Seconds between two writes of --out while episodes finish: what a kill can cost."""
@@ -21,6 +24,7 @@ Examples:
   tg eval --policy runs/stand_g1_001 --task Stand --robot g1 --out stand.json
   tg eval --policy zero --task Stand --robot talos --episodes 20 --set push_speed=[0,0]
   tg eval --policy stand_g1 --set push_speed=[1.0,1.0] --json
+  tg eval --policy stand_g1 --runtime onnx --deadline report --workers 1
 
 Without --task and --robot a learned policy is measured as its card was. Seeds start at 1,000,000:
 training uses those below. Ctrl-C keeps the episodes that have finished, in --out too."""
@@ -30,6 +34,12 @@ training uses those below. Ctrl-C keeps the episodes that have finished, in --ou
 )
 @click.option("--task", metavar="NAME", help="Stand, or TrainingGround/Stand-v0.")
 @env_options
+@runtime_option
+@click.option(
+    "--deadline",
+    type=click.Choice(["report", "hold", "raise"]),
+    help="Time every act against the control period; after a miss: only report it, repeat the last action, or stop.",
+)
 @click.option("--episodes", type=click.IntRange(1, 1_000_000), default=200, show_default=True)
 @click.option("--seed", type=int, default=1_000_000, show_default=True, help="First of as many seeds as episodes.")
 @click.option("--workers", type=click.IntRange(0, 1024), default=2, show_default=True, help="Processes; 0: this one.")
@@ -43,6 +53,8 @@ def command(
     stance: str | None,
     control: str | None,
     settings: tuple[str, ...],
+    runtime: str,
+    deadline: OnMiss | None,
     episodes: int,
     seed: int,
     workers: int,
@@ -51,13 +63,16 @@ def command(
     as_json: bool,
 ) -> None:
     """Measure a policy: success rate with its 95 % Wilson interval, failures, returns."""
+    from training_ground.agents.deadline import DeadlineMonitor
     from training_ground.agents.evaluation import Evaluation, evaluate
     from training_ground.agents.files import to_json, write_atomic
     from training_ground.configs.errors import AgentError
 
     if out is not None and out.exists() and not force:
         raise AgentError(f"{out} exists; choose another --out, or --force to replace it")
-    actor, env_id, kwargs = choose(policy, task, env_kwargs(robot, stance, control, settings))
+    actor, env_id, kwargs = choose(policy, task, env_kwargs(robot, stance, control, settings), runtime)
+    if deadline is not None:
+        actor = DeadlineMonitor(actor, on_miss=deadline)
     latest: list[Evaluation] = []
     saved = time.monotonic()
 
@@ -86,16 +101,18 @@ def command(
     show(latest[0], out, as_json)
 
 
-def choose(policy: str, task: str | None, given: dict[str, Any]) -> tuple[Any, str, dict[str, Any]]:
+def choose(
+    policy: str, task: str | None, given: dict[str, Any], runtime: str = "numpy"
+) -> tuple[Any, str, dict[str, Any]]:
     """Return the policy, the task's id and the environment's arguments; a bundle knows those that are not given."""
-    from training_ground.agents.bundle import BundlePolicy
+    from training_ground.agents.learned import LearnedPolicy
     from training_ground.agents.policy import load_policy
     from training_ground.agents.stepping import full_id
     from training_ground.configs.errors import AgentError
 
     env_id = None if task is None else full_id(task)
-    actor = load_policy(policy, env_id=env_id, robot=given.get("robot"))
-    if isinstance(actor, BundlePolicy):
+    actor = load_policy(policy, env_id=env_id, robot=given.get("robot"), runtime=runtime)
+    if isinstance(actor, LearnedPolicy):
         trained = actor.spec.env.env_id
         if env_id is None or env_id.rpartition(":")[2] == trained:
             return actor, env_id or full_id(trained), {**actor.conditions, **given}
@@ -114,11 +131,23 @@ def summary_line(summary: dict[str, Any]) -> str:
     return f"{text}; failures: {failures}" + ("" if summary["complete"] else f"; of {summary['requested']} requested")
 
 
+def timing_line(deadline: dict[str, Any]) -> str:
+    """Return a deadline's report as one line."""
+    worst = deadline["worst"]
+    times = " · ".join(f"{name} {deadline[f'{name}_ms']:.3g}" for name in ("p50", "p99", "max"))
+    return (
+        f"deadline {deadline['deadline_ms']:g} ms: {deadline['misses']} of {deadline['calls']} missed; "
+        f"act took, in ms: {times} (seed {worst['seed']}, step {worst['step']})"
+    )
+
+
 def show(result: Any, out: Path | None, as_json: bool) -> None:
     """Print an evaluation."""
     summary = result.summary()
     rows = [(k, summary[k]) for k in ("return_mean", "return_interquartile_mean", "seconds_mean", "success_any_rate")]
     rows += sorted(summary["metrics"].items())
+    data = result.to_json()
+    timed = [timing_line(data["deadline"])] if "deadline" in data else []
     written = [f"every episode: {out}"] if out is not None else []
-    lines = [f"{result.policy} in {result.env_id}: {summary_line(summary)}", table("", ["", "mean"], rows), *written]
-    emit(result.to_json(), as_json, lines)
+    head = f"{result.policy} in {result.env_id}: {summary_line(summary)}"
+    emit(data, as_json, [head, table("", ["", "mean"], rows), *timed, *written])

@@ -32,6 +32,8 @@ EXTRAS = {
     "sb3_contrib": "train",
     "tensorboard": "train",
     "optuna": "tune",
+    "onnx": "train",
+    "onnxruntime": "deploy",
     "viser": "view",
     "pandas": "formats",
     "av": "formats",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training_ground.cli.common import emit, env_kwargs, env_options, json_option, progress, table
+from training_ground.cli.common import emit, env_kwargs, env_options, json_option, progress, runtime_option, table
 
 if TYPE_CHECKING:
     from training_ground.agents.viewing.session import Session
@@ -29,6 +29,7 @@ come. Only this machine can reach the page. Ctrl-C ends it."""
 @click.argument("task", default="Stand", metavar="[TASK]")
 @env_options
 @click.option("--policy", metavar="NAME", help="zero, random, shipped, a shipped one, a bundle or a run.")
+@runtime_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the first episode.")
 @click.option("--episodes", type=click.IntRange(1), help="Stop after as many; a video has 1 where absent.")
 @click.option("--speed", type=click.FloatRange(0.1, 4.0), default=1.0, show_default=True, help="Times real time.")
@@ -45,6 +46,7 @@ def command(
     control: str | None,
     settings: tuple[str, ...],
     policy: str | None,
+    runtime: str,
     seed: int,
     episodes: int | None,
     speed: float,
@@ -67,7 +69,7 @@ def command(
     if video is not None and video.exists() and not force:
         raise AgentError(f"{video} exists; choose another name, or --force to replace it")
     drawn = video is not None or frames is not None
-    env, actor = _prepare(task, env_kwargs(robot, stance, control, settings), policy, seed, drawn)
+    env, actor = _prepare(task, env_kwargs(robot, stance, control, settings), policy, runtime, seed, drawn)
     try:
         session = Session(env, actor, seed=seed)
         result = {"mode": "video" if video else "frames" if frames else "browser"}
@@ -75,7 +77,7 @@ def command(
             if video is not None or frames is not None:
                 result |= _draw(session, video, frames, episodes or 1, fps, as_json)
             else:
-                result |= _serve(session, policy, port, speed, episodes, as_json)
+                result |= _serve(session, policy, runtime, port, speed, episodes, as_json)
         except KeyboardInterrupt:
             _report(session, {**result, "interrupted": True}, as_json)
             raise
@@ -84,9 +86,11 @@ def command(
         env.close()
 
 
-def _prepare(task: str, kwargs: dict[str, Any], policy: str | None, seed: int, drawn: bool) -> tuple[Any, Any]:
+def _prepare(
+    task: str, kwargs: dict[str, Any], policy: str | None, runtime: str, seed: int, drawn: bool
+) -> tuple[Any, Any]:
     """Make the environment, and the policy that acts in it."""
-    from training_ground.agents.bundle import BundlePolicy
+    from training_ground.agents.learned import LearnedPolicy
     from training_ground.agents.policy import ZeroPolicy, load_policy, shipped_name, shipped_policies
     from training_ground.agents.stepping import full_id
     from training_ground.envs.registration import make
@@ -96,8 +100,8 @@ def _prepare(task: str, kwargs: dict[str, Any], policy: str | None, seed: int, d
     if policy is None and shipped_name(env_id, robot) not in shipped_policies():
         actor: Any = ZeroPolicy()
     else:
-        actor = load_policy(policy or "shipped", env_id=env_id, robot=robot, seed=seed)
-    if isinstance(actor, BundlePolicy) and actor.spec.env.env_id == env_id:
+        actor = load_policy(policy or "shipped", env_id=env_id, robot=robot, seed=seed, runtime=runtime)
+    if isinstance(actor, LearnedPolicy) and actor.spec.env.env_id == env_id:
         kwargs = {**actor.conditions, **kwargs}
     return make(env_id, **kwargs, render_mode="rgb_array" if drawn else None), actor
 
@@ -124,7 +128,7 @@ def _draw(
 
 
 def _serve(
-    session: Session, policy: str | None, port: int, speed: float, episodes: int | None, as_json: bool
+    session: Session, policy: str | None, runtime: str, port: int, speed: float, episodes: int | None, as_json: bool
 ) -> dict[str, Any]:
     from training_ground.agents.policy import load_policy, shipped_policies
     from training_ground.agents.viewing.browser import close_server, open_server, show
@@ -140,7 +144,7 @@ def _serve(
             server,
             session,
             policies=names,
-            load=lambda name: load_policy(name, env_id=env_id, robot=robot),
+            load=lambda name: load_policy(name, env_id=env_id, robot=robot, runtime=runtime),
             speed=speed,
             episodes=episodes,
         )

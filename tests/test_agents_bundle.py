@@ -38,7 +38,11 @@ def bundle(env: Any, tmp_path: Path) -> Path:
 
 
 def edit_spec(folder: Path, change: Any) -> None:
-    """Change the specification and give the manifest the new sums, as somebody with intent would."""
+    """Change the specification and give the manifest the new sums, as somebody with intent would.
+
+    `policy.onnx` follows from the other files and would no longer: it goes.
+    """
+    (folder / "policy.onnx").unlink()
     data = json.loads((folder / "spec.json").read_text())
     change(data)
     (folder / "spec.json").write_text(json.dumps(data))
@@ -49,6 +53,7 @@ def edit_tensors(folder: Path, change: Any, name: str = "policy.safetensors") ->
     arrays = dict(safetensors.numpy.load((folder / name).read_bytes()))
     arrays = {k: v.copy() for k, v in arrays.items()}
     change(arrays)
+    (folder / "policy.onnx").unlink()
     (folder / name).write_bytes(safetensors.numpy.save(arrays))
     write_manifest(folder)
 
@@ -85,7 +90,7 @@ def test_formula(bundle: Path) -> None:
 
 def test_every_truncation_and_many_mutations_are_refused(bundle: Path) -> None:
     generator = np.random.default_rng(0)
-    for name in ("manifest.json", "spec.json", "policy.safetensors", "golden.safetensors"):
+    for name in ("manifest.json", "spec.json", "policy.safetensors", "golden.safetensors", "policy.onnx"):
         whole = (bundle / name).read_bytes()
         if name == "manifest.json":
             whole = whole.rstrip()  # without its last newline it is still whole
@@ -107,6 +112,7 @@ def test_mutations_behind_a_corrected_manifest_never_crash(bundle: Path) -> None
     """With sums that match, the strict reader alone stands between a hostile file and the process."""
     generator = np.random.default_rng(1)
     refused = 0
+    (bundle / "policy.onnx").unlink()  # it would give the others away
     for name in ("spec.json", "policy.safetensors", "golden.safetensors"):
         whole = (bundle / name).read_bytes()
         for _ in range(80):

@@ -228,7 +228,7 @@ def _model(run: Path, checkpoint: Any) -> Any:
     environments = Collector(ENV_ID, {}, workers=1, envs_per_worker=2, steps=8, states=states)
     normaliser = Normaliser(config.normalisation, 4, 2, config.tqc.gamma)
     model: Any = find_algorithm("tqc").build(config.tqc, config.network, environments, normaliser, 99)
-    model.curriculum = Curriculum(None, 20)
+    model.curriculum = Curriculum()
     restore(checkpoint, model)
     return model
 
@@ -261,7 +261,7 @@ def test_the_workers_and_the_bundle_act_as_the_network(finished: Path) -> None:
     assert repeated.keys() == checkpoint.tensors.keys()
     assert all(bool((repeated[name] == value).all()) for name, value in checkpoint.tensors.items())
     unbounded = bundle.spec.env.model_copy(update={"action_low": None, "action_high": None})
-    with pytest.raises(AgentError, match="network.output = 'tanh' needs"):
+    with pytest.raises(AgentError, match=r"network\.output = 'tanh' needs"):
         bundle_module._check_spec(Path("spec.json"), bundle.spec.model_copy(update={"env": unbounded}))
     # The observations' statistics come from the steps before the first update alone.
     assert float(checkpoint.tensors["normaliser/obs_rms/count"]) == pytest.approx(64, abs=1)

@@ -116,7 +116,7 @@ def test_a_curriculum_follows_how_long_episodes_last() -> None:
             curriculum.see([length] * 60)
             levels.append(round(curriculum.level, 2))
         assert levels == [0.4, 0.8, 0.8, 1.0, 1.0, 1.0, 0.6, 0.2], levels
-        assert Curriculum(None, env).level == 1.0
+        assert Curriculum().level == 1.0
         base: Any = env.unwrapped
         assert base.adjustable["push_speed"] == (0.4, 1.0)
         curriculum.ranges.apply(env, 0.5)
@@ -312,19 +312,15 @@ def test_the_bundle_is_the_network(finished: Path) -> None:
     )
     from training_ground.agents.curriculum import Curriculum
     from training_ground.agents.normaliser import Normaliser
-    from training_ground.agents.stepping import make_env
 
     config: Any = training.resolve(yaml.safe_load((finished / "config.yaml").read_text()), "written")
     checkpoint, problems = last_good_checkpoint(finished / "checkpoints")
     assert checkpoint is not None and not problems
     states = environment_states(checkpoint)
-    with (
-        contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env,
-        training._environments(config, states, Curriculum(None, env), lambda _: None) as environments,
-    ):
+    with training._environments(config, states, Curriculum(), lambda _: None) as environments:
         normaliser = Normaliser(config.normalisation, 4, environments.num_envs, config.ppo.gamma)
         model = find_algorithm("ppo").build(config.ppo, config.network, environments, normaliser, 99)
-        model.curriculum = Curriculum(None, env)
+        model.curriculum = Curriculum()
         restore(checkpoint, model)
         again = save_checkpoint(finished / "again", model, checkpoint.counters, 3)
         observations = np.random.default_rng(0).normal(0, 3, (64, 4)).astype(np.float32)
