@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,11 @@ def test_misses_are_counted_and_answered_as_told() -> None:
     assert acted(seconds, "hold")[0] == [1, 2, 2, 2, 5]
     with pytest.raises(AgentError, match="policy 'counting', step 0: act took 30 ms, the deadline is 20 ms"):
         acted(seconds, "raise")
-    for arguments, message in (({"on_miss": "panic"}, "report, hold, raise"), ({"rate": 0.0}, "rate = 0")):
-        with pytest.raises(AgentError, match=message):
-            DeadlineMonitor(load_policy("zero"), **arguments)
+    wrong: Any = "panic"
+    with pytest.raises(AgentError, match="report, hold, raise"):
+        DeadlineMonitor(load_policy("zero"), on_miss=wrong)
+    with pytest.raises(AgentError, match="rate = 0"):
+        DeadlineMonitor(load_policy("zero"), rate=0.0)
 
 
 def test_quantiles_are_those_of_the_times_and_memory_is_bounded() -> None:
@@ -80,7 +83,7 @@ def test_quantiles_are_those_of_the_times_and_memory_is_bounded() -> None:
 
 def test_an_evaluation_reports_over_its_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     env_id = fake_agents.install(monkeypatch)
-    with gymnasium.make(env_id, disable_env_checker=True) as env:
+    with closing(gymnasium.make(env_id, disable_env_checker=True)) as env:
         policy = fake_agents.make_bundle(tmp_path / "bundle", env)
     plain = evaluate(policy, env_id, {"length": 9}, SEEDS, workers=0)
     timed = evaluate(DeadlineMonitor(policy), env_id, {"length": 9}, SEEDS, workers=2)
@@ -93,15 +96,14 @@ def test_an_evaluation_reports_over_its_processes(monkeypatch: pytest.MonkeyPatc
     assert report["worst"]["seed"] in SEEDS and report["worst"]["step"] < 9
     assert "deadline" not in plain.to_json()
     # A policy without a rate of its own takes the environment's.
-    assert evaluate(DeadlineMonitor(load_policy("zero")), env_id, {"rate": 100.0}, SEEDS[:1], 0).to_json()["deadline"][
-        "deadline_ms"
-    ] == pytest.approx(10.0)
+    other = evaluate(DeadlineMonitor(load_policy("zero")), env_id, {"rate": 100.0}, SEEDS[:1], workers=0)
+    assert other.to_json()["deadline"]["deadline_ms"] == pytest.approx(10.0)
 
 
 def test_tg_eval_tells_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("onnxruntime")
     env_id = fake_agents.install(monkeypatch)
-    with gymnasium.make(env_id, disable_env_checker=True) as env:
+    with closing(gymnasium.make(env_id, disable_env_checker=True)) as env:
         fake_agents.make_bundle(tmp_path / "bundle", env)
     arguments = ["eval", "--policy", str(tmp_path / "bundle"), "--task", env_id, "--episodes", "2", "--workers", "0"]
     arguments += ["--runtime", "onnx", "--deadline", "report"]

@@ -21,6 +21,7 @@ from training_ground.agents.evaluation import evaluate
 from training_ground.agents.onnx_format import check_onnx
 from training_ground.agents.onnx_graph import graph_of
 from training_ground.agents.policy import SHIPPED, load_policy, shipped_policies
+from training_ground.cli.main import main
 from training_ground.configs.errors import AgentError
 
 onnx: Any = pytest.importorskip("onnx")
@@ -245,6 +246,17 @@ def test_mutations_and_truncations_are_refused_or_change_nothing(bundle: Path) -
         else:
             np.testing.assert_array_equal(OnnxPolicy(spec, data, "").act(observations), expected)
     assert refused > 380
+
+
+def test_the_verb(bundle: Path, capsys: Any) -> None:
+    (bundle / "policy.onnx").unlink()
+    write_manifest(bundle)
+    assert main(["policies", "onnx", str(bundle), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hash"] == load_onnx(bundle).hash
+    assert main(["policies", "list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["policies"]
+    assert [p["name"] for p in found] == shipped_policies() and all(p["onnx"] for p in found)
+    assert main(["policies", "onnx", "nowhere"]) == 2
 
 
 def test_size_is_capped_before_reading(bundle: Path) -> None:
