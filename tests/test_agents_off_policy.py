@@ -203,7 +203,7 @@ def test_running_out_of_time_is_no_end() -> None:
     learner: Any = SimpleNamespace(
         collector=SimpleNamespace(arrays=arrays),
         _bounds=lambda: (np.float32(-1), np.float32(7)),
-        replay_buffer=SimpleNamespace(add_transitions=kept.update),
+        memory=SimpleNamespace(add_transitions=kept.update),
     )
     ends = {(0, 0): EpisodeEnd(np.full(3, 50.0), truncated=True), (1, 1): EpisodeEnd(np.full(3, 60.0), truncated=False)}
     OffPolicyLearner._remember(learner, ends)
@@ -222,13 +222,14 @@ def _model(run: Path, checkpoint: Any) -> Any:
     from training_ground.agents.collector import Collector
     from training_ground.agents.curriculum import Curriculum
     from training_ground.agents.normaliser import Normaliser
+    from training_ground.agents.stepping import make_env
 
     config: Any = training.resolve(yaml.safe_load((run / "config.yaml").read_text()), "written")
     states = environment_states(checkpoint)
     environments = Collector(ENV_ID, {}, workers=1, envs_per_worker=2, steps=8, states=states)
     normaliser = Normaliser(config.normalisation, 4, 2, config.tqc.gamma)
     model: Any = find_algorithm("tqc").build(config.tqc, config.network, environments, normaliser, 99)
-    model.curriculum = Curriculum(None, 20)
+    model.curriculum = Curriculum(None, make_env(ENV_ID, {}))
     restore(checkpoint, model)
     return model
 
@@ -261,7 +262,7 @@ def test_the_workers_and_the_bundle_act_as_the_network(finished: Path) -> None:
     assert repeated.keys() == checkpoint.tensors.keys()
     assert all(bool((repeated[name] == value).all()) for name, value in checkpoint.tensors.items())
     unbounded = bundle.spec.env.model_copy(update={"action_low": None, "action_high": None})
-    with pytest.raises(AgentError, match="network.output = 'tanh' needs"):
+    with pytest.raises(AgentError, match=r"network\.output = 'tanh' needs"):
         bundle_module._check_spec(Path("spec.json"), bundle.spec.model_copy(update={"env": unbounded}))
     # The observations' statistics come from the steps before the first update alone.
     assert float(checkpoint.tensors["normaliser/obs_rms/count"]) == pytest.approx(64, abs=1)
