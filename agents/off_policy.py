@@ -50,7 +50,12 @@ class OffPolicyLearner(OffPolicyAlgorithm):
     stopping: Callable[[], bool] = staticmethod(lambda: False)
     deviation: float = float("nan")
     actor: Any
-    replay_buffer: Replay  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def memory(self) -> Replay:
+        """The transitions that are learned from."""
+        assert isinstance(self.replay_buffer, Replay)
+        return self.replay_buffer
 
     @property
     def collector(self) -> Collector:
@@ -94,8 +99,8 @@ class OffPolicyLearner(OffPolicyAlgorithm):
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Do the updates after a rollout; see stable-baselines3."""
-        self.replay_buffer.normalisation = self.normaliser.observation
-        self.replay_buffer.begin_update((self.seed or 0, self._number(), REPLAY_STREAM))
+        self.memory.normalisation = self.normaliser.observation
+        self.memory.begin_update((self.seed or 0, self._number(), REPLAY_STREAM))
         super().train(gradient_steps, batch_size)
 
     def _number(self) -> int:
@@ -138,7 +143,7 @@ class OffPolicyLearner(OffPolicyAlgorithm):
             "reward": arrays.reward,
             "terminal": terminal,
         }
-        self.replay_buffer.add_transitions(
+        self.memory.add_transitions(
             {name: array.reshape(arrays.reward.size, *array.shape[2:]) for name, array in rows.items()}
         )
 

@@ -203,7 +203,7 @@ def test_running_out_of_time_is_no_end() -> None:
     learner: Any = SimpleNamespace(
         collector=SimpleNamespace(arrays=arrays),
         _bounds=lambda: (np.float32(-1), np.float32(7)),
-        replay_buffer=SimpleNamespace(add_transitions=kept.update),
+        memory=SimpleNamespace(add_transitions=kept.update),
     )
     ends = {(0, 0): EpisodeEnd(np.full(3, 50.0), truncated=True), (1, 1): EpisodeEnd(np.full(3, 60.0), truncated=False)}
     OffPolicyLearner._remember(learner, ends)
