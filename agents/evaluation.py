@@ -36,6 +36,7 @@ class Evaluation:
         episodes: Those that finished, by seed.
         seconds: Wall-clock time, s.
         environment: What the environment said of itself (`describe()`): every option resolved, hashes, versions.
+        training: Where the weights of a learned policy come from: its bundle's provenance; None for others.
     """
 
     policy: str
@@ -46,6 +47,7 @@ class Evaluation:
     episodes: list[EpisodeRecord] = field(default_factory=list)
     seconds: float = 0.0
     environment: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] | None = None
 
     @property
     def complete(self) -> bool:
@@ -85,6 +87,7 @@ class Evaluation:
             "env_id": self.env_id,
             "kwargs": self.kwargs,
             "environment": self.environment,
+            "training": self.training,
             "seconds": round(self.seconds, 3),
             "summary": self.summary(),
             "episodes": [r.to_json() for r in self.episodes],
@@ -130,6 +133,8 @@ def evaluate(
     if workers < 0:
         raise AgentError(f"workers = {workers}: 0 (this process) or more")
     result = Evaluation(policy.name, getattr(policy, "hash", None), env_id, kwargs, len(listed))
+    spec = getattr(policy, "spec", None)
+    result.training = None if spec is None else spec.provenance.model_dump(mode="json")
     begin = time.monotonic()
 
     def finish(record: EpisodeRecord) -> None:

@@ -17,6 +17,7 @@ from training_ground.agents.bundle import GOLDEN_COUNT, BundlePolicy, load_bundl
 from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, NetworkSpec, NormaliserSpec, Provenance
 from training_ground.agents.evaluation import Evaluation
 from training_ground.agents.files import to_json, write_atomic
+from training_ground.agents.machine import this_machine
 from training_ground.agents.policy import shipped_name
 from training_ground.agents.signature import signature_of
 from training_ground.configs.training import RunConfig
@@ -101,6 +102,7 @@ def _provenance(config: RunConfig, steps: int, seconds: float) -> Provenance:
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         versions=versions,
         config=config.model_dump(mode="json"),
+        machine=this_machine(),
     )
 
 
@@ -157,7 +159,9 @@ def card(spec: BundleSpec, evaluation: Evaluation) -> str:
         "",
         "## Training",
         "",
-        f"{made.algorithm}, {made.steps:,} environment steps in {made.seconds / 60:.1f} minutes, seed {made.seed}, "
+        f"{made.algorithm}, {made.steps:,} environment steps in {made.seconds / 60:.1f} minutes"
+        + (f" on {made.machine.cores} cores ({made.machine.processor})" if made.machine else "")
+        + f", seed {made.seed}, "
         f"commit `{made.commit[:12]}{'+changes' if made.commit.endswith('+changes') else ''}`, {made.created}. "
         + ", ".join(f"{k} {v}" for k, v in made.versions.items())
         + ".",
