@@ -71,7 +71,7 @@ def draw_sheet(
         pictures.append(_photograph(session, angle, legs))
         if on_picture is not None:
             on_picture(1.0)
-    feet = [foot.side for foot in session.env.model.feet]
+    feet = [foot.side for foot in session.env.model.feet] if session.env.stance == "free" else []
     shown = {"from_s": window[0], "to_s": window[1], "pictures": len(pictures), **_figures(trace, window, feet)}
     return _compose(_title(session, trace, window), shown, pictures, times, trace, window, feet), shown
 
@@ -143,7 +143,7 @@ def _photograph(session: Session, angle: float, legs: dict[str, set[str]]) -> Im
 
 
 def _figures(trace: Trace, window: tuple[float, float], feet: Sequence[str]) -> dict[str, Any]:
-    """What the window shows in numbers: s, m, m/s and shares of the time."""
+    """What the window shows in numbers: s, m, m/s and shares of the time; nothing of feet that hang free."""
     part = trace.part(window)
     dx, dy, _ = trace.position[part][-1] - trace.position[part][0]
     shown: dict[str, Any] = {"speed": math.hypot(dx, dy) / (window[1] - window[0])}
@@ -248,7 +248,7 @@ def _chart(
         y = bottom + 10 + 22 * index
         pen.text(left - 10, y - 3, side, colour, 14, "ra")
         for t, down in zip(time.tolist(), trace.contact[part, index].tolist(), strict=True):
-            if down:  # a sample stands for the control step that it ends
+            if down and t > window[0]:  # a sample stands for the control step that it ends
                 pen.box(max(at(t - step)[0], left), y, at(t)[0], y + 12, colour)
 
 
