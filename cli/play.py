@@ -38,7 +38,9 @@ come. Only this machine can reach the page. Ctrl-C ends it."""
 @click.option("--frames", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write PNG pictures.")
 @click.option("--strip", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Draw a film strip.")
 @click.option("--strip-from", type=click.FloatRange(0), metavar="S", help="Begin of the strip; else found in the gait.")
-@click.option("--strip-length", type=click.FloatRange(0.1), metavar="S", help="Its length; else two cycles of the gait.")
+@click.option(
+    "--strip-length", type=click.FloatRange(0.1), metavar="S", help="Its length; else two cycles of the gait."
+)
 @click.option("--fps", type=click.IntRange(1, 100), default=25, show_default=True, help="Of video and pictures.")
 @click.option("--force", is_flag=True, help="Replace --video or --strip if it exists.")
 @json_option

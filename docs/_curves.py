@@ -34,7 +34,7 @@ class Series:
 
 
 def success_chart(title: str, x_label: str, series: Sequence[Series]) -> str:
-    """Return the SVG: success in % over the values, with its 95 % intervals as whiskers; a legend for several curves."""
+    """Return the SVG: success in % over the values, 95 % intervals as whiskers; a legend for several curves."""
     values = [value for one in series for value in one.values]
     low, high = min(values), max(values)
     room = 0.05 * (high - low) or 0.5

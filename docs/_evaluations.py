@@ -160,9 +160,7 @@ def result_groups(results: Sequence[Result]) -> list[list[Result]]:
 
 def curve_groups(curves: Sequence[Curve]) -> list[list[Curve]]:
     """Return the curves of one training recipe over the same option together, ordered by training seed."""
-    groups = grouped(
-        curves, lambda c: (c.results[0].kind, c.option, str(c.values), c.results[0].conditions(c.option))
-    )
+    groups = grouped(curves, lambda c: (c.results[0].kind, c.option, str(c.values), c.results[0].conditions(c.option)))
     return [sorted(group, key=lambda c: (c.results[0].seed is None, c.results[0].seed, c.path)) for group in groups]
 
 
@@ -195,9 +193,15 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def asymmetry(results: Sequence[Result], name: str, samples: int = 2000) -> Estimate | None:
-    """Return left minus right over their mean, of the means over episodes, with its bootstrap interval; as a share."""
-    left, right = (np.array(measured(results, f"{name}_{side}")) for side in ("left", "right"))
-    if not len(left) or len(left) != len(right) or not left.sum() + right.sum():
+    """Return left minus right over their mean, of the means over episodes, with its bootstrap interval; as a share.
+
+    Episodes that lack a side are left out.
+    """
+    one, other = f"{name}_left", f"{name}_right"
+    records = (record["metrics"] for result in results for record in result.episodes)
+    pairs = np.array([(m[one], m[other]) for m in records if one in m and other in m]).reshape(-1, 2)
+    left, right = pairs.T
+    if not pairs.sum():
         return None
     drawn = np.random.default_rng(0).integers(0, len(left), size=(samples, len(left)))
     a, b = left[drawn].mean(axis=1), right[drawn].mean(axis=1)

@@ -1,4 +1,4 @@
-"""The commands that make a result again: what was trained, as a preset and what differs from it, and how it was measured."""
+"""The commands that make a result again: training, as a preset and what differs from it, and evaluation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training_ground.configs.presets import load_preset, preset_names
 
 
 def preset_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """Return the preset from which a resolved configuration differs least, and its values that differ, by dotted key."""
+    """Return the preset from which a resolved configuration differs least, and what differs, by dotted key."""
     found: list[tuple[int, str, dict[str, Any]]] = []
     mine = flat({k: v for k, v in config.items() if k not in UNIMPORTANT})
     for name in preset_names("train"):

@@ -6,9 +6,7 @@ It reads `agents/policies/*/evaluation.json` (what ships) and `docs/results/*.js
 
 from __future__ import annotations
 
-import inspect
-import json
-import re
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +16,17 @@ import _curves
 import _evaluations as files
 import _generate
 import _recipes
-from _evaluations import Curve, Estimate, Result
+import _wording as say
+from _evaluations import Curve, Result
 
-from training_ground.assets.catalog import load_spec, robot_names
 from training_ground.configs.errors import TrainingGroundError
-from training_ground.envs.options import EnvOptions
-from training_ground.envs.pushes import DIRECTIONS
 from training_ground.envs.registration import task
 
 ROOT = Path(__file__).resolve().parent.parent
 INTRO = Path(__file__).resolve().parent / "_results_intro.md"
 METRICS = (
     ("speed_error", "speed error", "m/s", 1.0, "how far the velocity is off the commanded one"),
-    ("heading_error", "heading error", "°", 57.29577951308232, "how far the heading is off the commanded one"),
+    ("heading_error", "heading error", "°", math.degrees(1), "how far the heading is off the commanded one"),
     ("drift", "drift", "m", 1.0, "how far the robot ends up beside where the commands lead"),
     ("slip", "slip", "m/s", 1.0, "speed over the ground of a foot that carries the robot"),
     ("cost_of_transport", "cost of transport", "1", 1.0, "mechanical work (torque times speed) over weight and way"),
@@ -76,74 +72,40 @@ def write(folder: Path, built: dict[str, str]) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _robot(name: str) -> str:
-    return load_spec(name).title if name in robot_names() else name
-
-
-def _task(env_id: str) -> str:
-    return env_id.rpartition("/")[2].split("-v")[0]
-
-
-def _name(result: Result) -> str:
-    """The policy as a heading has it: shipped ones by name, others by their preset."""
-    if result.shipped or result.training is None:
-        return f"`{result.data['policy']}`"
-    preset = _recipes.preset_of(result.training["config"])
-    return f"preset `{preset[0]}`" if preset else f"`{result.data['policy']}`"
+def _name(results: Sequence[Result]) -> str:
+    """The policy as a heading has it: by its name where one of its training seeds ships, otherwise by its preset."""
+    first = next((result for result in results if result.shipped), results[0])
+    preset = None if first.shipped or first.training is None else _recipes.preset_of(first.training["config"])
+    return f"preset `{preset[0]}`" if preset else f"`{first.data['policy']}`"
 
 
 def _titles(groups: Sequence[Sequence[Result]]) -> list[str]:
     """A heading for each group; where two would be the same, what they were measured under is added."""
-    plain = [f"{_task(g[0].data['env_id'])}, {_robot(g[0].robot)}: {_name(g[0])}" for g in groups]
+    plain = [f"{say.task_name(g[0].data['env_id'])}, {say.robot(g[0].robot)}: {_name(g)}" for g in groups]
     titles = []
     for group, title in zip(groups, plain, strict=True):
         twins = [g[0] for g, other in zip(groups, plain, strict=True) if other == title]
         mine = _recipes.flat(group[0].options)
         apart = [k for k in mine if any(_recipes.flat(t.options).get(k) != mine[k] for t in twins)]
-        titles.append(title + "".join(f", `{key}` {_option(mine[key])}" for key in apart))
-    return [title + (f" ({titles[:i].count(title) + 1})" if title in titles[:i] else "") for i, title in enumerate(titles)]
-
-
-def _anchor(title: str) -> str:
-    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
-
-
-def _rate(results: Sequence[Result]) -> str:
-    k, n, low, high = files.success(results)
-    return f"{k} of {n}: {_percent(k / n)} ({_percent(low)} to {_percent(high)})" if n else "no episode"
-
-
-def _percent(share: float) -> str:
-    text = f"{100 * share:.1f}"
-    return f"{text.removesuffix('.0')} %"
-
-
-def _option(value: Any) -> str:
-    """An option's value as people read it; a range of one number is that number."""
-    if isinstance(value, list) and len(value) == 2 and all(isinstance(v, (int, float)) for v in value):
-        return f"{value[0]:g}" if value[0] == value[1] else f"{value[0]:g} to {value[1]:g}"
-    if isinstance(value, list):
-        return ", ".join(f"`{item}`" for item in value)
-    return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else f"`{json.dumps(value)}`"
+        titles.append(title + "".join(f", `{key}` {say.option(mine[key])}" for key in apart))
+    return [
+        title + (f" ({titles[:i].count(title) + 1})" if title in titles[:i] else "") for i, title in enumerate(titles)
+    ]
 
 
 def _training(results: Sequence[Result]) -> str:
     made = results[0].training
     if made is None:
         return "not learned"
-    return f"{made['steps'] / 1e6:.1f} million samples, {_minutes(made)}"
-
-
-def _minutes(made: dict[str, Any]) -> str:
-    return "unknown" if made["seconds"] is None else f"{made['seconds'] / 60:.0f} min"
+    return f"{made['steps'] / 1e6:.1f} million samples, {say.minutes(made)}"
 
 
 def _overview(groups: Sequence[Sequence[Result]], titles: Sequence[str], curves: Sequence[str]) -> str:
     rows = [
         (
-            f"[{title}](#{_anchor(title)})",
+            f"[{title}](#{say.anchor(title)})",
             len(group) if group[0].training is not None else "–",
-            _rate(group),
+            say.rate(group),
             files.falls(group),
             _training(group),
         )
@@ -151,48 +113,25 @@ def _overview(groups: Sequence[Sequence[Result]], titles: Sequence[str], curves:
     ]
     columns = ("what", "training seeds", "success (95 % interval)", "falls", "training, each")
     text = "## All at a glance\n\n" + _generate.table(columns, rows).rstrip()
-    listed = "".join(f"\n- [{title}](#{_anchor(title)})" for title in curves)
+    listed = "".join(f"\n- [{title}](#{say.anchor(title)})" for title in curves)
     return text + (f"\n\nWhere it ends, as one condition gets harder:\n{listed}" if curves else "")
 
 
 def _section(group: Sequence[Result], title: str) -> str:
-    parts = [f"## {title}", _purpose(group[0]), "**Conditions**", _conditions(group[0]), "**Success**", _seeds(group)]
+    parts = [
+        f"## {title}",
+        say.purpose(group[0]),
+        "**Conditions**",
+        say.conditions(group[0]),
+        "**Success**",
+        _seeds(group),
+    ]
     if files.metric_names(group) & {row[0] for row in METRICS}:
         parts += ["**How it moves**", _metrics(group)]
     directions = files.pushes(group)
     if directions:
-        parts += ["**Pushes withstood, by direction**", _directions([("pushes withstood", directions)])]
+        parts += ["**Pushes withstood, by direction**", say.directions([("pushes withstood", directions)])]
     return "\n\n".join([*parts, "**Do it again**", _commands(group)])
-
-
-def _purpose(result: Result) -> str:
-    """What counts as a success, from the task's own documentation."""
-    try:
-        text = inspect.getdoc(task(result.data["env_id"])) or ""
-    except TrainingGroundError:
-        return "A task from outside the training ground."
-    found = re.search(r"^\*\*Success\*\*.*?(?=\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
-    return " ".join(found[0].split()) if found else text.partition("\n")[0]
-
-
-def _conditions(result: Result, without: str | None = None) -> str:
-    """The task's own options, and those of the environment that are not at their default."""
-    options = result.options
-    try:
-        own: Any = task(result.data["env_id"]).config_type
-    except TrainingGroundError:
-        own = EnvOptions
-    usual = EnvOptions().model_dump(mode="json")
-    rows = []
-    for key, value in options.items():
-        if key in ("robot", "stance", "visuals") or key == without:
-            continue
-        kind = own if key in own.model_fields else EnvOptions
-        if (kind is own or value != usual.get(key)) and value is not None:
-            rows.append((f"`{key}`", _option(value), _generate.field_text(kind, key)))
-    seeds = [record["seed"] for record in result.episodes]
-    rows.append(("evaluation seeds", f"{min(seeds)} to {max(seeds)}" if seeds else "none", "never used in training"))
-    return _generate.table(("condition", "value", ""), rows).rstrip()
 
 
 def _seeds(group: Sequence[Result]) -> str:
@@ -203,12 +142,18 @@ def _seeds(group: Sequence[Result]) -> str:
         if made is not None:
             machine = made.get("machine")
             told = f"{machine['processor']}, {machine['cores']} cores" if machine else "not recorded"
-            cells = [made["seed"], f"{made['steps']:,}", _minutes(made), told, f"`{made['commit'][:10]}`"]
+            cells = [
+                f"{made['seed']}{', ships' if result.shipped else ''}",
+                f"{made['steps']:,}",
+                say.minutes(made),
+                told,
+                f"`{made['commit'][:10]}`",
+            ]
         short = len(result.episodes) < result.data["summary"]["requested"]
         note = f"; {result.data['summary']['requested']} were asked for" if short else ""
-        rows.append((*cells, _rate([result]) + note, files.falls([result])))
+        rows.append((*cells, say.rate([result]) + note, files.falls([result])))
     if len(group) > 1:
-        rows.append(("**all together**", "", "", "", "", f"**{_rate(group)}**", files.falls(group)))
+        rows.append(("**all together**", "", "", "", "", f"**{say.rate(group)}**", files.falls(group)))
     columns = ("training seed", "samples", "training", "machine", "commit", "success (95 % interval)", "falls")
     return _generate.table(columns, rows).rstrip()
 
@@ -223,34 +168,13 @@ def _metrics(group: Sequence[Result]) -> str:
     names, rows = files.metric_names(group), []
     for key, label, unit, factor, meaning in METRICS:
         if key in names:
-            cells = [_estimate(files.estimate(files.measured(results, key)), factor) for _, results in sets]
+            cells = [say.estimate(files.estimate(files.measured(results, key)), factor) for _, results in sets]
             rows.append((label, unit, *cells, meaning))
         for name, text in SIDES:
             if key == f"{name}_right" and key in names:
-                cells = [_estimate(files.asymmetry(results, name), 100.0) for _, results in sets]
+                cells = [say.estimate(files.asymmetry(results, name), 100.0) for _, results in sets]
                 rows.append((text, "%", *cells, "left minus right, over their mean; 0 is even"))
     return _generate.table(("", "unit", *(label for label, _ in sets), "meaning"), rows).rstrip()
-
-
-def _estimate(found: Estimate | None, factor: float) -> str:
-    if found is None:
-        return "–"
-    mean, low, high = (f"{factor * value + 0.0:.3g}" for value in found)
-    return f"{mean} ({low} to {high})".replace("-", "−")
-
-
-def _directions(columns: Sequence[tuple[str, list[tuple[int, int]]]]) -> str:
-    rows = []
-    for index, name in enumerate(DIRECTIONS):
-        rows.append((name.replace("_", " "), *(_share(*found[index]) for _, found in columns)))
-    total = [tuple(map(sum, zip(*found, strict=True))) for _, found in columns]
-    rows.append(("**all**", *(f"**{_share(*pair)}**" for pair in total)))
-    text = "The direction is the one in which the push sends the robot, as the robot sees it."
-    return _generate.table(("sent to its", *(label for label, _ in columns)), rows) + "\n" + text
-
-
-def _share(withstood: int, decided: int) -> str:
-    return f"{100 * withstood / decided:.0f} % of {decided}" if decided else "–"
 
 
 def _commands(group: Sequence[Result]) -> str:
@@ -259,7 +183,7 @@ def _commands(group: Sequence[Result]) -> str:
         train = None if result.shipped else _recipes.training_command(result)
         lines += [*([train] if train else []), _recipes.evaluation_command(result)]
     text = "```bash\n" + "\n".join(dict.fromkeys(lines)) + "\n```"
-    recipe = _recipes.training_command(group[0]) if group[0].shipped else None
+    recipe = _recipes.training_command(group[0]) if all(result.shipped for result in group) else None
     if recipe is not None:
         text += (
             "\n\nThe policy ships. A new one with the last settings of its run (which may have changed on the way; "
@@ -270,12 +194,13 @@ def _commands(group: Sequence[Result]) -> str:
 
 def _over(group: Sequence[Curve]) -> str:
     """The heading of one option's curves."""
-    first = group[0].results[0]
-    return f"{_task(first.data['env_id'])}, {_robot(first.robot)}: {_name(first)}, over `{group[0].option}`"
+    results = [curve.results[0] for curve in group]
+    task_name, robot = say.task_name(results[0].data["env_id"]), say.robot(results[0].robot)
+    return f"{task_name}, {robot}: {_name(results)}, over `{group[0].option}`"
 
 
 def _curve_section(group: Sequence[Curve]) -> tuple[str, str, str]:
-    """Return the section of one option's curves, the picture's path, and the picture; none where values are no numbers."""
+    """Return the section of one option's curves, its picture's path, and the picture; none for values without order."""
     first, option = group[0].results[0], group[0].option
     title = _over(group)
     try:
@@ -286,31 +211,27 @@ def _curve_section(group: Sequence[Curve]) -> tuple[str, str, str]:
     if len(group) > 1:
         columns.append(("all together", list(group)))
     rows = [
-        (f"{value:g}" if isinstance(value, (int, float)) else value, *(_rate(_at(cs, i)) for _, cs in columns))
+        (f"{value:g}" if isinstance(value, (int, float)) else value, *(say.rate(_at(cs, i)) for _, cs in columns))
         for i, value in enumerate(group[0].values)
     ]
     parts = [f"## {title}", f"How success depends on one condition, `{option}`. {meaning}".rstrip()]
-    name, picture = f"images/results/{_anchor(title)}.svg", ""
+    name, picture = f"images/results/{say.anchor(title)}.svg", ""
     if all(isinstance(value, (int, float)) for value in group[0].values):
         picture = _picture(group, title.replace("`", ""), f"{option}: {meaning.partition(';')[0].rstrip('.')}")
         parts.append(f"![Success over {option}]({name})")
     parts.append(_generate.table((f"`{option}`", *(label for label, _ in columns)), rows).rstrip())
-    found = [(_text(value), files.pushes(_at(group, i))) for i, value in enumerate(group[0].values)]
+    found = [(say.value_text(value), files.pushes(_at(group, i))) for i, value in enumerate(group[0].values)]
     withstood = [(label, directions) for label, directions in found if directions]
     if withstood:
-        parts += [f"**Pushes withstood, by direction and `{option}`**", _directions(withstood)]
+        parts += [f"**Pushes withstood, by direction and `{option}`**", say.directions(withstood)]
     commands = "\n".join(_recipes.evaluation_command(curve.results[0], curve) for curve in group)
-    told = _conditions(first, option)
+    told = say.conditions(first, option)
     parts += ["**Other conditions**", told, "**Do it again**", f"```bash\n{commands}\n```"]
     return "\n\n".join(parts), name, picture
 
 
 def _at(curves: Sequence[Curve], index: int) -> list[Result]:
     return [curve.results[index] for curve in curves if index < len(curve.results)]
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
 
 
 def _picture(group: Sequence[Curve], title: str, x_label: str) -> str:

@@ -106,7 +106,7 @@ class WalkRecord:
             there was none; `drift` m, how far the robot is beside where the commands would have led; `slip` m/s, mean
             of the fastest loaded foot's speed; `flight` and `double_support`, shares of the time in which no foot and
             both feet carry the robot; `cost_of_transport`, Σ|τω| over weight and way; for each side
-            `steps_*` and mean `clearance_*` m of steps that lift a foot by more than 1 cm.
+            `steps_*` and mean `clearance_*` m of steps that lift a foot by more than 1 cm, NaN where there was none.
         """
         x, y = (p - q for p, q in zip(env.robot.base.position[:2], self.place, strict=True))
         weight = env.model.mass * env.world.gravity
@@ -122,5 +122,5 @@ class WalkRecord:
         }
         for model, foot in zip(env.model.feet, self.feet, strict=True):
             found[f"steps_{model.side}"] = float(foot.steps)
-            found[f"clearance_{model.side}"] = foot.clearance / max(foot.steps, 1)
+            found[f"clearance_{model.side}"] = foot.clearance / foot.steps if foot.steps else math.nan
         return found

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from training_ground.agents.files import write_atomic
 from training_ground.agents.report.charts import nice_ceiling, number, ticks
+from training_ground.agents.viewing.pen import FINER, Pen
 from training_ground.agents.viewing.session import Session
 from training_ground.agents.viewing.trace import SEARCHED_S, SETTLED_S, Trace, record_trace
 from training_ground.assets.model import CompiledModel
@@ -24,12 +25,10 @@ ROWS, COLUMNS = 2, 8
 WIDTH, HEIGHT, GAP, MARGIN, CAPTION, HEAD = 232, 372, 8, 36, 32, 84
 """Pixels: of a picture, between two, around all, under each picture and above the first row."""
 CHART, LEGEND = 200, 24
-FINER = 2
-"""Pixels drawn for one that is kept, each way."""
 VIEW_DEG = 24.0
 BRIGHTER, TINT = 1.15, 0.5
 """Factor on the light, and share of its side's colour that a leg takes on, so that one is told from the other."""
-PAPER, INK, SOFT, LINE = (255, 255, 255), (25, 29, 34), (90, 100, 111), (223, 227, 232)
+INK, SOFT, LINE = (25, 29, 34), (90, 100, 111), (223, 227, 232)
 SIDES = {"left": (36, 96, 196), "right": (217, 130, 24)}
 OTHER = (26, 143, 120)
 PUSH = (217, 72, 28)
@@ -199,7 +198,7 @@ def _compose(
         down = trace.contact[trace.row(time)]
         for place, side in enumerate(feet):
             x = left + WIDTH - 26 * (len(feet) - place) + 4
-            pen.chip(x, top + HEIGHT + 6, side, bool(down[place]))
+            pen.chip(x, top + HEIGHT + 6, side[:1].upper(), SIDES.get(side, OTHER), bool(down[place]))
     if feet:
         _chart(pen, MARGIN + 44, chart_top, width - 2 * MARGIN - 44, trace, window, times, feet)
     sheet = pen.finished()
@@ -250,41 +249,3 @@ def _chart(
         for t, down in zip(time.tolist(), trace.contact[part, index].tolist(), strict=True):
             if down and t > window[0]:  # a sample stands for the control step that it ends
                 pen.box(max(at(t - step)[0], left), y, at(t)[0], y + 12, colour)
-
-
-class Pen:
-    """Draws finer than is kept, for smooth edges; places and sizes are those of what is kept."""
-
-    def __init__(self, width: int, height: int) -> None:
-        self._size = (width, height)
-        self._image = Image.new("RGB", (width * FINER, height * FINER), PAPER)
-        self._draw = ImageDraw.Draw(self._image)
-
-    def text(
-        self, x: float, y: float, text: str, colour: tuple[int, int, int], size: int, anchor: str | None = None
-    ) -> None:
-        """Write text with its top left corner at a place, or as Pillow's `anchor` says."""
-        font = ImageFont.load_default(size=size * FINER)
-        self._draw.text((x * FINER, y * FINER), text, colour, font, anchor=anchor)
-
-    def line(self, points: Sequence[tuple[float, float]], colour: tuple[int, int, int], width: float) -> None:
-        """Draw a line through points."""
-        scaled = [(x * FINER, y * FINER) for x, y in points]
-        self._draw.line(scaled, fill=colour, width=round(width * FINER), joint="curve")
-
-    def box(self, left: float, top: float, right: float, bottom: float, colour: tuple[int, int, int]) -> None:
-        """Fill a rectangle."""
-        self._draw.rectangle((left * FINER, top * FINER, right * FINER, bottom * FINER), fill=colour)
-
-    def chip(self, x: float, y: float, side: str, filled: bool) -> None:
-        """Draw a foot: its side's letter, filled while it carries the robot."""
-        colour, size = SIDES.get(side, OTHER), 20
-        box = (x * FINER, y * FINER, (x + size) * FINER, (y + size) * FINER)
-        self._draw.rounded_rectangle(box, 5 * FINER, fill=colour if filled else PAPER, outline=colour, width=2 * FINER)
-        font = ImageFont.load_default(size=13 * FINER)
-        middle = ((x + size / 2) * FINER, (y + size / 2) * FINER)
-        self._draw.text(middle, side[:1].upper(), PAPER if filled else colour, font, anchor="mm")
-
-    def finished(self) -> Image.Image:
-        """Return the picture in the size that is kept."""
-        return self._image.resize(self._size, Image.Resampling.LANCZOS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,7 +80,7 @@ class Trace:
         first, *others = (self.touchdowns(foot) for foot in range(self.contact.shape[1]))
         for i in range(len(first) - 2):
             edges = first[i : i + 3]
-            inside = [[sum(a < t <= b for t in other) for a, b in zip(edges, edges[1:], strict=False)] for other in others]
+            inside = [[sum(a < t <= b for t in other) for a, b in itertools.pairwise(edges)] for other in others]
             if edges[0] >= begin and all(counts == [1, 1] for counts in inside):
                 return edges[0], edges[2]
         return None
@@ -100,16 +101,14 @@ class Trace:
         cycles = self.two_cycles(SETTLED_S if begin is None else begin)
         if length is None and cycles is not None:
             return cycles
+        length = PLAIN_S if length is None else length
         pushed = next((t for t in self.pushes if begin is None or t >= begin), None)
         if begin is not None:
             first = begin
         elif pushed is not None:
             first = max(0.0, pushed - BEFORE_PUSH_S)
         else:
-            first = SETTLED_S
-        length = PLAIN_S if length is None else length
-        if begin is None:
-            first = max(0.0, min(first, last - length))
+            first = max(0.0, min(SETTLED_S, last - length))
         return first, min(first + length, last)
 
 
