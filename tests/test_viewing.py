@@ -224,7 +224,7 @@ def test_play_refuses_bad_input(arguments: list[str], message: str, capsys: pyte
 
 def trace(steps: int, period: int, swing: int, pushes: tuple[float, ...] = (), lift: float = 0.04) -> Trace:
     """Two feet that take turns: each is in the air for the first `swing` of `period` steps of 0.02 s; 0: both stand."""
-    number = np.arange(steps)
+    number = np.arange(steps, dtype=np.float64)
     phase = np.stack([number, number + period // 2], axis=1) % period
     contact = phase >= swing
     still = np.zeros(steps)
