@@ -17,7 +17,7 @@ STORE ?= out/lerobot/store
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help venv demo test test-slow lint format bench docs lerobot clean
+.PHONY: help venv demo test test-slow lint format bench results docs lerobot clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ format: $(STAMP)  ## Put every file into the common format
 
 bench: $(BENCH_STAMP)  ## Measure everything that README's table claims; JSON in out/bench.json
 	$(BIN)/tg bench --out out/bench.json $(BENCH_ARGS)
+
+results: $(STAMP)  ## Write docs/results.md from the evaluation files
+	$(BIN)/python docs/_results.py
 
 docs: $(STAMP)  ## Build the documentation site into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -17,6 +17,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import Field
 
+from training_ground.agents.machine import Machine
 from training_ground.agents.signature import Signature
 from training_ground.configs.errors import AgentError
 from training_ground.configs.loading import StrictModel
@@ -80,6 +81,8 @@ class Provenance(StrictModel):
     versions: dict[str, str]
     config: dict[str, Json]
     """The resolved training configuration."""
+    machine: Machine | None = None
+    """Where it was trained; None in bundles that are older than this field."""
 
 
 class BundleSpec(StrictModel):

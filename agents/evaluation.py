@@ -38,6 +38,7 @@ class Evaluation:
         seconds: Wall-clock time, s.
         environment: What the environment said of itself (`describe()`): every option resolved, hashes, versions.
         runtime: What ran the network; None for zero and random.
+        training: Where the weights of a learned policy come from: its bundle's provenance; None for others.
     """
 
     policy: str
@@ -49,6 +50,7 @@ class Evaluation:
     seconds: float = 0.0
     environment: dict[str, Any] = field(default_factory=dict)
     runtime: str | None = None
+    training: dict[str, Any] | None = None
 
     @property
     def complete(self) -> bool:
@@ -100,6 +102,7 @@ class Evaluation:
             "env_id": self.env_id,
             "kwargs": self.kwargs,
             "environment": self.environment,
+            "training": self.training,
             "seconds": round(self.seconds, 3),
             "summary": self.summary(),
             **({} if timing is None else {"deadline": timing.to_json()}),
@@ -147,6 +150,8 @@ def evaluate(
         raise AgentError(f"workers = {workers}: 0 (this process) or more")
     result = Evaluation(policy.name, getattr(policy, "hash", None), env_id, kwargs, len(listed))
     result.runtime = getattr(policy, "runtime", None)
+    spec = getattr(policy, "spec", None)
+    result.training = None if spec is None else spec.provenance.model_dump(mode="json")
     begin = time.monotonic()
 
     def finish(record: EpisodeRecord) -> None:

@@ -19,6 +19,7 @@ from training_ground.agents.bundle import GOLDEN_COUNT, BundlePolicy, load_bundl
 from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, NetworkSpec, NormaliserSpec, Provenance
 from training_ground.agents.evaluation import Evaluation
 from training_ground.agents.files import to_json, write_atomic
+from training_ground.agents.machine import this_machine
 from training_ground.agents.policy import shipped_name
 from training_ground.agents.signature import signature_of
 from training_ground.configs.training import RunConfig
@@ -130,6 +131,7 @@ def _provenance(config: RunConfig, steps: int, seconds: float) -> Provenance:
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         versions=versions,
         config=config.model_dump(mode="json"),
+        machine=this_machine(),
     )
 
 
@@ -204,8 +206,9 @@ def _training(made: Provenance) -> str:
     """What is known of the training: that of an imported policy was not seen."""
     steps = "an unknown number of" if made.steps is None else f"{made.steps:,}"
     duration = "" if made.seconds is None else f" in {made.seconds / 60:.1f} minutes"
+    where = f" on {made.machine.cores} cores ({made.machine.processor})" if made.machine else ""
     seed = "unknown" if made.seed is None else made.seed
-    return f"{made.algorithm}, {steps} environment steps{duration}, seed {seed}"
+    return f"{made.algorithm}, {steps} environment steps{duration}{where}, seed {seed}"
 
 
 def _percent(share: float) -> str:

@@ -25,9 +25,11 @@ Examples:
   tg eval --policy zero --task Stand --robot talos --episodes 20 --set push_speed=[0,0]
   tg eval --policy stand_g1 --set push_speed=[1.0,1.0] --json
   tg eval --policy stand_g1 --runtime onnx --deadline report --workers 1
+  tg eval --policy stand_g1 --sweep push_speed=0.3,0.5,0.7,1.0 --episodes 100 --out curve.json
 
 Without --task and --robot a learned policy is measured as its card was. Seeds start at 1,000,000:
-training uses those below. Ctrl-C keeps the episodes that have finished, in --out too."""
+training uses those below. With --sweep every value meets the same seeds; where the option is a range, a number
+stands for both of its ends. Ctrl-C keeps the episodes that have finished, in --out too."""
 )
 @click.option(
     "--policy", required=True, metavar="NAME", help="zero, random, shipped, a shipped one, a bundle or a run."
@@ -42,6 +44,7 @@ training uses those below. Ctrl-C keeps the episodes that have finished, in --ou
 )
 @click.option("--episodes", type=click.IntRange(1, 1_000_000), default=200, show_default=True)
 @click.option("--seed", type=int, default=1_000_000, show_default=True, help="First of as many seeds as episodes.")
+@click.option("--sweep", metavar="KEY=V1,V2,...", help="Measure at several values of one argument of the environment.")
 @click.option("--workers", type=click.IntRange(0, 1024), default=2, show_default=True, help="Processes; 0: this one.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write every episode as JSON.")
 @click.option("--force", is_flag=True, help="Replace --out if it exists.")
@@ -57,6 +60,7 @@ def command(
     deadline: OnMiss | None,
     episodes: int,
     seed: int,
+    sweep: str | None,
     workers: int,
     out: Path | None,
     force: bool,
@@ -66,6 +70,8 @@ def command(
     from training_ground.agents.deadline import DeadlineMonitor
     from training_ground.agents.evaluation import Evaluation, evaluate
     from training_ground.agents.files import to_json, write_atomic
+    from training_ground.agents.sweep import Sweep
+    from training_ground.agents.sweep import sweep as evaluate_each
     from training_ground.configs.errors import AgentError
 
     if out is not None and out.exists() and not force:
@@ -73,25 +79,30 @@ def command(
     actor, env_id, kwargs = choose(policy, task, env_kwargs(robot, stance, control, settings), runtime)
     if deadline is not None:
         actor = DeadlineMonitor(actor, on_miss=deadline)
-    latest: list[Evaluation] = []
+    option, values = ("", [None]) if sweep is None else parse_sweep(sweep)
+    seeds = range(seed, seed + episodes)
+    latest: list[Evaluation | Sweep] = []
     saved = time.monotonic()
 
     def save() -> None:
         if out is not None and latest:
             write_atomic(out, to_json(latest[-1].to_json()))
 
-    with progress("evaluating", episodes, unit="episodes", quiet=as_json) as shown:
+    with progress("evaluating", episodes * len(values), unit="episodes", quiet=as_json) as shown:
 
-        def tell(result: Evaluation, record: Any) -> None:
+        def tell(result: Evaluation | Sweep, record: Any) -> None:
             nonlocal saved
             latest[:] = [result]
-            shown.advance(1, f"{sum(r.success for r in result.episodes)} succeeded")
+            shown.advance(1, progress_text(result))
             if time.monotonic() - saved > SAVE_SECONDS:
                 saved = time.monotonic()
                 save()
 
         try:
-            evaluate(actor, env_id, kwargs, range(seed, seed + episodes), workers, tell)
+            if sweep is None:
+                evaluate(actor, env_id, kwargs, seeds, workers, tell)
+            else:
+                evaluate_each(actor, env_id, kwargs, option, values, seeds, workers, tell)
         except KeyboardInterrupt:
             if latest:
                 show(latest[0], out, as_json)
@@ -99,6 +110,27 @@ def command(
         finally:
             save()
     show(latest[0], out, as_json)
+
+
+def parse_sweep(text: str) -> tuple[str, list[Any]]:
+    """Read `push_speed=0.3,0.5` as an option and its values."""
+    from training_ground.configs.errors import ConfigError
+    from training_ground.configs.loading import apply_overrides
+
+    option, _, values = text.partition("=")
+    if not option or not values:
+        raise ConfigError(f"--sweep {text}: write it as KEY=V1,V2,..., such as push_speed=0.3,0.5")
+    return option, apply_overrides({}, [f"values=[{values}]"])["values"]
+
+
+def progress_text(result: Any) -> str:
+    """Return what stands beside the progress bar."""
+    from training_ground.agents.sweep import Sweep
+
+    if not isinstance(result, Sweep):
+        return f"{sum(r.success for r in result.episodes)} succeeded"
+    value = result.values[len(result.evaluations) - 1]
+    return f"{result.option} {value}: {progress_text(result.evaluations[-1])}"
 
 
 def choose(
@@ -142,7 +174,12 @@ def timing_line(deadline: dict[str, Any]) -> str:
 
 
 def show(result: Any, out: Path | None, as_json: bool) -> None:
-    """Print an evaluation."""
+    """Print an evaluation, or a sweep."""
+    from training_ground.agents.sweep import Sweep
+
+    if isinstance(result, Sweep):
+        emit(result.to_json(), as_json, sweep_lines(result, out))
+        return
     summary = result.summary()
     rows = [(k, summary[k]) for k in ("return_mean", "return_interquartile_mean", "seconds_mean", "success_any_rate")]
     rows += sorted(summary["metrics"].items())
@@ -151,3 +188,16 @@ def show(result: Any, out: Path | None, as_json: bool) -> None:
     written = [f"every episode: {out}"] if out is not None else []
     head = f"{result.policy} in {result.env_id}: {summary_line(summary)}"
     emit(data, as_json, [head, table("", ["", "mean"], rows), *timed, *written])
+
+
+def sweep_lines(result: Any, out: Path | None) -> list[Any]:
+    """Return a sweep as people see it: a row a value."""
+    rows = []
+    for value, evaluation in zip(result.values, result.evaluations, strict=False):
+        summary = evaluation.summary()
+        low, high = summary["wilson_95"]
+        falls = ", ".join(f"{kind} {count}" for kind, count in sorted(summary["failures"].items())) or "none"
+        rows.append((value, summary["episodes"], summary["success_rate"], f"{low:.1%} to {high:.1%}", falls))
+    first = result.evaluations[0]
+    columns = (result.option, "episodes", "success", "95 % interval", "failures")
+    return [table(f"{first.policy} in {first.env_id}", columns, rows), *([f"every episode: {out}"] if out else [])]

@@ -22,6 +22,7 @@ Examples:
   tg play Stand --policy runs/stand_g1_001 --set push_speed=[1,1]
   tg play Stand --video stand.mp4 --seed 7  one episode as a video, without a browser
   tg play Stand --frames out/frames
+  tg play Walk --strip walk.png             two steps of each foot from the side, and what the feet did
 
 In the browser: speed, pause, single step, push, reset with a seed, policy, and the reward's terms as they
 come. Only this machine can reach the page. Ctrl-C ends it."""
@@ -36,8 +37,13 @@ come. Only this machine can reach the page. Ctrl-C ends it."""
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Of the browser's page.")
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.mp4", help="Write a video.")
 @click.option("--frames", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write PNG pictures.")
+@click.option("--strip", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Draw a film strip.")
+@click.option("--strip-from", type=click.FloatRange(0), metavar="S", help="Begin of the strip; else found in the gait.")
+@click.option(
+    "--strip-length", type=click.FloatRange(0.1), metavar="S", help="Its length; else two cycles of the gait."
+)
 @click.option("--fps", type=click.IntRange(1, 100), default=25, show_default=True, help="Of video and pictures.")
-@click.option("--force", is_flag=True, help="Replace --video if it exists.")
+@click.option("--force", is_flag=True, help="Replace --video or --strip if it exists.")
 @json_option
 def command(
     task: str,
@@ -53,28 +59,35 @@ def command(
     port: int,
     video: Path | None,
     frames: Path | None,
+    strip: Path | None,
+    strip_from: float | None,
+    strip_length: float | None,
     fps: int,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Watch a policy: live in the browser, or as a video.
+    """Watch a policy: live in the browser, as a video, or as a film strip.
 
     Without --policy the one that ships for task and robot acts, or the zero policy where none ships.
     """
     from training_ground.agents.viewing.session import Session
     from training_ground.configs.errors import AgentError
 
-    if video is not None and frames is not None:
-        raise AgentError("--video and --frames: choose one")
-    if video is not None and video.exists() and not force:
-        raise AgentError(f"{video} exists; choose another name, or --force to replace it")
-    drawn = video is not None or frames is not None
+    asked = [f"--{name}" for name, path in (("video", video), ("frames", frames), ("strip", strip)) if path is not None]
+    if len(asked) > 1:
+        raise AgentError(f"{' and '.join(asked)}: choose one")
+    for path in (video, strip):
+        if path is not None and path.exists() and not force:
+            raise AgentError(f"{path} exists; choose another name, or --force to replace it")
+    drawn = bool(asked)
     env, actor = _prepare(task, env_kwargs(robot, stance, control, settings), policy, runtime, seed, drawn)
     try:
         session = Session(env, actor, seed=seed)
-        result = {"mode": "video" if video else "frames" if frames else "browser"}
+        result: dict[str, Any] = {"mode": asked[0].lstrip("-") if asked else "browser"}
         try:
-            if video is not None or frames is not None:
+            if strip is not None:
+                result |= _draw_strip(session, strip, strip_from, strip_length, as_json)
+            elif video is not None or frames is not None:
                 result |= _draw(session, video, frames, episodes or 1, fps, as_json)
             else:
                 result |= _serve(session, policy, runtime, port, speed, episodes, as_json)
@@ -127,6 +140,18 @@ def _draw(
     return {"path": str(video), "frames": count, "fps": fps}
 
 
+def _draw_strip(
+    session: Session, path: Path, begin: float | None, length: float | None, as_json: bool
+) -> dict[str, Any]:
+    from training_ground.agents.viewing.sheet import COLUMNS, ROWS, check_name, draw_sheet, write_sheet
+
+    check_name(path)
+    with progress("drawing", ROWS * COLUMNS, unit="pictures", quiet=as_json) as shown:
+        picture, what = draw_sheet(session, begin, length, shown.advance)
+    write_sheet(path, picture)
+    return {"path": str(path), **what}
+
+
 def _serve(
     session: Session, policy: str | None, runtime: str, port: int, speed: float, episodes: int | None, as_json: bool
 ) -> dict[str, Any]:
@@ -169,4 +194,6 @@ def _report(session: Session, result: dict[str, Any], as_json: bool) -> None:
     lines: list[Any] = [table("", ("seed", "s", "result", "return"), rows)] if rows else []
     if "path" in result and "frames" in result:
         lines.append(f"{result['frames']} frames: {result['path']}")
+    elif "path" in result:
+        lines.append(f"{result['from_s']:.2f} s to {result['to_s']:.2f} s: {result['path']}")
     emit(result, as_json, lines)

@@ -107,7 +107,7 @@ def task_page(env_id: str, robots: dict[str, Any]) -> str:
     able = {name: stances for name, stances in able.items() if stances}
     first = SHOWN_ROBOT if SHOWN_ROBOT in able else next(iter(able), SHOWN_ROBOT)
     options = [
-        (f"`{key}`", f"`{field.default!r}`", _field_text(kind.config_type, key))
+        (f"`{key}`", f"`{field.default!r}`", field_text(kind.config_type, key))
         for key, field in kind.config_type.model_fields.items()
     ]
     return (
@@ -123,7 +123,7 @@ def task_page(env_id: str, robots: dict[str, Any]) -> str:
     )
 
 
-def _field_text(config: type, key: str) -> str:
+def field_text(config: type, key: str) -> str:
     """The string below a field in the class's source, which pydantic leaves alone."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0]
     body = getattr(tree, "body", [])

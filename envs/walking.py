@@ -1,4 +1,6 @@
-"""What a walk is measured by, beside its reward: speed error, drift, slip, cost of transport, evenness of the steps."""
+"""What a walk is measured by, beside its reward: speed error, drift, slip, cost of transport, evenness of the steps,
+share of time on both feet and on none.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +48,8 @@ class WalkRecord:
     speed_error: float = 0.0
     heading_error: float = 0.0
     slip: float = 0.0
+    flight: int = 0
+    double_support: int = 0
     work: float = 0.0
     distance: float = 0.0
 
@@ -80,6 +84,8 @@ class WalkRecord:
             self.speed_error += missed
             self.heading_error += abs(turned)
         self.slip += slip
+        self.flight += not any(robot.foot_contact)
+        self.double_support += all(robot.foot_contact)
         self.work += dt * float(abs(robot.joint_torque * robot.joint_velocity).sum())
         self.distance += dt * math.hypot(*robot.base.linear_velocity[:2])
         for foot, state, contact in zip(self.feet, robot.feet, robot.foot_contact, strict=True):
@@ -98,8 +104,9 @@ class WalkRecord:
         Returns:
             `speed_error` m/s and `heading_error` rad, means over the time at least 2 s after a new command, NaN where
             there was none; `drift` m, how far the robot is beside where the commands would have led; `slip` m/s, mean
-            of the fastest loaded foot's speed; `cost_of_transport`, Σ|τω| over weight and way; for each side
-            `steps_*` and mean `clearance_*` m of steps that lift a foot by more than 1 cm.
+            of the fastest loaded foot's speed; `flight` and `double_support`, shares of the time in which no foot and
+            both feet carry the robot; `cost_of_transport`, Σ|τω| over weight and way; for each side
+            `steps_*` and mean `clearance_*` m of steps that lift a foot by more than 1 cm, NaN where there was none.
         """
         x, y = (p - q for p, q in zip(env.robot.base.position[:2], self.place, strict=True))
         weight = env.model.mass * env.world.gravity
@@ -109,9 +116,11 @@ class WalkRecord:
             "heading_error": self.heading_error / settled,
             "drift": abs(math.cos(heading) * y - math.sin(heading) * x),
             "slip": self.slip / max(self.steps, 1),
+            "flight": self.flight / max(self.steps, 1),
+            "double_support": self.double_support / max(self.steps, 1),
             "cost_of_transport": self.work / (weight * max(self.distance, 0.1)),
         }
         for model, foot in zip(env.model.feet, self.feet, strict=True):
             found[f"steps_{model.side}"] = float(foot.steps)
-            found[f"clearance_{model.side}"] = foot.clearance / max(foot.steps, 1)
+            found[f"clearance_{model.side}"] = foot.clearance / foot.steps if foot.steps else math.nan
         return found

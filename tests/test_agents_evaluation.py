@@ -14,8 +14,11 @@ import pytest
 
 from training_ground.agents.bundle import load_bundle
 from training_ground.agents.evaluation import Evaluation, evaluate
-from training_ground.agents.export import add_evaluation
+from training_ground.agents.export import add_evaluation, card
+from training_ground.agents.machine import Machine
 from training_ground.agents.policy import load_policy
+from training_ground.agents.sweep import Sweep, set_option, sweep
+from training_ground.cli.main import main
 from training_ground.configs.errors import AgentError, SimulationError
 
 sys.path.insert(0, str(Path(__file__).parent / "fakes"))
@@ -111,7 +114,52 @@ def test_card(env_id: str, tmp_path: Path) -> None:
     add_evaluation(tmp_path / "b", result)
     text = (tmp_path / "b" / "card.md").read_text()
     assert f"{result.summary()['successes']} of 6" in text and "1000000 to 1000005" in text
+    assert result.to_json()["training"]["steps"] == 1 and result.to_json()["training"]["machine"] is None
+    made = policy.spec.provenance.model_copy(update={"machine": Machine(processor="Abacus", cores=3)})
+    assert "on 3 cores (Abacus)" in card(policy.spec.model_copy(update={"provenance": made}), result)
     assert load_bundle(tmp_path / "b").hash == policy.hash, "a card does not change what the policy does"
     (tmp_path / "b" / "card.md").write_text(text.replace("6", "9"))
     with pytest.raises(AgentError, match=r"card\.md"):
         load_bundle(tmp_path / "b")
+
+
+def test_sweep_meets_the_same_seeds_at_every_value(env_id: str) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def tell(result: Sweep, record: Any) -> None:
+        assert not result.complete or (len(result.evaluations), record.seed) == (2, SEEDS[-1])
+        seen.append((result.evaluations[-1].kwargs["length"], record.seed))
+
+    result = sweep(load_policy("random"), env_id, {}, "length", [4, 9], SEEDS, 0, tell)
+    assert seen == [(length, seed) for length in (4, 9) for seed in SEEDS] and result.complete
+    data = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert data["option"] == "length" and data["values"] == [4, 9]
+    assert [{e["steps"] for e in part["episodes"]} for part in data["evaluations"]] == [{4}, {9}]
+    with pytest.raises(AgentError, match="the value 4 stands twice"):
+        sweep(load_policy("zero"), env_id, {}, "length", [4, 5, 4], SEEDS, 0)
+
+
+def test_a_swept_number_is_both_ends_of_a_range() -> None:
+    stand, given = "TrainingGround/Stand-v0", {"robot": "g1_legs"}
+    assert set_option(stand, given, "push_speed", 0.7) == {**given, "push_speed": [0.7, 0.7]}
+    assert set_option(stand, given, "push_speed", [0, 1])["push_speed"] == [0, 1]
+    assert set_option(stand, given, "fall_height", 0.7)["fall_height"] == 0.7
+    friction = set_option(stand, given, "randomisation.friction", 0.5)
+    assert friction["randomisation"] == {"friction": [0.5, 0.5]} and given == {"robot": "g1_legs"}
+    with pytest.raises(SimulationError, match="did you mean 'push_speed'"):
+        set_option(stand, given, "push_sped", 1)
+    with pytest.raises(SimulationError, match=r"push_speed\.0 = -1"):
+        set_option(stand, given, "push_speed", -1)
+
+
+def test_eval_sweeps_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "curve.json"
+    words = ["eval", "--policy", "zero", "--task", "Stand", "--robot", "g1_legs", "--episodes", "1", "--workers", "0"]
+    words += ["--set", "episode_length_s=0.1", "--sweep", "push_speed=0,1.5"]
+    assert main([*words, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "push_speed" in printed and "1.5" in printed
+    data = json.loads(out.read_text())
+    assert [part["kwargs"]["push_speed"] for part in data["evaluations"]] == [[0, 0], [1.5, 1.5]]
+    assert main([*words[:-1], "push_speed"]) == 2
+    assert "KEY=V1,V2" in capsys.readouterr().err

@@ -381,6 +381,7 @@ def test_same_bits_after_restore(env):
     kept = env.save()
     first_frame = frame_digest(env)
     first = advance(env, chosen[7:40])
+    measured = repr(env.task.metrics())
     following = env.reset()[1]["seed"]
     env.reset(seed=9)
     advance(env, chosen)
@@ -388,6 +389,7 @@ def test_same_bits_after_restore(env):
         env.restore(kept)
         assert frame_digest(env) == first_frame
         assert advance(env, chosen[7:40]) == first
+        assert repr(env.task.metrics()) == measured
     assert env.reset()[1]["seed"] == following
 
 

@@ -107,10 +107,11 @@ def test_a_walk_is_measured_against_where_its_commands_lead():
     _, info = env.reset(seed=2)
     assert "metrics" not in info
     start, yaw = np.array(env.robot.base.position[:2]), rotations.yaw(env.robot.base.orientation)
-    ended = False
+    ended, down = False, []
     while not ended:
         _, _, terminated, truncated, info = env.step(np.zeros(29, np.float32))
         ended = terminated or truncated
+        down.append(sum(env.robot.foot_contact))
     metrics = info["metrics"]
     forward, left = np.array([math.cos(yaw), math.sin(yaw)]), np.array([-math.sin(yaw), math.cos(yaw)])
     time = env.steps * env.control_timestep
@@ -119,6 +120,8 @@ def test_a_walk_is_measured_against_where_its_commands_lead():
     # It falls before a command has held for two seconds: there is no mean speed error to speak of.
     assert math.isnan(metrics["speed_error"]) and metrics["cost_of_transport"] > 0.1
     assert metrics["steps_left"] + metrics["steps_right"] >= 1
+    assert metrics["flight"] == down.count(0) / len(down)
+    assert 0 < metrics["double_support"] == down.count(2) / len(down) < 1
     lifted = [metrics[f"clearance_{side}"] for side in ("left", "right") if metrics[f"steps_{side}"]]
     assert all(0.01 < height < 0.2 for height in lifted)
     env.close()

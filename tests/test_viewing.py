@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 import trimesh
 from click.testing import CliRunner
+from PIL import Image
 
 from training_ground.agents.policy import RandomPolicy, ZeroPolicy, load_policy
+from training_ground.agents.viewing import sheet
 from training_ground.agents.viewing.figure import Figure, read_obj
 from training_ground.agents.viewing.session import Clock, Session
+from training_ground.agents.viewing.sheet import leg_links
+from training_ground.agents.viewing.trace import Trace
 from training_ground.agents.viewing.video import frames, video_writer, write_frames
+from training_ground.assets.catalog import load_model
 from training_ground.assets.shading import corner_normals
 from training_ground.cli.main import main, tg
 from training_ground.configs.errors import AgentError
@@ -208,12 +213,68 @@ def test_play_writes_frames_and_reports_json(tmp_path: Path):
         (["play", "--robot", "g2"], "unknown robot 'g2'"),
         (["play", "--policy", "zerro"], "unknown policy 'zerro'"),
         (["play", "--video", "x.mp4", "--frames", "y"], "choose one"),
+        (["play", "--strip", "x.jpg", "--policy", "zero", "--robot", "g1_legs"], "must end in .png"),
         (["play", "--video", "x.avi", "--policy", "zero", "--robot", "g1_legs"], "must end in .mp4"),
     ],
 )
 def test_play_refuses_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def trace(steps: int, period: int, swing: int, pushes: tuple[float, ...] = (), lift: float = 0.04) -> Trace:
+    """Two feet that take turns: each is in the air for the first `swing` of `period` steps of 0.02 s; 0: both stand."""
+    number = np.arange(steps, dtype=np.float64)
+    phase = np.stack([number, number + period // 2], axis=1) % period
+    contact = phase >= swing
+    still = np.zeros(steps)
+    position = np.stack([0.01 * number, still, still + 0.7], axis=1)
+    return Trace(0.02 * number, position, still, np.where(contact, 0.0, lift), contact, pushes, None, "time limit")
+
+
+def test_two_cycles_go_from_touchdown_to_touchdown():
+    walk = trace(300, 40, 15)
+    assert walk.touchdowns(0)[:2] == pytest.approx([1.1, 1.9]) and walk.touchdowns(1)[0] == pytest.approx(0.7)
+    assert walk.window() == pytest.approx((2.7, 4.3)), "the first touchdown after 2 s, and two periods"
+    assert walk.window(begin=3.0) == pytest.approx((3.5, 5.1))
+    assert walk.window(begin=3.0, length=0.4) == pytest.approx((3.0, 3.4))
+    assert trace(300, 40, 15, lift=0.002).two_cycles() is None, "feet that shake do not walk"
+    limp = trace(300, 40, 15)
+    limp.contact[:, 1] = True
+    assert limp.two_cycles() is None, "one foot alone makes no gait"
+
+
+def test_without_a_gait_a_strip_shows_the_push_or_the_end():
+    assert trace(300, 40, 0, pushes=(1.0, 3.0)).window() == pytest.approx((0.8, 2.8))
+    assert trace(300, 40, 0).window() == pytest.approx((2.0, 4.0))
+    assert trace(51, 40, 0).window() == pytest.approx((0.0, 1.0)), "a fall after 1 s"
+    with pytest.raises(AgentError, match="ended after 1 s"):
+        trace(51, 40, 0).window(begin=1.5)
+
+
+def test_legs_are_those_of_their_sides():
+    legs = leg_links(load_model("g1"))
+    assert set(legs) == {"left", "right"} and len(legs["left"]) == len(legs["right"]) >= 6
+    assert all(name.startswith(side) for side, links in legs.items() for name in links)
+
+
+def test_play_draws_a_strip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sheet, "WIDTH", 100)
+    monkeypatch.setattr(sheet, "HEIGHT", 160)
+    path = tmp_path / "strip.png"
+    arguments = ["play", "Walk", "--robot", "g1_legs", "--policy", "zero", "--strip", str(path), "--strip-from", "0.1"]
+    result = CliRunner().invoke(tg, [*arguments, "--strip-length", "0.32", "--seed", "3", "--json"])
+    assert result.exit_code == 0, result.output
+    data = json.loads(result.stdout)
+    assert (data["from_s"], data["to_s"], data["pictures"]) == (0.1, pytest.approx(0.42), 16)
+    assert set(data["lift"]) == {"left", "right"} and 0 <= data["flight"] <= 1
+    picture = Image.open(path)
+    assert picture.size[0] == 2 * sheet.MARGIN + 8 * 100 + 7 * sheet.GAP
+    tile = np.asarray(picture.convert("RGB"))[sheet.HEAD : sheet.HEAD + 160, sheet.MARGIN : sheet.MARGIN + 100].astype(
+        int
+    )
+    red, blue = tile[:, :, 0] - tile[:, :, 2] > 40, tile[:, :, 2] - tile[:, :, 0] > 40
+    assert red.sum() > 50 and blue.sum() > 10, "legs in the colours of their sides"
 
 
 def test_normals_are_round_on_a_sphere_and_sharp_on_a_box():

@@ -78,6 +78,10 @@ class Stand(Task):
         """Current push."""
         return {"push_velocity": self.state.values["push"]}
 
+    def metrics(self) -> dict[str, float]:
+        """What became of the pushes, by direction; see `envs/pushes.py`."""
+        return self.state.values["pushes"].metrics(self.env)
+
     def evaluate(self) -> Outcome:
         """Judge the last control step."""
         env, robot = self.env, self.env.robot

@@ -177,9 +177,9 @@ class Walk(Task):
         }
 
     def metrics(self) -> dict[str, float]:
-        """Speed error, drift, slip, cost of transport, and the steps of each side; see `envs/walking.py`."""
+        """How evenly and exactly it walks (`envs/walking.py`), and what became of the pushes (`envs/pushes.py`)."""
         values = self.state.values
-        return values["record"].metrics(self.env, values["heading"])
+        return values["record"].metrics(self.env, values["heading"]) | values["pushes"].metrics(self.env)
 
     def _heading_error(self) -> float:
         turned = rotations.yaw(self.env.robot.base.orientation) - self.state.values["heading"]
