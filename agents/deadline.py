@@ -125,7 +125,7 @@ class DeadlineMonitor:
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise AgentError(f"rate = {self.rate}: a number of Hz above 0")
         self.name = policy.name
-        self.hash, self.runtime = getattr(policy, "hash", None), getattr(policy, "runtime", None)
+        self.spec, self.hash, self.runtime = spec, getattr(policy, "hash", None), getattr(policy, "runtime", None)
         self.timing = Timing(math.inf if self.rate is None else 1 / self.rate)
         self._step = 0
         self._sent: NDArray[np.float32] | None = None

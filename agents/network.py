@@ -42,7 +42,7 @@ class Normalisation:
 
     def first(self, count: int) -> Normalisation:
         """That of the first `count` numbers alone."""
-        mean, deviation = (v if isinstance(v, float) else v[:count] for v in (self.mean, self.deviation))
+        mean, deviation = (v[:count] if isinstance(v, np.ndarray) else v for v in (self.mean, self.deviation))
         return Normalisation(mean, deviation, self.clip)
 
     def __call__(self, observations: NDArray[Any]) -> Float32:

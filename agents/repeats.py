@@ -224,8 +224,9 @@ def finished(folder: Path, config: RunConfig) -> SeedRun | None:
         evaluation = json.loads((bundle / "evaluation.json").read_text("utf-8")) if config.eval.episodes else None
         summary = None if evaluation is None else evaluation["summary"]
         returns = [] if evaluation is None else [float(e["total_reward"]) for e in evaluation["episodes"]]
-        if made.steps < config.total_steps or (summary is not None and summary["episodes"] < config.eval.episodes):
+        steps, seconds = made.steps or 0, made.seconds or 0.0
+        if steps < config.total_steps or (summary is not None and summary["episodes"] < config.eval.episodes):
             return None
     except (AgentError, OSError, ValueError, KeyError, TypeError):
         return None
-    return SeedRun(config.seed, folder, made.steps, made.seconds, summary, [r for r in returns if np.isfinite(r)])
+    return SeedRun(config.seed, folder, steps, seconds, summary, [r for r in returns if np.isfinite(r)])

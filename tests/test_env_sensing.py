@@ -107,19 +107,21 @@ def test_history_stands_behind_the_newest_observation():
     generator = np.random.default_rng(0)
     options: dict[str, Any] = {"robot": "g1_legs", "noise": {"scale": {"joint_position": 0.01}}}
     plain, stacked = make("Stand", **options), make("Stand", observation_history=3, **options)
-    rows = [plain.reset(seed=3)[0]] * 3
-    assert np.array_equal(stacked.reset(seed=3)[0], np.concatenate(rows))
+    rows: list[Any] = [plain.reset(seed=3)[0]] * 3
+    first: Any = stacked.reset(seed=3)[0]
+    assert np.array_equal(first, np.concatenate(rows))
     for step in range(6):
         action = generator.uniform(-0.2, 0.2, plain.action_space.shape).astype(np.float32)
         rows.append(plain.step(action)[0])
-        seen = stacked.step(action)[0]
+        seen: Any = stacked.step(action)[0]
         assert stacked.observation_space.contains(seen)
         assert np.array_equal(seen, np.concatenate(rows[:-4:-1]))
         if step == 3:
             kept = stacked.save()
-            after = stacked.step(action)[0]
+            after: Any = stacked.step(action)[0]
             stacked.restore(kept)
-            assert np.array_equal(stacked.step(action)[0], after)
+            again: Any = stacked.step(action)[0]
+            assert np.array_equal(again, after)
             stacked.restore(kept)
     one, three = plain.observation.mirror(), stacked.observation.mirror()
     assert np.array_equal(three.sign[three.permutation], np.tile(one.sign[one.permutation], 3))

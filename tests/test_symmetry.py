@@ -81,7 +81,7 @@ def test_a_symmetric_policy_is_its_own_mirror_image_whatever_its_weights(privile
     from training_ground.agents.symmetry import SymmetricPolicy, reflect, symmetry_of
 
     env = make("Walk", robot="g1", driven=["*_hip_*", "*_knee_*", "*_ankle_*"])
-    symmetry, size = symmetry_of(env, privileged), env.observation_space.shape[0]
+    symmetry, size = symmetry_of(env, privileged), env.observation.mirror().sign.size
     count = len(symmetry.observation.sign)
     assert count == size + (2 + 29 if privileged else 0)
     spaces = gymnasium.spaces.Box(-np.inf, np.inf, (count,), np.float32), env.action_space
