@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from training_ground.assets.model import CompiledModel, Mirror
 from training_ground.configs.loading import StrictModel
 from training_ground.envs.channels import Channel
+from training_ground.envs.terrain import FLAT, Slabs, Terrain
 
 if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
@@ -57,6 +58,7 @@ class Task:
         action_scale: rad a unit of action in control mode `joint_position`; None for a share of each motor's torque.
         episode_length_s: Length of an episode, s.
         config_type: Its keyword arguments.
+        slabs: What its terrains are laid of; None for a level floor.
         prepares: Whether `prepare` has something to do; it then may move the robot as it likes.
     """
 
@@ -70,6 +72,7 @@ class Task:
     episode_length_s: ClassVar[float] = 20.0
     config_type: ClassVar[type[TaskConfig]] = TaskConfig
     prepares: ClassVar[bool] = False
+    slabs: ClassVar[Slabs | None] = None
 
     def __init__(self, config: Any, env: HumanoidEnv) -> None:
         self.config = config
@@ -90,6 +93,11 @@ class Task:
         """Frames (keys of `model.frames`) whose state the robot must read every step, beside its feet."""
         return ()
 
+    @classmethod
+    def loads(cls, model: CompiledModel) -> tuple[str, ...]:
+        """Frames (keys of `model.frames`) at which the robot carries a mass, given by `draw` as `loads`."""
+        return ()
+
     def channels(self) -> tuple[Channel, ...]:
         """Channels that the task adds to the environment's own."""
         return ()
@@ -97,6 +105,14 @@ class Task:
     def mirror(self) -> dict[str, Mirror]:
         """How the task's own observation channels look in the mirror of the robot's x-z plane, by name."""
         return {}
+
+    def draw(self, generator: np.random.Generator) -> dict[str, Any]:
+        """What differs in the robot itself from episode to episode; `Robot.randomise` applies it, a record keeps it."""
+        return {}
+
+    def terrain(self, generator: np.random.Generator, heading: float) -> Terrain:
+        """Draw the ground, of no more than `slabs`; the robot will stand at the origin, with a heading in rad."""
+        return FLAT
 
     def prepare(self, generator: np.random.Generator) -> None:
         """Draw what the robot itself has to try out, such as goals within reach, before it is put in its start pose."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -73,20 +73,28 @@ class Walk(Task):
     phases = ("left", "right", "both")
     config_type = WalkConfig
     config: WalkConfig
+    period_share: ClassVar[float] = 2.8
+    """Time of two steps over the time constant of a pendulum of the robot's height."""
+    stance_share: ClassVar[float] = STANCE_SHARE
+    """Share of it that each foot stands."""
 
     def __init__(self, config: WalkConfig, env: Any) -> None:
         super().__init__(config, env)
         height = env.model.default_height
-        period = config.step_period_s or 2.8 * math.sqrt(height / env.world.gravity)
-        self.gait = Gait(env.robot, config.step_height or height / 12, period)
+        period = config.step_period_s or self.period_share * math.sqrt(height / env.world.gravity)
+        self.gait = Gait(env.robot, self.step_height(height), period, self.stance_share)
         self._left = [foot.side for foot in env.model.feet].index("left")
         self._memory = 1 - math.exp(-env.control_timestep / period)
+
+    def step_height(self, height: float) -> float:
+        """By which the reference lifts the feet of a robot whose base is so high, both m."""
+        return self.config.step_height or height / 12
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
         """A robot needs two feet to walk."""
         if len(model.feet) != 2:
-            return f"robot '{model.name}' has not two feet but {len(model.feet)}; task 'Walk' needs them"
+            return f"robot '{model.name}' has not two feet but {len(model.feet)}; task '{cls.id}' needs them"
         return super().unsupported(model, stance)
 
     def channels(self) -> tuple[Channel, ...]:
@@ -122,9 +130,7 @@ class Walk(Task):
         """Draw the episode's commands and pushes, and which foot goes first."""
         env, config = self.env, self.config
         every = max(1, round(config.command_interval_s / env.control_timestep))
-        ranges = (config.forward_speed, config.sideways_speed, config.turn_rate)
-        count = -(-env.max_steps // every)
-        commands = np.stack([generator.uniform(*bounds, count) for bounds in ranges], axis=1).tolist()
+        commands = self.draw_commands(generator, -(-env.max_steps // every))
         self.state.values = {
             "start": float(generator.choice([0.0, 0.5])),
             "commands": commands,
@@ -136,6 +142,12 @@ class Walk(Task):
             "push": (0.0, 0.0),
             "record": WalkRecord(list(env.robot.base.position[:2])),
         }
+
+    def draw_commands(self, generator: np.random.Generator, count: int) -> list[list[float]]:
+        """Draw velocities forward and to the left, m/s, and about the vertical, rad/s: (count, 3)."""
+        config = self.config
+        ranges = (config.forward_speed, config.sideways_speed, config.turn_rate)
+        return np.stack([generator.uniform(*bounds, count) for bounds in ranges], axis=1).tolist()
 
     @property
     def command(self) -> list[float]:
@@ -180,6 +192,10 @@ class Walk(Task):
         turned = rotations.yaw(self.env.robot.base.orientation) - self.state.values["heading"]
         return math.remainder(turned, 2 * math.pi)
 
+    def on_course(self, missed: float, astray: float) -> bool:
+        """Whether the robot goes as told: its mean velocity is off by `missed`, m/s, its heading by `astray`, rad."""
+        return missed < SPEED_TOLERANCE
+
     def evaluate(self) -> Outcome:
         """Judge the last control step."""
         env, robot, values = self.env, self.env.robot, self.state.values
@@ -195,7 +211,7 @@ class Walk(Task):
         off = robot.joint_position - env.model.default_position - self.reference()
         change = env.action - env.previous_action
         height, tilt = balance.relative_height(env), balance.tilt(robot)
-        agree = sum((p < STANCE_SHARE) == c for p, c in zip(phases, robot.foot_contact, strict=True)) / 2
+        agree = sum((p < self.stance_share) == c for p, c in zip(phases, robot.foot_contact, strict=True)) / 2
         loaded = [foot for foot, contact in zip(robot.feet, robot.foot_contact, strict=True) if contact]
         slip = max((math.hypot(*foot.linear_velocity[:2]) for foot in loaded), default=0.0)
         terms = {
@@ -212,9 +228,10 @@ class Walk(Task):
         }
         failure = balance.failure(env, self.config.fall_height, self.config.fall_tilt)
         missed = math.hypot(mean[0] - command[0], mean[1] - command[1])
-        success = failure is None and missed < SPEED_TOLERANCE
+        success = failure is None and self.on_course(missed, astray)
         since = env.steps % values["every"] * env.control_timestep
         values["record"].see(env, command, values["heading"], missed, astray, slip, since)
-        standing = [p < STANCE_SHARE for p in phases]
-        phase = "both" if all(standing) else ("left" if standing[self._left] else "right")
+        standing = [p < self.stance_share for p in phases]
+        one = "left" if standing[self._left] else "right"
+        phase = "both" if all(standing) else one if any(standing) else "flight"
         return Outcome(terms, success, failure, phase)
