@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training_ground.assets.model import Mirror
 from training_ground.envs import rotations
@@ -15,15 +14,14 @@ from training_ground.envs.channels import Channel
 if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
 
-AHEAD = np.linspace(-0.3, 0.7, 11)
+AHEAD = tuple(round(0.1 * i - 0.3, 1) for i in range(11))
 """m before the base: a tread of 0.3 m is seen three times."""
 
 BESIDE = 0.12
 """m to the left and to the right of the base: about where the feet are."""
 
 _SIDES = ("left", "right")
-_X = np.tile(AHEAD, 2)
-_Y = np.repeat([BESIDE, -BESIDE], len(AHEAD))
+_POINTS = tuple((a, b) for b in (BESIDE, -BESIDE) for a in AHEAD)
 
 
 def scan_channel() -> Channel:
@@ -46,9 +44,9 @@ def scan_mirror() -> Mirror:
     return Mirror(np.concatenate([np.arange(n, 2 * n), np.arange(n)]), np.ones(2 * n))
 
 
-def scan(env: HumanoidEnv) -> NDArray[np.float64]:
+def scan(env: HumanoidEnv) -> list[float]:
     """Height (22,) of the ground at each point, m, relative to that of the soles of a robot in its default pose."""
-    x, y, z = env.robot.base.position
+    (x, y, z), terrain = env.robot.base.position, env.terrain
     heading = rotations.yaw(env.robot.base.orientation)
-    c, s = math.cos(heading), math.sin(heading)
-    return env.terrain.height(x + c * _X - s * _Y, y + s * _X + c * _Y) - (z - env.model.default_height)
+    c, s, sole = math.cos(heading), math.sin(heading), z - env.model.default_height
+    return [terrain.at(x + c * a - s * b, y + s * a + c * b) - sole for a, b in _POINTS]

@@ -7,7 +7,9 @@ engine's is built anew.
 
 from __future__ import annotations
 
+import functools
 import math
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -29,19 +31,19 @@ LEVEL = 1e-6
 FOOTPRINT = 0.15
 """m: half the side of the square under the base over which its height above the ground is a mean."""
 
-_CORNERS = FOOTPRINT * np.array([[0.0, 1.0, 1.0, -1.0, -1.0], [0.0, 1.0, -1.0, 1.0, -1.0]])
+_CORNERS = ((0.0, 0.0), *((dx, dy) for dx in (FOOTPRINT, -FOOTPRINT) for dy in (FOOTPRINT, -FOOTPRINT)))
 
 
 class Slabs(NamedTuple):
     """The slabs that a world has for its terrains.
 
     Attributes:
-        count: How many.
+        number: How many.
         width: Across a row's direction of travel, m: one tread.
         span: Along the edges, m.
     """
 
-    count: int
+    number: int
     width: float
     span: float
 
@@ -66,19 +68,36 @@ class Row:
 
     def __call__(self, x: Array, y: Array) -> Array:
         """Height at world points, m; 0 beside the row."""
-        c, s = math.cos(self.direction), math.sin(self.direction)
+        c, s = self._axis
         u, v = c * x + s * y, c * y - s * x
         i = np.searchsorted(self.edges, u, "right") - 1
         inside = (i >= 0) & (i < len(self.height)) & (np.abs(v) <= self.span / 2)
         i = np.clip(i, 0, len(self.height) - 1)
         return np.where(inside, self.height[i] + self.slope[i] * (u - self.edges[i]), 0.0)
 
+    @functools.cached_property
+    def _axis(self) -> tuple[float, float]:
+        return math.cos(self.direction), math.sin(self.direction)
+
+    @functools.cached_property
+    def _lists(self) -> tuple[list[float], list[float], list[float]]:
+        return self.edges.tolist(), self.height.tolist(), self.slope.tolist()
+
+    def at(self, x: float, y: float) -> float:
+        """Height at one world point, m: as a call gives it."""
+        (c, s), (edges, height, slope) = self._axis, self._lists
+        u = c * x + s * y
+        i = bisect_right(edges, u) - 1
+        if not 0 <= i < len(height) or abs(c * y - s * x) > self.span / 2:
+            return 0.0
+        return height[i] + slope[i] * (u - edges[i])
+
     def poses(self) -> list[Pose]:
         """Centre (3,), m, and orientation (4,) of each slab that is not level with the plane below."""
         found: list[Pose] = []
         middle = (self.edges[:-1] + self.edges[1:]) / 2
         heights = self.height + self.slope * np.diff(self.edges) / 2
-        c, s = math.cos(self.direction), math.sin(self.direction)
+        c, s = self._axis
         for u, z, slope in zip(middle.tolist(), heights.tolist(), self.slope.tolist(), strict=True):
             if abs(z) < LEVEL and slope == 0.0:
                 continue
@@ -108,11 +127,15 @@ class Terrain:
             np.maximum(total, row(x, y), out=total)
         return total
 
+    def at(self, x: float, y: float) -> float:
+        """Height of the ground at one world point, m: as `height` gives it, sooner up to some fifty points."""
+        return max([0.0, *[row.at(x, y) for row in self.rows]])
+
     def under(self, x: float, y: float) -> float:
         """Mean height of the ground under a base at a world point, m: a robot on stairs stands on two steps at once."""
         if not self.rows:
             return 0.0
-        return float(self.height(x + _CORNERS[0], y + _CORNERS[1]).mean())
+        return sum(self.at(x + dx, y + dy) for dx, dy in _CORNERS) / len(_CORNERS)
 
     def poses(self) -> list[Pose]:
         """Where the slabs lie."""
@@ -151,7 +174,7 @@ def _platform(count: int, width: float, length: float) -> slice:
 
 def _half(slabs: Slabs) -> int:
     """Slabs of a row that leaves as many for another one: an odd number."""
-    return (slabs.count // 2 - 1) // 2 * 2 + 1
+    return (slabs.number // 2 - 1) // 2 * 2 + 1
 
 
 def slopes(generator: np.random.Generator, slabs: Slabs, steepest: float, platform: float) -> Terrain:
@@ -214,7 +237,7 @@ def stairs(
         direction: Along which the stairs lead, rad.
         flight: Fewest and most steps.
     """
-    count = slabs.count // 2 * 2 - 1
+    count = slabs.number // 2 * 2 - 1
     level = _platform(count, slabs.width, max(platform, slabs.width))
     wide = level.stop - level.start
     top = int(generator.integers(*flight, endpoint=True)) * int(generator.integers(2))

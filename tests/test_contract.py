@@ -311,7 +311,9 @@ def test_control_modes(combination, control):
     env.reset(seed=0)
     action = np.zeros(env.action_space.shape or (), np.float32)
     action[0] = 0.1
-    origin = env.action_origin if control == "joint_position" else env.target.copy()
+    reference = env.task.reference()
+    still = env.action_origin if reference is None else env.action_origin + reference
+    origin = still if control == "joint_position" else env.target.copy()
     env.step(action)
     if control == "joint_torque":
         expected = 0.1 * env.model.effort_limit * (action > 0)

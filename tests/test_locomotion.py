@@ -114,8 +114,10 @@ def test_no_start_is_at_the_station_and_the_command_leads_there():
         x, y = env.frame()["goal_position"]
         assert 0.99 < math.hypot(x, y) < 4.01
         forward, left, turn = env.task.command
-        assert forward == pytest.approx(np.clip(x, -0.3, 0.6)) and left == pytest.approx(np.clip(y, -0.2, 0.2))
-        assert turn == pytest.approx(np.clip(math.atan2(y, x), -0.5, 0.5))
+        assert -0.3001 < forward < 0.6001 and abs(left) < 0.2001
+        assert math.atan2(left, forward) == pytest.approx(math.atan2(y, x)), "it does not lead straight there"
+        assert forward in (pytest.approx(0.6), pytest.approx(-0.3)) or abs(left) == pytest.approx(0.2)
+        assert turn == pytest.approx(0.5 * math.tanh(math.atan2(y, x) / 0.5))
         assert not env.step(ZERO)[4]["success"]
         bearings.append(math.atan2(y, x))
     assert np.ptp(bearings) > 4.0

@@ -60,6 +60,11 @@ def test_no_ground_is_steeper_or_higher_than_it_may_be(kind):
             assert {*np.sign(np.diff(height)[change > 1e-9])} == {-1.0, 1.0}
         else:
             assert 0.02 < change.max() <= 0.05
+        corners = [(dx, dy) for dx in (-0.15, 0.15) for dy in (-0.15, 0.15)] + [(0.0, 0.0)]
+        ground = drawn(kind, seed)
+        for x, y in ((0.7, -2.0), (-3.3, 1.1), (100.0, 0.0)):
+            height_at = [float(ground.height(x + dx, y + dy)) for dx, dy in corners]
+            assert ground.under(x, y) == pytest.approx(np.mean(height_at))
     assert along(drawn(kind, 0), u).tolist() != along(drawn(kind, 1), u).tolist()
 
 

@@ -24,7 +24,7 @@ class UnevenConfig(WalkConfig):
 class UnevenWalk(Walk):
     """A walk that observes the ground: Walk's channels, then the heights around the robot."""
 
-    config: UnevenConfig
+    config: UnevenConfig  # type: ignore[assignment]  # a narrower one
 
     def channels(self) -> tuple[Channel, ...]:
         """Walk's, and the heights of the ground."""

@@ -41,7 +41,7 @@ class Carry(Walk):
     id = "Carry"
     instruction = "Walk with the commanded velocity and carry what is in your hands."
     config_type = CarryConfig
-    config: CarryConfig
+    config: CarryConfig  # type: ignore[assignment]  # a narrower one
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:

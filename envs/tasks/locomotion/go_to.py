@@ -54,11 +54,12 @@ class GoTo(Walk):
     """Walk to a station, a place and a heading on the floor, and stand there.
 
     The station is 1 to 4 m from the start, at any bearing, with any heading. The robot sees where it is and how far it
-    must still turn, and a velocity command as Walk has it, which leads there: forward and to the left 1/s times what
-    is left in these directions, within the bounds of the options; about the vertical 1/s times the angle between the
-    commanded heading and the one wanted, which is the bearing of the station as long as that is more than 0.5 m away,
-    and then its heading. Within 80 % of both tolerances the steps end at the next moment in which both feet stand: the
-    command and the clock, sine and cosine, become 0. Beyond twice the tolerances they begin anew.
+    must still turn, and a velocity command as Walk has it, which leads there: forward and to the left 1/s times the
+    way that is left, shortened until neither bound of the options is exceeded; about the vertical 1/s times the angle
+    between the commanded heading and the one wanted, smoothly bounded (tanh). That is the bearing of the station as
+    long as it is more than 0.5 m away, and then its heading. Within 80 % of both tolerances the steps end at the next
+    moment in which both feet stand: the command and the clock, sine and cosine, become 0. Beyond twice the tolerances
+    they begin anew.
 
     **Success** holds while the robot stands at the station: within 3 cm and 3°, slower than 5 cm/s, for half a second
     so far. Failure is Walk's. **Reward** is four fifths of Walk's, and the rest for being close and for being there.
@@ -69,7 +70,7 @@ class GoTo(Walk):
     terms = (*Walk.terms, "approach", "station")
     phases = ("go", "align", "stand")
     config_type = GoToConfig
-    config: GoToConfig
+    config: GoToConfig  # type: ignore[assignment]  # a narrower one
     episode_length_s: ClassVar[float] = 30.0
 
     def __init__(self, config: GoToConfig, env: Any) -> None:
@@ -125,8 +126,10 @@ class GoTo(Walk):
         if math.hypot(forward, left) > FACING_DISTANCE:
             wanted += math.atan2(left, forward) - turn
         turn = math.remainder(wanted - values["heading"], 2 * math.pi)
-        bounds = (config.forward_speed, config.sideways_speed, config.turn_rate)
-        return [min(max(GAIN * x, low), high) for x, (low, high) in zip((forward, left, turn), bounds, strict=True)]
+        bounds = (config.forward_speed, config.sideways_speed)
+        share = min(_share(GAIN * x, *pair) for x, pair in zip((forward, left), bounds, strict=True))
+        most = max(config.turn_rate[1 if turn > 0 else 0] / math.copysign(GAIN, turn), 1e-9)
+        return [share * GAIN * forward, share * GAIN * left, GAIN * most * math.tanh(turn / most)]
 
     def phases_of_feet(self) -> tuple[float, float]:
         """Phase of each foot now; in the middle of the stance while the robot shall stand."""
@@ -170,3 +173,9 @@ class GoTo(Walk):
             values["standing"] = all(p < self.stance_share for p in self.phases_of_feet())
         phase = "stand" if values["standing"] else "go" if distance > FACING_DISTANCE else "align"
         return Outcome(terms, success, walk.failure, phase)
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """Largest share of a value, at most 1, that lies within bounds around 0."""
+    bound = high if value > 0 else low
+    return max(bound / value, 0.0) if abs(value) > abs(bound) else 1.0

@@ -52,7 +52,7 @@ class Rough(UnevenWalk):
     instruction = "Walk with the commanded velocity over uneven ground."
     slabs = SLABS
     config_type = RoughConfig
-    config: RoughConfig
+    config: RoughConfig  # type: ignore[assignment]  # a narrower one
 
     def terrain(self, generator: np.random.Generator, heading: float) -> Terrain:
         """Draw a kind of ground, and one of that kind."""

@@ -46,7 +46,6 @@ class Run(Walk):
     instruction = "Run with the commanded velocity."
     phases = ("left", "right", "both", "flight")
     config_type = RunConfig
-    config: RunConfig
     period_share: ClassVar[float] = 2.0
     stance_share: ClassVar[float] = 0.4
 

@@ -48,7 +48,6 @@ class Stairs(UnevenWalk):
     instruction = "Walk with the commanded velocity up and down the stairs."
     slabs = SLABS
     config_type = StairsConfig
-    config: StairsConfig
 
     @property
     def rise(self) -> float:

@@ -43,7 +43,6 @@ class Turn(Walk):
     id = "Turn"
     instruction = "Turn on the spot with the commanded rate."
     config_type = TurnConfig
-    config: TurnConfig
 
     def reset(self, generator: np.random.Generator) -> None:
         """Draw the episode's commands and pushes, and remember the spot."""
