@@ -124,8 +124,9 @@ def task_page(env_id: str, robots: dict[str, Any]) -> str:
 
 
 def field_text(config: type, key: str) -> str:
-    """The string below a field in the class's source, which pydantic leaves alone."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0]
+    """The string below a field in the source of the class that declares it last, which pydantic leaves alone."""
+    owner = next(base for base in config.__mro__ if key in inspect.get_annotations(base))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
     body = getattr(tree, "body", [])
     for statement, following in pairwise(body):
         if isinstance(statement, ast.AnnAssign) and getattr(statement.target, "id", "") == key:

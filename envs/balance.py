@@ -24,8 +24,8 @@ def tilt(robot: Robot) -> float:
 
 
 def relative_height(env: HumanoidEnv) -> float:
-    """Height of the base over its height in the default pose."""
-    return env.robot.base.position[2] / env.model.default_height
+    """Height of the base over the ground, as a share of that in the default pose."""
+    return env.base_height / env.model.default_height
 
 
 def capture_distance(env: HumanoidEnv) -> float:
@@ -33,8 +33,8 @@ def capture_distance(env: HumanoidEnv) -> float:
     base's height, would come to rest: the capture point of Pratt et al. 2006 (Humanoids).
     """
     robot = env.robot
-    (x, y, z), (vx, vy, _) = robot.base.position, robot.base.linear_velocity
-    time = math.sqrt(max(z, 0.0) / env.world.gravity)
+    (x, y, _), (vx, vy, _) = robot.base.position, robot.base.linear_velocity
+    time = math.sqrt(max(env.base_height, 0.0) / env.world.gravity)
     feet = [foot.position for foot in robot.feet]
     dx = x + vx * time - sum(p[0] for p in feet) / len(feet)
     dy = y + vy * time - sum(p[1] for p in feet) / len(feet)

@@ -26,6 +26,7 @@ from training_ground.envs.randomisation import draw
 from training_ground.envs.robot import Robot
 from training_ground.envs.sensing import Sensing
 from training_ground.envs.task import Outcome, Task
+from training_ground.envs.terrain import FLAT, THICKNESS, Terrain
 from training_ground.envs.world import SavedState, World
 
 Observed = NDArray[np.float32] | dict[str, NDArray[np.float32]]
@@ -100,6 +101,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.steps = 0
         self.episode_seed = 0
         self.drawn: dict[str, Any] = {}
+        self.terrain: Terrain = FLAT
         self.generator = np.random.default_rng(0)
         self._ended = True
         self._closed = False
@@ -114,6 +116,9 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         config = self.config
         self.world = World(timestep=config.physics_timestep, solver_iterations=config.solver_iterations)
         self.world.add_ground(visual=self.visible)
+        if task.slabs:
+            count, width, span = task.slabs
+            self.world.add_slabs(count, (width, span, THICKNESS), visual=self.visible)
         self.robot = Robot(
             self.world,
             self.model,
@@ -121,6 +126,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             visuals=self.visible,
             tracked=task.tracked(self.model),
             ballast=config.randomisation.centre_of_mass is not None,
+            loads=task.loads(self.model),
         )
         if config.control != "joint_torque":
             gains, masses = config.randomisation.gain_scale, config.randomisation.mass_scale
@@ -241,7 +247,9 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         # A stream of its own: the episode must not depend on how many episodes were drawn before it.
         self.generator = np.random.default_rng([self.episode_seed, 1])
         self.world.restore(self._origin)
+        self.terrain = FLAT
         self.drawn = draw(self.config.randomisation, len(self.model.joint_names), self.generator)
+        self.drawn.update(self.task.draw(self.generator))
         self.robot.randomise(self.drawn)
         self.drawn.update(self.sensing.reset(self.generator))
         self.steps = 0
@@ -282,16 +290,20 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         task.config = validate(task.config_type, whole, f"TrainingGround/{task.id}-v0", SimulationError)
 
     def _place(self) -> None:
-        """Put the robot in a randomised start pose, inside the joint limits and with no link inside another."""
+        """Lay the terrain and put the robot on it in a randomised pose, in the joint limits, no link inside another."""
         noise = self.config.start_joint_noise
         offset = self.generator.uniform(-noise, noise, len(self.model.joint_names))
         free = self.stance == "free"
         yaw = float(self.generator.uniform(-math.pi, math.pi)) if free else 0.0
         tilt = self.generator.uniform(-0.02, 0.02, 2).tolist() if free else [0.0, 0.0]
+        self.terrain = self.task.terrain(self.generator, yaw)
+        if self.terrain.rows:
+            self.world.lay(self.terrain.poses())
+            self.drawn["terrain"] = self.terrain.kind
         for share in (1.0, 0.5, 0.25, 0.0):
             joints = self.model.default_position + share * offset
             joints = np.minimum(np.maximum(joints, self.model.lower), self.model.upper)
-            self.robot.place(joints.tolist(), yaw, (tilt[0], tilt[1]))
+            self.robot.place(joints.tolist(), yaw, (tilt[0], tilt[1]), self.terrain)
             if not self.robot.self_contact:
                 break
 
@@ -319,6 +331,12 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.observation.restore(rest["observation"])
 
     # ---- what others read --------------------------------------------------------------------------------------------
+
+    @property
+    def base_height(self) -> float:
+        """Height of the base's origin over the ground below it, m."""
+        x, y, z = self.robot.base.position
+        return z - self.terrain.under(x, y)
 
     def frame(self) -> dict[str, NDArray[Any]]:
         """Current value of every channel, by name, with the declared shape and dtype."""
@@ -383,7 +401,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
 
 _SAVED = (
-    "target", "action", "previous_action", "outcome", "steps", "episode_seed", "drawn", "generator", "_ended",
+    "target", "action", "previous_action", "outcome", "steps", "episode_seed", "drawn", "terrain", "generator",
+    "_ended",
 )  # fmt: skip
 
 

@@ -33,9 +33,10 @@ class Gait:
         robot: In any pose; it is left in its default pose.
         height: By which a foot is lifted in mid-swing, m.
         period: Of a whole cycle, two steps, s.
+        stance_share: Share of a cycle that each foot stands; below a half both are in the air by turns.
 
     Attributes:
-        height, period: As given.
+        height, period, stance_share: As given.
         lift: (2, n) joint offsets, rad, that lift each foot by `height`, straight up and level.
         step: (2, n, 3) joint offsets a metre forward, a metre to the left, and a radian about the vertical, by which
             the foot moves against the base.
@@ -45,11 +46,11 @@ class Gait:
         SimulationError: The robot has not two feet, or a leg cannot lift its foot so high.
     """
 
-    def __init__(self, robot: Robot, height: float, period: float) -> None:
+    def __init__(self, robot: Robot, height: float, period: float, stance_share: float = STANCE_SHARE) -> None:
         feet = robot.model.feet
         if len(feet) != 2:
             raise SimulationError(f"robot '{robot.model.name}' has {len(feet)} feet; a gait needs two")
-        self.period, self.height = period, height
+        self.period, self.height, self.stance_share = period, height, stance_share
         legs = [_Leg(robot, i) for i in range(2)]
         self.lift = np.array([leg.lift(height) for leg in legs])
         self.step = np.array([leg.steps() for leg in legs])
@@ -58,7 +59,7 @@ class Gait:
         self.rest = tuple(robot.model.default_height + float(leg.move(default)[0][2]) for leg in legs)
 
     def phases(self, time: float) -> tuple[float, float]:
-        """Phase of each foot at a time in s: from 0 to `STANCE_SHARE` it stands, from there to 1 it swings."""
+        """Phase of each foot at a time in s: from 0 to `stance_share` it stands, from there to 1 it swings."""
         phase = time / self.period
         return phase % 1.0, (phase + 0.5) % 1.0
 
@@ -69,20 +70,20 @@ class Gait:
             phases: Of each foot.
             velocity: Command forward and to the left, m/s, and about the vertical, rad/s.
         """
-        stance = STANCE_SHARE * self.period
+        stance = self.stance_share * self.period
         amounts: list[float] = []
         for phase in phases:
-            height, reach = swing(phase)
+            height, reach = swing(phase, self.stance_share)
             amounts.append(height)
             amounts += [reach * stance * v for v in velocity]
         return np.asarray(amounts) @ self._basis
 
 
-def swing(phase: float) -> tuple[float, float]:
+def swing(phase: float, stance_share: float = STANCE_SHARE) -> tuple[float, float]:
     """Height of a foot as a share of the clearance, and its place as a share of the stride, -1/2 to 1/2."""
-    if phase < STANCE_SHARE:
-        return 0.0, 0.5 - phase / STANCE_SHARE
-    share = (phase - STANCE_SHARE) / (1 - STANCE_SHARE)
+    if phase < stance_share:
+        return 0.0, 0.5 - phase / stance_share
+    share = (phase - stance_share) / (1 - stance_share)
     return 0.5 - 0.5 * math.cos(2 * math.pi * share), -0.5 * math.cos(math.pi * share)
 
 

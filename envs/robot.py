@@ -14,7 +14,9 @@ from training_ground.assets.model import CompiledModel, Frame
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
 from training_ground.envs.actuator import CHANGES
+from training_ground.envs.ballast import Point
 from training_ground.envs.states import LinkState
+from training_ground.envs.terrain import FLAT, Terrain
 from training_ground.envs.world import World
 
 Array = NDArray[np.float64]
@@ -30,6 +32,9 @@ _NO_FORCE = (0.0, 0.0, 0.0)
 _BALLAST_REACH = 0.1
 """m: distance of the ballast points from the torso's centre of mass."""
 
+_LOAD_RADIUS = 0.05
+"""m of the sphere that shows where a load is held."""
+
 _BALLAST_AXES = ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
 
 
@@ -43,6 +48,7 @@ class Robot:
         visuals: Whether cameras see its meshes.
         tracked: Frames (keys of `model.frames`) whose state is read every step, beside the feet.
         ballast: Whether its torso's centre of mass can be shifted.
+        loads: Frames (keys of `model.frames`) that can hold a mass.
 
     Attributes:
         base: State of the base link's frame, world frame.
@@ -65,14 +71,19 @@ class Robot:
         visuals: bool = False,
         tracked: Sequence[str] = (),
         ballast: bool = False,
+        loads: Sequence[str] = (),
     ) -> None:
         self.world = world
         self.model = model
         self.stance = stance
         self.count = len(model.joint_names)
         self._torso_link = model.frames[model.torso_frame].link
-        points = [(self._torso_link, [_BALLAST_REACH * a for a in axis]) for axis in _BALLAST_AXES]
-        self.body = world.load(model, fixed=stance == "mounted", visuals=visuals, ballast=points if ballast else ())
+        axes = _BALLAST_AXES if ballast else ()
+        points = [Point(self._torso_link, [_BALLAST_REACH * a for a in axis]) for axis in axes]
+        held = (model.frames[name] for name in loads)
+        points += [Point(f.link, f.position.tolist(), centred=False, radius=_LOAD_RADIUS) for f in held]
+        self._first_load = len(axes)
+        self.body = world.load(model, fixed=stance == "mounted", visuals=visuals, ballast=points)
         self.start_height = model.default_height
         if stance == "mounted":
             self.start_height += MOUNTED_CLEARANCE
@@ -220,35 +231,46 @@ class Robot:
 
     # ---- episode start -----------------------------------------------------------------------------------------------
 
-    def place(self, joints: Sequence[float], yaw: float = 0.0, tilt: tuple[float, float] = (0.0, 0.0)) -> None:
-        """Put the robot in a pose at rest: a free one with its lowest sole point just above the ground.
+    def place(
+        self,
+        joints: Sequence[float],
+        yaw: float = 0.0,
+        tilt: tuple[float, float] = (0.0, 0.0),
+        terrain: Terrain = FLAT,
+    ) -> None:
+        """Put the robot in a pose at rest: a free one with the first point of a sole just above the ground.
 
         Args:
             joints: Positions (n), rad.
             yaw: Heading, rad.
             tilt: Roll and pitch of the base, rad.
+            terrain: The ground that it stands on.
         """
         self.body.set_joints(joints)
         orientation = rotations.from_euler(tilt[0], tilt[1], yaw)
         height = self.start_height
         if self.stance == "free" and self._soles:
-            height = 0.001 - self._lowest_sole(orientation)
+            height = 0.001 - self._lowest_sole(orientation, terrain)
         self.body.set_base((0.0, 0.0, height), orientation)
         self.world.detect_contacts()
         self.drive.reset()
         self.read()
 
-    def _lowest_sole(self, orientation: rotations.Quaternion) -> float:
-        """Height over the base's origin of the lowest point of all soles, m, if the base had another orientation."""
+    def _lowest_sole(self, orientation: rotations.Quaternion, terrain: Terrain) -> float:
+        """Height over ground of the soles' lowest point, m, if the base were at the origin with another orientation."""
         self.drive.read()
         base = self.body.link_state(self.model.base_link)
-        x, y, z = up = rotations.rotate(base.orientation, rotations.matrix(orientation)[2])
+        axes = [rotations.rotate(base.orientation, row) for row in rotations.matrix(orientation)]
         lowest = math.inf
         for name, sole in zip(self._foot_names, self._soles, strict=True):
             foot = self.body.link_state(name)
             dx, dy, dz = (f - b for f, b in zip(foot.position, base.position, strict=True))
-            p, q, r = rotations.rotate_inverse(foot.orientation, up)
-            lowest = min(lowest, x * dx + y * dy + z * dz + min(p * a + q * b + r * c for a, b, c in sole))
+            places = []  # along each of the world's axes, of each point
+            for x, y, z in axes if terrain.rows else axes[2:]:
+                p, q, r = rotations.rotate_inverse(foot.orientation, (x, y, z))
+                places.append([x * dx + y * dy + z * dz + (p * a + q * b + r * c) for a, b, c in sole])
+            ground = terrain.height(*places[:2]).tolist() if terrain.rows else [0.0] * len(sole)
+            lowest = min(lowest, min(z - g for z, g in zip(places[-1], ground, strict=True)))
         return lowest
 
     def randomise(self, drawn: Mapping[str, Any]) -> None:
@@ -258,6 +280,8 @@ class Robot:
         if "mass_scale" in drawn or "centre_of_mass" in drawn:
             shares = _ballast(drawn["centre_of_mass"]) if "centre_of_mass" in drawn else ()
             self.body.set_masses(drawn.get("mass_scale", 1.0), self._torso_link, shares)
+        for i, mass in enumerate(drawn.get("loads", ())):
+            self.body.set_ballast(self._first_load + i, mass)
         changes = {name: drawn[name] for name in CHANGES if name in drawn}
         if self.drive.actuator.parameters is not self._nominal or changes:
             self.drive.set_parameters(

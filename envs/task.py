@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from training_ground.assets.model import CompiledModel, Mirror
 from training_ground.configs.loading import StrictModel
 from training_ground.envs.channels import Channel
+from training_ground.envs.terrain import FLAT, Slabs, Terrain
 
 if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
@@ -58,6 +59,7 @@ class Task:
         episode_length_s: Length of an episode, s.
         config_type: Its keyword arguments.
         adjustable: Fields of its configuration that may change between episodes (`HumanoidEnv.adjust`).
+        slabs: What its terrains are laid of; None for a level floor.
         prepares: Whether `prepare` has something to do; it then may move the robot as it likes.
     """
 
@@ -72,6 +74,7 @@ class Task:
     config_type: ClassVar[type[TaskConfig]] = TaskConfig
     adjustable: ClassVar[tuple[str, ...]] = ()
     prepares: ClassVar[bool] = False
+    slabs: ClassVar[Slabs | None] = None
 
     def __init__(self, config: Any, env: HumanoidEnv) -> None:
         self.config = config
@@ -92,6 +95,11 @@ class Task:
         """Frames (keys of `model.frames`) whose state the robot must read every step, beside its feet."""
         return ()
 
+    @classmethod
+    def loads(cls, model: CompiledModel) -> tuple[str, ...]:
+        """Frames (keys of `model.frames`) at which the robot carries a mass, given by `draw` as `loads`."""
+        return ()
+
     def channels(self) -> tuple[Channel, ...]:
         """Channels that the task adds to the environment's own."""
         return ()
@@ -99,6 +107,14 @@ class Task:
     def mirror(self) -> dict[str, Mirror]:
         """How the task's own observation channels look in the mirror of the robot's x-z plane, by name."""
         return {}
+
+    def draw(self, generator: np.random.Generator) -> dict[str, Any]:
+        """What differs in the robot itself from episode to episode; `Robot.randomise` applies it, a record keeps it."""
+        return {}
+
+    def terrain(self, generator: np.random.Generator, heading: float) -> Terrain:
+        """Draw the ground, of no more than `slabs`; the robot will stand at the origin, with a heading in rad."""
+        return FLAT
 
     def prepare(self, generator: np.random.Generator) -> None:
         """Draw what the robot itself has to try out, such as goals within reach, before it is put in its start pose."""

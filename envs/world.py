@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,24 +21,10 @@ from training_ground.envs import ballast as ballast_points
 from training_ground.envs import native, rotations
 from training_ground.envs.actuator import ActuatorParameters
 from training_ground.envs.drive import Drive, Substeps
+from training_ground.envs.quiet import silent
 from training_ground.envs.states import CameraImage, Contact, LinkState
 
-
-@contextlib.contextmanager
-def _silent(descriptor: int) -> Iterator[None]:
-    """Drop what the engine's C code prints to standard output (1) or error (2), which belong to the program."""
-    (sys.stdout if descriptor == 1 else sys.stderr).flush()
-    saved, null = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, descriptor)
-        yield
-    finally:
-        os.dup2(saved, descriptor)
-        os.close(saved)
-        os.close(null)
-
-
-with _silent(2):  # it tells when it was built
+with silent(2):  # it tells when it was built
     import pybullet as engine
 
 Array = NDArray[np.float64]
@@ -57,6 +42,9 @@ def actuator_backend() -> tuple[str, str | None]:
 _MOVING, _STATIC = (1, -1), (2, ~2)
 """The engine's own collision groups and masks: what moves meets everything, what is fixed only what moves."""
 
+_AWAY, _UNTURNED = (0.0, 0.0, -50.0), (0.0, 0.0, 0.0, 1.0)
+"""Where a slab waits."""
+
 
 class SavedState:
     """An exact state of a world; the engine forgets it when the last reference goes."""
@@ -64,6 +52,7 @@ class SavedState:
     def __init__(self, client: int, world: weakref.finalize[..., Any]) -> None:
         self.id = engine.saveState(client)
         self.world = world
+        self.laid = 0
         weakref.finalize(self, _remove_state, self.id, client, world)
 
 
@@ -104,7 +93,9 @@ class World:
         self._names: dict[int, str] = {}
         self._links: dict[int, tuple[str, ...]] = {}
         self._segment_start: dict[int, int] = {}
-        self._ground: int | None = None
+        self._ground: list[int] = []
+        self._slabs: list[int] = []
+        self._laid = 0
         self._bodies: list[Body] = []
         self.substeps = Substeps(timestep, self._step, self._native_stepper())
         engine.setGravity(0.0, 0.0, -gravity, self.client)
@@ -155,6 +146,7 @@ class World:
         """
         self._require_open()
         state = SavedState(self.client, self._close)
+        state.laid = self._laid
         self.restore(state)
         return state
 
@@ -177,6 +169,7 @@ class World:
         for body in self._bodies:
             body.let_collide(True)
         engine.restoreState(state.id, physicsClientId=self.client)
+        self._laid = state.laid
 
     def add_ground(self, *, friction: float = 1.0, visual: bool = False) -> None:
         """Add the plane z = 0.
@@ -191,10 +184,49 @@ class World:
         # The engine draws a plane of its own, which hides the tiles and takes as long as all else together.
         engine.changeVisualShape(ground, -1, rgbaColor=[0, 0, 0, 0], physicsClientId=self.client)
         self._register(ground, "ground", ("ground",))
-        self._ground = ground
+        self._ground.append(ground)
         self.set_ground_friction(friction)
         if visual:
             self._add_floor_tiles()
+
+    def add_slabs(self, count: int, size: Sequence[float], *, visual: bool = False) -> None:
+        """Add equal boxes of ground, size (3,) in m, that `lay` can put somewhere; they wait far below.
+
+        Args:
+            count: How many.
+            size: Along their x, y and z axes, m.
+            visual: Whether cameras see them.
+        """
+        half, client = [s / 2 for s in size], self.client
+        shape = engine.createCollisionShape(engine.GEOM_BOX, halfExtents=half, physicsClientId=client)
+        looks = [
+            engine.createVisualShape(engine.GEOM_BOX, halfExtents=half, rgbaColor=[*grey, 1], physicsClientId=client)
+            if visual
+            else -1
+            for grey in ((0.72, 0.72, 0.74), (0.84, 0.84, 0.86))
+        ]
+        for i in range(count):
+            # As plain rigid bodies they cost a physics step less than as articulated ones without joints.
+            slab = engine.createMultiBody(
+                0, shape, looks[i % 2], _AWAY, useMaximalCoordinates=1, physicsClientId=client
+            )
+            engine.changeDynamics(slab, -1, restitution=0.0, lateralFriction=1.0, physicsClientId=client)
+            self._register(slab, "ground", ("slab",))
+            self._slabs.append(slab)
+            self._ground.append(slab)
+
+    def lay(self, poses: Sequence[tuple[Sequence[float], Sequence[float]]]) -> None:
+        """Put slabs at world poses: centre (3,), m, and orientation (4,); those that are not needed wait below.
+
+        Raises:
+            SimulationError: There are not so many.
+        """
+        if len(poses) > len(self._slabs):
+            raise SimulationError(f"lay: {len(poses)} poses for {len(self._slabs)} slabs; add_slabs makes more")
+        waiting = [(_AWAY, _UNTURNED)] * (self._laid - len(poses))
+        for slab, (position, orientation) in zip(self._slabs, [*poses, *waiting], strict=False):
+            engine.resetBasePositionAndOrientation(slab, position, orientation, self.client)
+        self._laid = len(poses)
 
     def _add_floor_tiles(self, reach: int = 4) -> None:
         """Draw a chequered floor of 1 m tiles: a plain one hides every sliding foot."""
@@ -214,9 +246,10 @@ class World:
 
     def set_ground_friction(self, friction: float) -> None:
         """Set the Coulomb coefficient between the ground and a robot (its links count as 1: the engine multiplies)."""
-        if self._ground is None:
+        if not self._ground:
             raise SimulationError("the world has no ground: call add_ground first")
-        engine.changeDynamics(self._ground, -1, lateralFriction=friction, physicsClientId=self.client)
+        for ground in self._ground:
+            engine.changeDynamics(ground, -1, lateralFriction=friction, physicsClientId=self.client)
 
     def add_marker(self, radius: float, colour: tuple[float, float, float, float]) -> Marker:
         """Add a sphere (radius in m, colour RGBA in [0, 1]) that cameras see and nothing touches."""
@@ -246,7 +279,7 @@ class World:
         fixed: bool = False,
         visuals: bool = False,
         self_collision: bool = True,
-        ballast: Sequence[tuple[str, Sequence[float]]] = (),
+        ballast: Sequence[ballast_points.Point] = (),
     ) -> Body:
         """Load a compiled robot.
 
@@ -255,8 +288,7 @@ class World:
             fixed: Whether its base is fixed in the world (a robot on a stand).
             visuals: Whether cameras see its meshes; without them loading is faster.
             self_collision: Whether its links collide with each other, but for the model's disabled pairs.
-            ballast: Points whose mass `Body.set_masses` sets: a link's name and the offset (3,) from that link's centre
-                of mass, along the axes of the link's frame, m.
+            ballast: Points whose mass `Body.set_masses` and `Body.set_ballast` set.
         """
         return Body(self, model, fixed=fixed, visuals=visuals, self_collision=self_collision, ballast=ballast)
 
@@ -351,7 +383,7 @@ class Body:
         fixed: bool,
         visuals: bool,
         self_collision: bool,
-        ballast: Sequence[tuple[str, Sequence[float]]],
+        ballast: Sequence[ballast_points.Point],
     ) -> None:
         self.world = world
         self.model = model
@@ -364,7 +396,7 @@ class Body:
         path = model.visual_urdf if visuals else model.urdf
         changed = ballast_points.with_ballast(path, ballast) if ballast else None
         try:
-            with _silent(1):
+            with silent(1):
                 self.uid: int = engine.loadURDF(
                     str(changed or path),
                     [0.0, 0.0, model.default_height],
@@ -387,11 +419,12 @@ class Body:
         self._zeros = [0.0] * len(self._joint_index)
         links = self._link_index.values()
         self._colliding = [i for i in links if engine.getCollisionShapeData(self.uid, i, self._client)]
-        self._inertias: dict[int, tuple[float, Sequence[float]]] = {}
         world._register(self.uid, model.name, self.link_names)
         world._bodies.append(self)
         self._offsets = [self._inertial_frame(-1)]
         self._prepare(self_collision)
+        info = {i: engine.getDynamicsInfo(self.uid, i, self._client) for i in links}
+        self._inertias = {i: (values[0], values[2]) for i, values in info.items()}
 
     def drive(self, links: Sequence[str] = ()) -> Drive:
         """Give the robot its motors; `World.advance` computes them in every physics step.
@@ -597,17 +630,19 @@ class Body:
         Args:
             scale: Factor on the mass and the inertia of every link; 1 is the compiled model.
             link: The link that gives mass away.
-            shares: (k,) fraction of that link's mass for each ballast point; their sum is below 1.
+            shares: (k,) fraction of that link's mass for each of the first ballast points; their sum is below 1.
         """
-        if not self._inertias:
-            info = {i: engine.getDynamicsInfo(self.uid, i, self._client) for i in self._link_index.values()}
-            self._inertias = {i: (values[0], values[2]) for i, values in info.items()}
         for index, (mass, diagonal) in self._inertias.items():
             kept = 1.0 - sum(shares) if link is not None and index == self._link_index[link] else 1.0
             self._set_mass(index, mass * scale * kept, [d * scale for d in diagonal])
-        for index, share in zip(self._ballast_index, shares, strict=bool(shares)):
+        for index, share in zip(self._ballast_index, shares, strict=False):
             mass = self._inertias[self._link_index[link or ""]][0] * scale * share + ballast_points.MASS
             self._set_mass(index, mass, [mass * 1e-6] * 3)
+
+    def set_ballast(self, point: int, mass: float) -> None:
+        """Set the mass of a ballast point, kg; `set_masses` takes it away again."""
+        mass += ballast_points.MASS
+        self._set_mass(self._ballast_index[point], mass, [mass * 1e-6] * 3)
 
     def _set_mass(self, index: int, mass: float, diagonal: list[float]) -> None:
         # The inertia must come with the mass, or the engine recomputes it from the colliders.

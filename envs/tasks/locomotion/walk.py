@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -74,20 +74,28 @@ class Walk(Task):
     config_type = WalkConfig
     adjustable = ("forward_speed", "sideways_speed", "turn_rate", "push_speed", "fall_height", "fall_tilt")
     config: WalkConfig
+    period_share: ClassVar[float] = 2.8
+    """Time of two steps over the time constant of a pendulum of the robot's height."""
+    stance_share: ClassVar[float] = STANCE_SHARE
+    """Share of it that each foot stands."""
 
     def __init__(self, config: WalkConfig, env: Any) -> None:
         super().__init__(config, env)
         height = env.model.default_height
-        period = config.step_period_s or 2.8 * math.sqrt(height / env.world.gravity)
-        self.gait = Gait(env.robot, config.step_height or height / 12, period)
+        period = config.step_period_s or self.period_share * math.sqrt(height / env.world.gravity)
+        self.gait = Gait(env.robot, self.step_height(height), period, self.stance_share)
         self._left = [foot.side for foot in env.model.feet].index("left")
         self._memory = 1 - math.exp(-env.control_timestep / period)
+
+    def step_height(self, height: float) -> float:
+        """By which the reference lifts the feet of a robot whose base is so high, both m."""
+        return self.config.step_height or height / 12
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
         """A robot needs two feet to walk."""
         if len(model.feet) != 2:
-            return f"robot '{model.name}' has not two feet but {len(model.feet)}; task 'Walk' needs them"
+            return f"robot '{model.name}' has not two feet but {len(model.feet)}; task '{cls.id}' needs them"
         return super().unsupported(model, stance)
 
     def channels(self) -> tuple[Channel, ...]:
@@ -123,9 +131,7 @@ class Walk(Task):
         """Draw the episode's commands and pushes, and which foot goes first."""
         env, config = self.env, self.config
         every = max(1, round(config.command_interval_s / env.control_timestep))
-        ranges = (config.forward_speed, config.sideways_speed, config.turn_rate)
-        count = -(-env.max_steps // every)
-        commands = np.stack([generator.uniform(*bounds, count) for bounds in ranges], axis=1).tolist()
+        commands = self.draw_commands(generator, -(-env.max_steps // every))
         self.state.values = {
             "start": float(generator.choice([0.0, 0.5])),
             "commands": commands,
@@ -135,9 +141,15 @@ class Walk(Task):
             "velocity": [0.0, 0.0, 0.0],
             "pushes": Pushes.draw(generator, env, config.push_speed, config.push_interval_s),
             "push": (0.0, 0.0),
+            "reference": None,
             "record": WalkRecord(list(env.robot.base.position[:2])),
         }
-        self.state.values["reference"] = self._reference()
+
+    def draw_commands(self, generator: np.random.Generator, count: int) -> list[list[float]]:
+        """Draw velocities forward and to the left, m/s, and about the vertical, rad/s: (count, 3)."""
+        config = self.config
+        ranges = (config.forward_speed, config.sideways_speed, config.turn_rate)
+        return np.stack([generator.uniform(*bounds, count) for bounds in ranges], axis=1).tolist()
 
     @property
     def command(self) -> list[float]:
@@ -152,10 +164,10 @@ class Walk(Task):
 
     def reference(self) -> np.ndarray:
         """Joint offsets (n), rad, of the stepping reference at this moment."""
-        return self.state.values["reference"]
-
-    def _reference(self) -> np.ndarray:
-        return self.gait.offset(self.phases_of_feet(), self.state.values["pace"])
+        values = self.state.values
+        if values["reference"] is None:
+            values["reference"] = self.gait.offset(self.phases_of_feet(), values["pace"])
+        return values["reference"]
 
     def before_step(self) -> None:
         """Push where it is time to, turn the heading to be kept, and let the reference follow the command smoothly."""
@@ -185,6 +197,10 @@ class Walk(Task):
         turned = rotations.yaw(self.env.robot.base.orientation) - self.state.values["heading"]
         return math.remainder(turned, 2 * math.pi)
 
+    def on_course(self, missed: float, astray: float) -> bool:
+        """Whether the robot goes as told: its mean velocity is off by `missed`, m/s, its heading by `astray`, rad."""
+        return missed < SPEED_TOLERANCE
+
     def evaluate(self) -> Outcome:
         """Judge the last control step."""
         env, robot, values = self.env, self.env.robot, self.state.values
@@ -198,14 +214,18 @@ class Walk(Task):
         mean[1] += self._memory * (sideways - mean[1])
         mean[2] += self._memory * (wz - mean[2])
         phases, astray = self.phases_of_feet(), self._heading_error()
-        values["reference"] = self._reference()
-        off = robot.joint_position - env.model.default_position - values["reference"]
+        values["reference"] = None
+        off = robot.joint_position - env.model.default_position - self.reference()
         change = env.action - env.previous_action
         height, tilt = balance.relative_height(env), balance.tilt(robot)
-        agree = all((p < STANCE_SHARE) == c for p, c in zip(phases, robot.foot_contact, strict=True))
-        gait = self.gait
-        lifted = [foot.position[2] - rest for foot, rest in zip(robot.feet, gait.rest, strict=True)]
-        raised = max(abs(z - gait.height * swing(p)[0]) for z, p in zip(lifted, phases, strict=True))
+        gait, ground, stands = self.gait, env.terrain, [p < self.stance_share for p in phases]
+        agree = stands == robot.foot_contact
+        lifted = [
+            foot.position[2] - rest - (float(ground.height(*foot.position[:2])) if ground.rows else 0.0)
+            for foot, rest in zip(robot.feet, gait.rest, strict=True)
+        ]
+        asked = [gait.height * swing(p, self.stance_share)[0] for p in phases]
+        raised = max(abs(z - a) for z, a in zip(lifted, asked, strict=True))
         loaded = [foot for foot, contact in zip(robot.feet, robot.foot_contact, strict=True) if contact]
         slip = max((math.hypot(*foot.linear_velocity[:2]) for foot in loaded), default=0.0)
         terms = {
@@ -224,9 +244,9 @@ class Walk(Task):
         }
         failure = balance.failure(env, self.config.fall_height, self.config.fall_tilt)
         missed = math.hypot(mean[0] - command[0], mean[1] - command[1])
-        success = failure is None and missed < SPEED_TOLERANCE
+        success = failure is None and self.on_course(missed, astray)
         since = env.steps % values["every"] * env.control_timestep
         values["record"].see(env, command, values["heading"], missed, astray, slip, since)
-        standing = [p < STANCE_SHARE for p in phases]
-        phase = "both" if all(standing) else ("left" if standing[self._left] else "right")
+        one = "left" if stands[self._left] else "right"
+        phase = "both" if all(stands) else one if any(stands) else "flight"
         return Outcome(terms, success, failure, phase)

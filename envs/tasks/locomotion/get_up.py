@@ -1,0 +1,135 @@
+"""GetUp: from lying on the floor to standing."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from training_ground.assets.model import CompiledModel
+from training_ground.envs import balance, rotations
+from training_ground.envs.channels import Channel
+from training_ground.envs.rewards import near
+from training_ground.envs.task import Outcome, Task, TaskConfig
+
+STANDING_HEIGHT = 0.9
+"""Share of the base's standing height from which on the robot stands."""
+
+STANDING_TILT = 0.3
+"""rad of the base below which it stands."""
+
+DROP = 0.03
+"""m above the floor from which the robot is dropped."""
+
+ROUNDS = 2
+"""Of lifting the robot out of the floor: what is deep in it may hide what is deeper."""
+
+ROLL = 0.3
+"""rad by which it may be turned to a side when it is dropped."""
+
+
+class GetUpConfig(TaskConfig):
+    """Keyword arguments of GetUp."""
+
+    prone_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the episodes that begin face down; the others begin on the back."""
+    settle_s: Annotated[float, Field(ge=0, le=5)] = 1.0
+    """Time for which the robot has lain before an episode begins, s; its joints hold what a zero action commands."""
+    hold_s: Annotated[float, Field(ge=0)] = 1.0
+    """Time for which the robot has to stand, s."""
+
+
+class GetUp(Task):
+    """Get up from the floor and stand.
+
+    The robot lies face down or on its back: laid out in nearly its default pose, turned to a side by up to 0.3 rad,
+    dropped from 3 cm and left for a second. Nothing that it touches ends the episode.
+
+    **Success** holds while the robot stands: base above 90 % of its standing height and tilted by less than 0.3 rad,
+    for a second so far. There is no failure.
+
+    **Reward**, at most 1 a step: height of the base, upright base, weight on the feet, standing, joints near the
+    default pose, little change of the action.
+    """
+
+    id = "GetUp"
+    instruction = "Get up from the floor and stand."
+    stances = ("free",)
+    terms = ("height", "upright", "feet", "stand", "posture", "smooth")
+    failures: ClassVar[tuple[str, ...]] = ()
+    phases = ("lie", "rise", "stand")
+    episode_length_s: ClassVar[float] = 10.0
+    config_type = GetUpConfig
+    config: GetUpConfig
+
+    @classmethod
+    def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
+        """A robot needs arms to push itself up, and feet to stand on."""
+        for name, parts in (("feet", model.feet), ("hands", model.hands)):
+            if not parts:
+                return f"robot '{model.name}' has no {name}; task '{cls.id}' needs them"
+        return super().unsupported(model, stance)
+
+    def channels(self) -> tuple[Channel, ...]:
+        """How the robot lay, for the record."""
+        return (Channel("began_prone", (), "1", "none", "state", "Whether it lay face down at first.", (), "bool"),)
+
+    def reset(self, generator: np.random.Generator) -> None:
+        """Lay the robot down."""
+        env, robot = self.env, self.env.robot
+        prone = bool(generator.random() < self.config.prone_share)
+        roll, yaw = float(generator.uniform(-ROLL, ROLL)), rotations.yaw(robot.base.orientation)
+        down = rotations.from_euler(0.0, math.pi / 2 if prone else -math.pi / 2, 0.0)
+        lying = rotations.multiply(rotations.from_euler(0.0, 0.0, yaw), rotations.from_euler(roll, 0.0, 0.0))
+        self._drop(rotations.multiply(lying, down))
+        settle = round(self.config.settle_s / env.world.timestep)
+        if settle:
+            robot.advance(env.action_origin, settle)
+            robot.drive.reset()
+        self.state.values = {"prone": prone, "held": 0, "stood": math.nan}
+
+    def _drop(self, orientation: rotations.Quaternion) -> None:
+        """Hold the robot, its joints as they are, at rest just above the floor."""
+        robot, world, height = self.env.robot, self.env.world, 0.0
+        for _ in range(ROUNDS):
+            robot.body.set_base((0.0, 0.0, height), orientation)
+            world.detect_contacts()
+            height -= min([0.0, *(c.distance for c in robot.body.contacts() if c.other == "ground")])
+        robot.body.set_base((0.0, 0.0, height + DROP), orientation)
+        world.detect_contacts()
+        robot.drive.reset()
+        robot.read()
+
+    def values(self) -> dict[str, Any]:
+        """How the robot lay."""
+        return {"began_prone": self.state.values["prone"]}
+
+    def metrics(self) -> dict[str, float]:
+        """`time_to_stand`, s from the start to when it stood and stayed so for `hold_s`; NaN where it never did."""
+        return {"time_to_stand": self.state.values["stood"]}
+
+    def evaluate(self) -> Outcome:
+        """Judge the last control step."""
+        env, robot, values = self.env, self.env.robot, self.state.values
+        height, tilt = balance.relative_height(env), balance.tilt(robot)
+        carried = float(robot.foot_force[:, 2].sum()) / (env.model.mass * env.world.gravity)
+        posture = robot.joint_position - env.model.default_position
+        change = env.action - env.previous_action
+        count = len(posture)
+        standing = height > STANDING_HEIGHT and tilt < STANDING_TILT
+        terms = {
+            "height": 0.3 * min(max(height, 0.0), 1.0),
+            "upright": 0.2 * (1 + math.cos(tilt)) / 2,
+            "feet": 0.15 * min(max(carried, 0.0), 1.0),
+            "stand": 0.2 * near(height - 1.0, 0.1) * near(tilt, 0.3),
+            "posture": 0.1 * near(math.sqrt(float(posture @ posture) / count), 0.4),
+            "smooth": 0.05 * near(math.sqrt(float(change @ change) / count), 0.3),
+        }
+        values["held"] = values["held"] + 1 if standing else 0
+        success = standing and values["held"] * env.control_timestep >= self.config.hold_s
+        if success and math.isnan(values["stood"]):
+            values["stood"] = (env.steps - values["held"] + 1) * env.control_timestep
+        phase = "stand" if standing else "rise" if height > 0.5 or carried > 0.5 else "lie"
+        return Outcome(terms, success, None, phase)
