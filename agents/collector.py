@@ -82,7 +82,7 @@ class Collector(VecEnv):
         self._block = RolloutBlock(steps, total, observation.shape[0], action.shape[0])
         self.arrays: Arrays = self._block.arrays()
         self._shares = [Share(w * envs_per_worker, envs_per_worker) for w in range(workers)]
-        self._arguments = [(env_id, kwargs, self._block, share, seed, ranges, privileged) for share in self._shares]
+        self._arguments = [(self._block, env_id, kwargs, share, seed, ranges, privileged) for share in self._shares]
         self._closed = False
         self._workers: list[Worker] = []
         try:

@@ -292,6 +292,8 @@ class Watch:
                 self._told.clear()
             return None
         self._moving = 0
+        if verdict.cause == "unknown" and len(self._records) < 3 * LONGEST_WINDOW:
+            return None  # a run is slow at first
         if verdict.cause in self._told or (verdict.cause == "unknown" and self._told):
             return None
         self._told.add(verdict.cause)

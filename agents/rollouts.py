@@ -101,14 +101,13 @@ class RolloutBlock:
             for name, shape in self._shapes.items()
         }
 
-    def arrays(self) -> Arrays:
-        """Return numpy views; in another process they see the same memory."""
-        return Arrays(
-            **{
-                name: np.frombuffer(buffer, np.uint8 if name == "done" else np.float32).reshape(self._shapes[name])  # pyright: ignore
-                for name, buffer in self._buffers.items()
-            }
-        )
+    def arrays(self, own: slice = slice(None)) -> Arrays:
+        """Return numpy views of some environments' part; in another process they see the same memory."""
+        views: dict[str, NDArray[Any]] = {}
+        for name, buffer in self._buffers.items():
+            flat = np.frombuffer(buffer, np.uint8 if name == "done" else np.float32)  # pyright: ignore
+            views[name] = flat.reshape(self._shapes[name])[:, own]
+        return Arrays(**views)
 
 
 @dataclass(frozen=True)
@@ -220,54 +219,81 @@ Ends = dict[tuple[int, int], EpisodeEnd]
 """By step and environment."""
 
 
-def serve_rollouts(
-    connection: Connection,
-    env_id: str,
-    kwargs: dict[str, Any],
-    block: RolloutBlock,
-    share: Share,
-    seed: int,
-    ranges: Ranges | None,
-    privileged: Sequence[str],
-) -> None:
-    """Serve a share of the environments until the pipe closes.
+class RolloutWorker:
+    """A share of a run's environments. It knows nothing of how it is reached: here it is served in a process of its own
+    over a pipe and shared memory; on another machine it would be an actor with arrays of its own.
 
-    Messages: a list of `LaneState`, to come there and write the first observations; or (policy, number of the rollout,
-    level of the curriculum), to do one and answer with its `Ends`.
+    Args:
+        env_id: Task id.
+        kwargs: Keyword arguments of the environment.
+        share: Which of the run's environments it holds.
+        seed: Of the run.
+        ranges: What changes with the curriculum's level.
+        privileged: Channels that stand behind each observation, for the critic alone.
     """
-    lanes = [Lane(make_env(env_id, kwargs), seed, share.first + k, ranges, privileged) for k in range(share.count)]
-    arrays = block.arrays()
+
+    def __init__(
+        self,
+        env_id: str,
+        kwargs: dict[str, Any],
+        share: Share,
+        seed: int,
+        ranges: Ranges | None = None,
+        privileged: Sequence[str] = (),
+    ) -> None:
+        self._share, self._seed = share, seed
+        self._lanes = [
+            Lane(make_env(env_id, kwargs), seed, share.first + k, ranges, privileged) for k in range(share.count)
+        ]
+
+    def come_to(self, states: Sequence[LaneState], arrays: Arrays) -> None:
+        """Bring the environments to their states; their observations become the first of `arrays` (steps, count)."""
+        for k, (lane, state) in enumerate(zip(self._lanes, states, strict=True)):
+            arrays.observation[0, k] = lane.replay(state)
+
+    def roll(self, policy: GaussianPolicy, number: int, level: float, arrays: Arrays) -> Ends:
+        """Do one rollout from the first observations of `arrays` (steps, count), and fill them.
+
+        Args:
+            policy: Acts in every environment.
+            number: Of the rollout in the run; the exploration follows from it.
+            level: Of the curriculum, for the episodes that begin in it.
+            arrays: This share's.
+
+        Returns:
+            The episodes that ended, by step and by the environment's number in the run.
+        """
+        steps, count, size = arrays.action.shape
+        first = self._share.first
+        streams = [np.random.default_rng((self._seed, first + k, number, NOISE_STREAM)) for k in range(count)]
+        noise = np.stack([stream.standard_normal((steps, size), np.float32) for stream in streams], axis=1)
+        for lane in self._lanes:
+            lane.level = level
+        ends: Ends = {}
+        for t in range(steps):
+            arrays.action[t] = policy.act(arrays.observation[t, :, : policy.network.inputs], noise[t])
+            for k, lane in enumerate(self._lanes):
+                observation, arrays.reward[t, k], end = lane.step(arrays.action[t, k])
+                arrays.observation[t + 1, k] = observation
+                arrays.done[t, k] = end is not None
+                if end is not None:
+                    ends[t, first + k] = end
+        return ends
+
+
+def serve_rollouts(
+    connection: Connection, block: RolloutBlock, env_id: str, kwargs: dict[str, Any], share: Share, *rest: Any
+) -> None:
+    """Serve a `RolloutWorker`, made from the arguments after the block, until the pipe closes.
+
+    Messages: a list of `LaneState`, to come there; or the arguments of `roll`, to do one and answer with its `Ends`.
+    """
+    worker = RolloutWorker(env_id, kwargs, share, *rest)
+    arrays = block.arrays(share.own)
     reply(connection, None)
     while True:
         message = connection.recv()
         if isinstance(message, list):
-            for i, (lane, state) in enumerate(zip(lanes, message, strict=True), share.first):
-                arrays.observation[0, i] = lane.replay(state)
-            reply(connection, None)
+            reply(connection, worker.come_to(message, arrays))
         else:
-            policy, number, level = message
-            for lane in lanes:
-                lane.level = level
-            reply(connection, _roll(lanes, arrays, share, policy, number, seed))
-
-
-def _roll(lanes: list[Lane], arrays: Arrays, share: Share, policy: GaussianPolicy, number: int, seed: int) -> Ends:
-    steps, _, size = arrays.action.shape
-    noise = np.stack(
-        [
-            np.random.default_rng((seed, i, number, NOISE_STREAM)).standard_normal((steps, size), np.float32)
-            for i in range(share.first, share.first + share.count)
-        ],
-        axis=1,
-    )
-    ends: Ends = {}
-    for t in range(steps):
-        actions = policy.act(arrays.observation[t, share.own, : policy.network.inputs], noise[t])
-        arrays.action[t, share.own] = actions
-        for i, (lane, action) in enumerate(zip(lanes, actions, strict=True), share.first):
-            observation, arrays.reward[t, i], end = lane.step(action)
-            arrays.observation[t + 1, i] = observation
-            arrays.done[t, i] = end is not None
-            if end is not None:
-                ends[t, i] = end
-    return ends
+            reply(connection, worker.roll(*message, arrays))
