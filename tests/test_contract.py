@@ -263,14 +263,18 @@ def test_starts_are_randomised(env):
 
 
 def test_no_episode_starts_in_a_wrong_place(env):
-    """At every start the feet just stand on the floor, and nothing else touches anything, unless falls are allowed."""
+    """At every start the feet just stand on the floor, and nothing else touches anything, unless the robot lies."""
     for seed in range(8):
         env.reset(seed=seed)
         start = env.robot.base.position
+        lies = "fall" not in env.task.failures
+        assert lies or not (env.robot.self_contact or env.robot.touching)
+        assert min([0.0, *(c.distance for c in env.robot.body.contacts())]) > -0.001
         _, reward, terminated, _, _ = env.step(np.zeros(env.action_space.shape or (), np.float32))
         assert not terminated and reward > 0.0
-        assert "fall" not in env.task.failures or not (env.robot.self_contact or env.robot.touching)
-        assert min([0.0, *(c.distance for c in env.robot.body.contacts())]) > -0.002
+        assert lies or not env.robot.touching
+        # A foot that comes down with 0.5 m/s is 2.5 mm further in a physics step.
+        assert min([0.0, *(c.distance for c in env.robot.body.contacts())]) > -0.004
         moved = np.abs(np.subtract(env.robot.base.position, start)).max()
         assert moved < (1e-9 if env.stance == "mounted" else 0.01)
         assert np.abs(env.robot.joint_velocity).max() < 8.0
