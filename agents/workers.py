@@ -81,7 +81,7 @@ class Worker:
     def _write(self, message: Any, problems: list[Exception]) -> None:
         try:
             self.connection.send(message)
-        except OSError as problem:
+        except (OSError, TypeError) as problem:  # TypeError: the pipe was closed while it wrote
             problems.append(problem)
 
     def try_send(self, message: Any, timeout_s: float = SEND_TIMEOUT_S) -> None:
