@@ -296,4 +296,5 @@ def serve_rollouts(
         if isinstance(message, list):
             reply(connection, worker.come_to(message, arrays))
         else:
-            reply(connection, worker.roll(*message, arrays))
+            policy, number, level = message
+            reply(connection, worker.roll(policy, number, level, arrays))
