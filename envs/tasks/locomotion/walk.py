@@ -62,8 +62,8 @@ class Walk(Task):
     its standing height, tilts by more than 1 rad, or anything above the feet touches the ground.
 
     **Reward**, at most 1 a step: velocity, turn rate and heading as commanded, upright base at its height and without
-    bouncing, feet on the ground and in the air as the clock says and lifted as the reference lifts them, no slipping, joints
-    near the reference, little change of the action.
+    bouncing, feet on the ground and in the air as the clock says, lifted as high as the reference has them, no
+    slipping, joints near the reference, little change of the action.
     """
 
     id = "Walk"
