@@ -47,7 +47,7 @@ def export_bundle(
         model: The trained model, with its normaliser.
         algorithm: Its module, whose `actor` gives the layers.
         config: The run.
-        env: One environment of the kind that it was trained in; its signature goes into the bundle.
+        env: One environment of the kind that it is for; its signature goes into the bundle.
         steps: Environment steps of training.
         seconds: Wall-clock time of training, s.
 

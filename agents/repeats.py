@@ -19,7 +19,6 @@ import numpy as np
 from training_ground.agents import training
 from training_ground.agents.bundle import load_bundle
 from training_ground.agents.statistics import interquartile_mean, two_level_interval, wilson_interval
-from training_ground.agents.stepping import make_env
 from training_ground.configs.errors import AgentError
 from training_ground.configs.loading import load_yaml
 from training_ground.configs.presets import load_preset
@@ -143,7 +142,7 @@ def start(
         overrides = [*overrides, f"env.kwargs.robot={robot}"]
     configs = {s: training.resolve(data, f"preset '{preset}'", [*overrides, f"seed={s}"]) for s in seeds}
     first = next(iter(configs.values()))
-    make_env(first.env.id, first.env.kwargs).close()
+    training.check_environments(first)
     group = name or _free_name(root, training.stem_of(short, first))
     if members(group, root) or (root / group).exists():
         raise AgentError(f"runs '{root / group}' exist; continue them with --resume {group} or choose another --name")

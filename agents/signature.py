@@ -71,6 +71,7 @@ class Signature(StrictModel):
         found: list[str] = []
         if "joint_names" not in ignore:
             found += _sequence_differences("joint", self.joint_names, other.joint_names)
+        if "action_joints" not in ignore:
             found += _sequence_differences("driven joint", self.action_joints, other.action_joints)
         if "channels" not in ignore:
             mine = tuple(f"{c.name}{list(c.shape)} {c.unit}, {c.frame}" for c in self.channels)

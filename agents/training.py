@@ -108,10 +108,33 @@ def start(
     if robot is not None:
         overrides = [*overrides, f"env.kwargs.robot={robot}"]
     config = resolve(data, f"preset '{preset}'", overrides)
-    make_env(config.env.id, config.env.kwargs).close()
+    check_environments(config)
     folder = new_folder(root, name, stem_of(short, config))
     write_config(folder, config)
     return _run(config, folder, None, report)
+
+
+def check_environments(config: RunConfig) -> None:
+    """Make the environment of training and that of evaluation, once each, and compare what a policy takes for granted.
+
+    A robot whose held joints are locked is another model with fewer joints: those may differ.
+
+    Raises:
+        AgentError: They differ in what a policy sees or does.
+        SimulationError: One refuses its arguments.
+    """
+    with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
+        if config.evaluated_kwargs == config.env.kwargs or not hasattr(env.unwrapped, "describe"):
+            return
+        trained = signature_of(env)
+    with contextlib.closing(make_env(config.env.id, config.evaluated_kwargs)) as env:
+        found = trained.differences(signature_of(env), ignore=_OF_LOCKED_JOINTS)
+    if found:
+        listed = "; ".join(found).replace("in the bundle", "in env.kwargs").replace("in the environment", "with them")
+        raise AgentError(f"eval.kwargs: the policy would not fit the environment that they make: {listed}")
+
+
+_OF_LOCKED_JOINTS = ("model_hash", "joint_names", "action_origin", "default_position", "kp", "kd")
 
 
 def stem_of(preset: str, config: RunConfig) -> str:
@@ -241,8 +264,7 @@ def evaluate_bundle(bundle: Path, config: RunConfig, report: Report | None = Non
             report({"evaluated": len(result.episodes), "of": result.requested})
 
     seeds = range(config.eval.seed, config.eval.seed + config.eval.episodes)
-    kwargs = {**config.env.kwargs, **config.eval.kwargs}
-    result = evaluate(load_bundle(bundle), config.env.id, kwargs, seeds, config.workers, tell)
+    result = evaluate(load_bundle(bundle), config.env.id, config.evaluated_kwargs, seeds, config.workers, tell)
     add_evaluation(bundle, result)
     return result
 
@@ -303,9 +325,9 @@ def _learn(
         if stop.asked:
             raise KeyboardInterrupt
         counters = monitor.counters() if start.steps < config.total_steps else start
-        export.export_bundle(
-            folder / "bundle", model, algorithm, config, env, steps=counters.steps, seconds=counters.seconds
-        )
+        with contextlib.closing(make_env(config.env.id, config.evaluated_kwargs)) as deployed:
+            done = {"steps": counters.steps, "seconds": counters.seconds}
+            export.export_bundle(folder / "bundle", model, algorithm, config, deployed, **done)
         return counters.steps, counters.seconds
 
 

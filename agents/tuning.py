@@ -25,7 +25,6 @@ from pydantic import Field
 from training_ground.agents import repeats, search_space, training
 from training_ground.agents.files import write_atomic
 from training_ground.agents.seeds import VALIDATION_SEEDS
-from training_ground.agents.stepping import make_env
 from training_ground.configs.errors import AgentError, ConfigError, unknown
 from training_ground.configs.loading import StrictModel, apply_overrides, load_yaml, validate
 from training_ground.configs.presets import load_preset
@@ -98,7 +97,7 @@ def start(
     search = validate(Search, whole, "search")
     _require_optuna()
     config = _check(search)
-    make_env(config.env.id, config.env.kwargs).close()
+    training.check_environments(config)
     folder = training.new_folder(root, name, f"tune_{training.stem_of(short, config)}")
     write_atomic(folder / "search.yaml", yaml.safe_dump(search.model_dump(mode="json"), sort_keys=False))
     return _run(search, folder, report)

@@ -85,6 +85,7 @@ def _model(
         base_link=tree.bodies[0].name,
         link_names=tuple(body.name for body in tree.bodies),
         joint_names=spec.joints,
+        parents=tuple(body.parent for body in tree.bodies[1:]),
         default_position=default,
         lower=column("lower"),
         upper=column("upper"),

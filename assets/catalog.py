@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.resources
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
 from training_ground.assets.cache import stamp
 from training_ground.assets.compiler import compile_spec
+from training_ground.assets.locking import locked_spec
 from training_ground.assets.model import CompiledModel
 from training_ground.assets.spec import RobotSpec
 from training_ground.configs.errors import AssetError, unknown
@@ -85,12 +87,15 @@ def _find(name_or_path: str | Path) -> Path:
     return files[text]
 
 
-def load_model(name_or_path: str | Path, *, visuals: bool = False) -> CompiledModel:
+def load_model(
+    name_or_path: str | Path, *, visuals: bool = False, moving: Collection[str] | None = None
+) -> CompiledModel:
     """Return a robot's compiled model, compiled now or read from the cache.
 
     Args:
         name_or_path: A robot's name, or the path of a specification.
         visuals: Kept for callers that will draw: the files are made in either case.
+        moving: Joints that stay where the others are locked at the default pose; all of them where absent.
 
     Raises:
         AssetError: Unknown robot, or anything wrong with its specification, URDF or meshes; the message names the file.
@@ -98,6 +103,9 @@ def load_model(name_or_path: str | Path, *, visuals: bool = False) -> CompiledMo
     del visuals
     spec = load_spec(name_or_path)
     try:
-        return compile_spec(spec)
+        model = compile_spec(spec)
+        if moving is None or set(moving) >= set(model.joint_names):
+            return model
+        return compile_spec(locked_spec(spec, model, moving))
     except AssetError as problem:
         raise AssetError(f"robot {spec.name}: {problem}") from problem

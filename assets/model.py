@@ -65,6 +65,7 @@ class CompiledModel:
         base_link: Link of the floating base.
         link_names: Links, the base first, then each joint's child in the order of `joint_names`.
         joint_names: Joints in order (n).
+        parents: Index in `link_names` of the link that each joint hangs on.
         default_position: rad.  lower, upper: position limits, rad.
         effort_limit: N·m.  velocity_limit: rad/s.  saturation: stall torque over effort limit.
         kp: N·m/rad.  kd: N·m·s/rad.  armature: kg·m².  friction: N·m.
@@ -93,6 +94,7 @@ class CompiledModel:
     base_link: str
     link_names: tuple[str, ...]
     joint_names: tuple[str, ...]
+    parents: tuple[int, ...]
     default_position: Array
     lower: Array
     upper: Array
@@ -118,3 +120,22 @@ class CompiledModel:
     disabled_collisions: tuple[tuple[str, str], ...]
     stances: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    def chain(self, link: str) -> tuple[str, ...]:
+        """Names of the joints between the base and a link, from the base outwards."""
+        names, index = [], self.link_names.index(link)
+        while index:
+            names.append(self.joint_names[index - 1])
+            index = self.parents[index - 1]
+        return tuple(reversed(names))
+
+    @property
+    def leg_joints(self) -> list[str]:
+        """Joints that move one foot only, each leg's from the base down; empty without two feet or more."""
+        chains = [self.chain(foot.link) for foot in self.feet]
+        return [
+            joint
+            for i, chain in enumerate(chains)
+            for joint in chain
+            if not any(joint in other for j, other in enumerate(chains) if j != i)
+        ]

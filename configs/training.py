@@ -71,7 +71,7 @@ class EvalConfig(StrictModel):
     seed: Annotated[int, Field(ge=1_000_000)] = 1_000_000
     """First of the evaluation's seeds; training uses those below 1,000,000."""
     kwargs: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments that differ from the training environment's."""
+    """Keyword arguments that differ from the training environment's; the bundle is for the environment of both."""
 
 
 class RunConfig(StrictModel):
@@ -93,3 +93,8 @@ class RunConfig(StrictModel):
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of the learner; more than one pays only where cores are idle while it learns."""
     tensorboard: bool = False
+
+    @property
+    def evaluated_kwargs(self) -> dict[str, Any]:
+        """Keyword arguments of the environment that the policy is for, and is evaluated in."""
+        return {**self.env.kwargs, **self.eval.kwargs}

@@ -21,7 +21,7 @@ from training_ground.configs.loading import validate
 from training_ground.envs import world as engine_world
 from training_ground.envs.channels import Channel
 from training_ground.envs.observation import Observation
-from training_ground.envs.options import driven_joints, split_options
+from training_ground.envs.options import named_joints, split_options
 from training_ground.envs.randomisation import draw
 from training_ground.envs.robot import Robot
 from training_ground.envs.sensing import Sensing
@@ -71,6 +71,9 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.config, task_config = split_options(task, options)
         self.model = load_model(self.config.robot, visuals=self.visible)
+        if self.config.held == "locked":
+            moving = [self.model.joint_names[i] for i in named_joints("driven", self.config.driven, self.model)]
+            self.model = load_model(self.config.robot, visuals=self.visible, moving=moving)
         self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
         reason = task.unsupported(self.model, self.stance)
         if reason:
@@ -81,12 +84,13 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._build_world(task)
         self.task = task(task_config, self)
         names = self.model.joint_names
-        driven = driven_joints(self.config.driven, self.robot)
+        driven = named_joints("driven", self.config.driven, self.model)
+        observed = named_joints("observed", self.config.observed, self.model)
         self._driven = np.array(driven)
         self._all_driven = len(self._driven) == len(names)
         self.action_joints = tuple(names[i] for i in self._driven)
         history = self.config.observation_history
-        self.observation = Observation(self.robot, self.task, self.control_timestep, driven, history)
+        self.observation = Observation(self.robot, self.task, self.control_timestep, driven, observed, history)
         self.channels: tuple[Channel, ...] = self.observation.channels
         self.sensing = Sensing(self.config.noise, self.observation.observed)
         self.observation_space = self.observation.space(self.config.observation_format)

@@ -93,8 +93,8 @@ class _Leg:
     def __init__(self, robot: Robot, index: int) -> None:
         self.robot, model = robot, robot.model
         self.link = model.feet[index].link
-        chain = robot.body.chain(self.link)
-        self.joints = [model.joint_names.index(name) for name in robot.leg_joints if name in chain]
+        chain = model.chain(self.link)
+        self.joints = [model.joint_names.index(name) for name in model.leg_joints if name in chain]
 
     def move(self, joints: Array) -> tuple[Array, rotations.Quaternion]:
         """Put the robot's joints somewhere; return the foot's position and orientation against the base."""

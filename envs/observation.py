@@ -24,14 +24,14 @@ XYZ = ("x", "y", "z")
 _OTHER = {"left": "right", "right": "left"}
 
 
-def robot_channels(robot: Robot, driven: Sequence[int]) -> tuple[Channel, ...]:
+def robot_channels(robot: Robot, driven: Sequence[int], observed: Sequence[int]) -> tuple[Channel, ...]:
     """Observation channels that every task has, in the order of the flat vector.
 
     A free robot's linear velocity is among them, as in MuJoCo Playground and Isaac Lab: on hardware it comes from a
     state estimator.
     """
-    joints = robot.model.joint_names
-    moved = tuple(joints[i] for i in driven)
+    names = robot.model.joint_names
+    moved, joints = tuple(names[i] for i in driven), tuple(names[i] for i in observed)
     n = len(joints)
     free = (
         Channel("base_linear_velocity", (3,), "m/s", "base", "observation", "Velocity of the base's origin.", XYZ),
@@ -90,6 +90,7 @@ class Observation:
         task: Adds its channels.
         control_timestep: s.
         driven: Indices of the joints that the action moves.
+        observed: Indices of the joints that the observation tells of.
         history: Observations in the flat vector that the environment gives.
 
     Attributes:
@@ -98,10 +99,16 @@ class Observation:
     """
 
     def __init__(
-        self, robot: Robot, task: Task, control_timestep: float, driven: Sequence[int], history: int = 1
+        self,
+        robot: Robot,
+        task: Task,
+        control_timestep: float,
+        driven: Sequence[int],
+        observed: Sequence[int],
+        history: int = 1,
     ) -> None:
         own = task.channels()
-        self.observed = (*robot_channels(robot, driven), *(c for c in own if c.role == "observation"))
+        self.observed = (*robot_channels(robot, driven, observed), *(c for c in own if c.role == "observation"))
         rest = tuple(c for c in own if c.role != "observation")
         self.channels = (*self.observed, *record_channels(robot, driven, task.terms), *rest)
         self._free = robot.stance == "free"
@@ -125,6 +132,7 @@ class Observation:
         sides = [foot.side for foot in robot.model.feet]
         self._other_foot = np.array([sides.index(_OTHER[side]) for side in sides if _OTHER[side] in sides], np.int64)
         self._default = robot.model.default_position
+        self._part = None if len(observed) == robot.count else np.array(observed)
         self._mirror = robot.model.mirror
         self._driven = np.array(driven)
         self._task = task
@@ -145,14 +153,9 @@ class Observation:
         Raises:
             SimulationError: The robot has no mirror image, or a joint is driven whose counterpart is not.
         """
-        joints = self._mirror
-        if joints is None:
+        if self._mirror is None:
             raise SimulationError("the robot is not symmetric: its action has no mirror image")
-        place = {int(joint): i for i, joint in enumerate(self._driven)}
-        counterparts = joints.permutation[self._driven].tolist()
-        if not place.keys() >= set(counterparts):
-            raise SimulationError("driven: a joint of one side is driven, and its counterpart is not")
-        return Mirror(np.array([place[joint] for joint in counterparts]), joints.sign[self._driven])
+        return _part("driven", self._mirror, self._driven)
 
     def mirror(self, privileged: Sequence[str] = ()) -> Mirror:
         """The flat observation's mirror map (d,): what the robot's mirror image would observe.
@@ -166,14 +169,14 @@ class Observation:
         joints = self._mirror
         if joints is None:
             raise SimulationError("the robot is not symmetric: its observation has no mirror image")
-        own = np.arange(3)
+        own, observed = np.arange(3), joints if self._part is None else _part("observed", joints, self._part)
         vector, turn = Mirror(own, np.array([1.0, -1.0, 1.0])), Mirror(own, np.array([-1.0, 1.0, -1.0]))
         known = {
             "base_linear_velocity": vector,
             "base_angular_velocity": turn,
             "projected_gravity": vector,
-            "joint_position": joints,
-            "joint_velocity": joints,
+            "joint_position": observed,
+            "joint_velocity": observed,
             "previous_action": self.action_mirror(),
             "joint_torque": joints,
             "foot_contact": Mirror(self._other_foot, np.ones(len(self._other_foot))),
@@ -212,8 +215,9 @@ class Observation:
             views["base_linear_velocity"][:] = robot.base_linear_velocity
             views["base_angular_velocity"][:] = robot.base_angular_velocity
             views["projected_gravity"][:] = robot.projected_gravity
-        views["joint_position"][:] = robot.joint_position - self._default
-        views["joint_velocity"][:] = robot.joint_velocity
+        position, velocity = robot.joint_position - self._default, robot.joint_velocity
+        views["joint_position"][:] = position if self._part is None else position[self._part]
+        views["joint_velocity"][:] = velocity if self._part is None else velocity[self._part]
         views["previous_action"][:] = env.action
         if self._task_names:
             values = env.task.values()
@@ -281,3 +285,16 @@ class Observation:
     def restore(self, state: Any) -> None:
         """Return to what `save` gave."""
         self._carriers, self._flat[:], self._past = state
+
+
+def _part(option: str, mirror: Mirror, chosen: NDArray[np.int64]) -> Mirror:
+    """The mirror map of some of the joints.
+
+    Raises:
+        SimulationError: A joint is chosen whose counterpart is not.
+    """
+    place = {int(joint): i for i, joint in enumerate(chosen)}
+    counterparts = mirror.permutation[chosen].tolist()
+    if not place.keys() >= set(counterparts):
+        raise SimulationError(f"{option}: it has a joint of one side, and not its counterpart")
+    return Mirror(np.array([place[joint] for joint in counterparts]), mirror.sign[chosen])

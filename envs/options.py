@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from training_ground.assets.model import CompiledModel
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.configs.loading import StrictModel, validate
 from training_ground.envs.actuator import MAX_DELAY
 from training_ground.envs.randomisation import Noise, Randomisation
-from training_ground.envs.robot import Robot
 from training_ground.envs.task import Task
 
 
@@ -27,6 +27,11 @@ class EnvOptions(StrictModel):
     """What an action means: joint targets around those that hold the default pose, changes of targets, or torques."""
     driven: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
     """Joints that the action moves: names, patterns (`*_hip_*`), or `legs`; the others hold the default pose."""
+    held: Literal["motors", "locked"] = "motors"
+    """What holds the others: their motors, or the compiler, which locks them; then a physics step costs less, and
+    their links give way to nothing."""
+    observed: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    """Joints whose angles and speeds a policy sees, as in `driven`."""
     action_scale: Annotated[float, Field(gt=0)] | None = None
     """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
     rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
@@ -68,17 +73,17 @@ class EnvOptions(StrictModel):
         return self
 
 
-def driven_joints(patterns: Sequence[str], robot: Robot) -> tuple[int, ...]:
-    """Return the indices of the joints that patterns name, in the robot's order.
+def named_joints(option: str, patterns: Sequence[str], model: CompiledModel) -> tuple[int, ...]:
+    """Return the indices of the joints that an option's patterns name, in the robot's order.
 
     Raises:
         SimulationError: A pattern fits no joint; the nearest name is offered.
     """
-    names, chosen = robot.model.joint_names, set[str]()
+    names, chosen = model.joint_names, set[str]()
     for pattern in patterns:
-        found = robot.leg_joints if pattern == "legs" else [name for name in names if fnmatchcase(name, pattern)]
+        found = model.leg_joints if pattern == "legs" else [name for name in names if fnmatchcase(name, pattern)]
         if not found:
-            raise SimulationError(unknown(f"joint in driven of robot '{robot.model.name}'", pattern, names))
+            raise SimulationError(unknown(f"joint in {option} of robot '{model.name}'", pattern, names))
         chosen.update(found)
     return tuple(i for i, name in enumerate(names) if name in chosen)
 

@@ -145,17 +145,6 @@ class Robot:
                 f"to less than {most:.2g} s, lower the gains, or raise the joint's armature"
             )
 
-    @property
-    def leg_joints(self) -> list[str]:
-        """Joints that move one foot only, each leg's from the base down; empty without two feet or more."""
-        chains = [self.body.chain(name) for name in self._foot_names]
-        return [
-            joint
-            for i, chain in enumerate(chains)
-            for joint in chain
-            if joint in self.model.joint_names and not any(joint in other for j, other in enumerate(chains) if j != i)
-        ]
-
     # ---- control -----------------------------------------------------------------------------------------------------
 
     def advance(self, target: Array, substeps: int) -> None:

@@ -438,15 +438,6 @@ class Body:
         self._drive = self.world.substeps.drive(self, ActuatorParameters.from_model(self.model), numbers)
         return self._drive
 
-    def chain(self, link: str) -> tuple[str, ...]:
-        """Names of the joints between the base and a link, from the base outwards."""
-        names, index = [], self._link(link)
-        while index >= 0:
-            info = engine.getJointInfo(self.uid, index, self._client)
-            names.append(info[1].decode())
-            index = info[16]
-        return tuple(reversed(names))
-
     def degrees_of_freedom(self) -> list[int]:
         """Degree of freedom (n) of each joint, counted from 0 after the base's six."""
         return self._dof

@@ -63,7 +63,7 @@ class Reach(Task):
         self._sides = tuple(hand.side for hand in model.hands)
         if env.stance == "mounted":
             self.terms = self.terms[:-1]
-        chains = [env.robot.body.chain(model.frames[frame].link) for frame in self._hands]
+        chains = [model.chain(model.frames[frame].link) for frame in self._hands]
         shared = set(chains[0]).intersection(*chains[1:]) if len(chains) > 1 else set()
         joints = model.joint_names
         self._arms = [joints.index(name) for chain in chains for name in chain if name not in shared]

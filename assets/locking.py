@@ -1,0 +1,43 @@
+"""A robot with some of its joints locked: what the compiler merges, the engine need not simulate."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from fnmatch import fnmatchcase
+
+from training_ground.assets.model import CompiledModel
+from training_ground.assets.spec import ActuatorGroup, RobotSpec
+
+
+def locked_spec(spec: RobotSpec, model: CompiledModel, moving: Collection[str]) -> RobotSpec:
+    """Return the specification of the same robot with all joints but `moving` locked at the default pose.
+
+    Args:
+        spec: The whole robot.
+        model: What it compiles to.
+        moving: Names of the joints that stay.
+    """
+    joints = tuple(name for name in spec.joints if name in moving)
+    rest = dict(zip(model.joint_names, model.default_position.tolist(), strict=True))
+    return spec.model_copy(
+        update={
+            "joints": joints,
+            "locked": {**spec.locked, **{name: rest[name] for name in spec.joints if name not in moving}},
+            "default_pose": {name: rest[name] for name in joints if rest[name]},
+            "actuators": tuple(_group(group, joints) for group in spec.actuators if _matched(group, joints)),
+            "hands": tuple(
+                hand.model_copy(update={"fingers": tuple(name for name in hand.fingers if name in moving)})
+                for hand in spec.hands
+            ),
+            "mirror_pairs": {a: b for a, b in spec.mirror_pairs.items() if a in moving and b in moving},
+        }
+    )
+
+
+def _matched(group: ActuatorGroup, joints: Collection[str]) -> tuple[str, ...]:
+    """Those of a group's patterns that still name a joint."""
+    return tuple(pattern for pattern in group.match if any(fnmatchcase(name, pattern) for name in joints))
+
+
+def _group(group: ActuatorGroup, joints: Collection[str]) -> ActuatorGroup:
+    return group.model_copy(update={"match": _matched(group, joints)})
