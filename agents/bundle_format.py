@@ -65,6 +65,16 @@ class NormaliserSpec(StrictModel):
     epsilon: Annotated[float, Field(gt=0)]
 
 
+class Origin(StrictModel):
+    """The policy whose actor a training began with."""
+
+    name: str
+    hash: str
+    """sha256 of its bundle."""
+    steps: int | None
+    """Environment steps of its own training and of what came before; None where unknown."""
+
+
 class Provenance(StrictModel):
     """Where the weights come from."""
 
@@ -83,6 +93,15 @@ class Provenance(StrictModel):
     """The resolved training configuration."""
     machine: Machine | None = None
     """Where it was trained; None in bundles that are older than this field."""
+    began_from: Origin | None = None
+
+    @property
+    def all_steps(self) -> int | None:
+        """Environment steps of training, and of the policies that it went through before; None where unknown."""
+        if self.began_from is None:
+            return self.steps
+        before = self.began_from.steps
+        return None if self.steps is None or before is None else self.steps + before
 
 
 class BundleSpec(StrictModel):

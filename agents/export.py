@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.agents.bundle import GOLDEN_COUNT, BundlePolicy, load_bundle, save_bundle, write_manifest
-from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, NetworkSpec, NormaliserSpec, Provenance
+from training_ground.agents.bundle_format import (
+    SCHEMA_VERSION,
+    BundleSpec,
+    NetworkSpec,
+    NormaliserSpec,
+    Origin,
+    Provenance,
+)
 from training_ground.agents.evaluation import Evaluation
 from training_ground.agents.files import to_json, write_atomic
 from training_ground.agents.machine import this_machine
@@ -39,6 +46,7 @@ def export_bundle(
     *,
     steps: int,
     seconds: float,
+    began_from: BundlePolicy | None = None,
 ) -> BundlePolicy:
     """Write the bundle of a trained model.
 
@@ -50,6 +58,7 @@ def export_bundle(
         env: One environment of the kind that it is for; its signature goes into the bundle.
         steps: Environment steps of training.
         seconds: Wall-clock time of training, s.
+        began_from: Policy that it began with.
 
     Raises:
         AgentError: The numpy policy does not repeat the trained network, or the disk is full.
@@ -74,7 +83,7 @@ def export_bundle(
         normaliser=NormaliserSpec(clip=clip, epsilon=epsilon),
         env=signature,
         env_kwargs=config.env.kwargs,
-        provenance=_provenance(config, steps, seconds),
+        provenance=_provenance(config, steps, seconds, began_from),
     )
     return save_policy(folder, spec, list(zip(weights, biases, strict=True)), (mean, variance), act)
 
@@ -115,7 +124,8 @@ def save_policy(
     return save_bundle(folder, spec, tensors, {"observation": observations, "action": actions.astype(np.float32)})
 
 
-def _provenance(config: RunConfig, steps: int, seconds: float) -> Provenance:
+def _provenance(config: RunConfig, steps: int, seconds: float, before: BundlePolicy | None) -> Provenance:
+    origin = before and Origin(name=before.name, hash=before.hash, steps=before.spec.provenance.all_steps)
     versions: dict[str, str] = {}
     for package in PACKAGES:
         try:
@@ -132,6 +142,7 @@ def _provenance(config: RunConfig, steps: int, seconds: float) -> Provenance:
         versions=versions,
         config=config.model_dump(mode="json"),
         machine=this_machine(),
+        began_from=origin,
     )
 
 
@@ -208,7 +219,11 @@ def _training(made: Provenance) -> str:
     duration = "" if made.seconds is None else f" in {made.seconds / 60:.1f} minutes"
     where = f" on {made.machine.cores} cores ({made.machine.processor})" if made.machine else ""
     seed = "unknown" if made.seed is None else made.seed
-    return f"{made.algorithm}, {steps} environment steps{duration}{where}, seed {seed}"
+    before = ""
+    if made.began_from is not None:
+        count = "an unknown number of" if made.began_from.steps is None else f"{made.began_from.steps:,}"
+        before = f" after {count} of `{made.began_from.name}`, with which it began,"
+    return f"{made.algorithm}, {steps} environment steps{before}{duration}{where}, seed {seed}"
 
 
 def _percent(share: float) -> str:

@@ -37,12 +37,16 @@ class RolloutPPO(PPO):
         normaliser: Of observations and rewards.
         curriculum: How hard the episodes are.
         activation: Name of the network's activation.
+        critic_warmup: Updates at the run's begin in which the critic alone learns.
+        warming_up: Whether the last update was one of them.
         stopping: Asked before each rollout; True ends the learning with nothing half done.
     """
 
     normaliser: Normaliser
     curriculum: Curriculum
     activation: str = "elu"
+    critic_warmup: int = 0
+    warming_up: bool = False
     stopping: Callable[[], bool] = staticmethod(lambda: False)
 
     @property
@@ -75,6 +79,14 @@ class RolloutPPO(PPO):
         np.random.seed([self.seed or 0, number])  # noqa: NPY002
         callback.on_rollout_end()
         return True
+
+    def train(self) -> None:
+        """Do one update; see stable-baselines3."""
+        self.warming_up = self.num_timesteps <= self.critic_warmup * self.n_steps * self.n_envs
+        actor = [*self.policy.mlp_extractor.policy_net.parameters(), *self.policy.action_net.parameters()]
+        for parameter in (*actor, self.policy.log_std):
+            parameter.requires_grad_(not self.warming_up)
+        super().train()
 
     def _copy(self, normalisation: Normalisation) -> GaussianPolicy:
         """Return a copy of the policy for the workers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -15,6 +16,9 @@ from training_ground.configs.loading import StrictModel
 
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
+OF_LOCKED_JOINTS = ("model_hash", "joint_names", "action_origin", "default_position", "kp", "kd")
+"""Fields in which a robot differs from the same one with joints locked that no policy moves."""
+
 
 class ChannelSignature(StrictModel):
     """One channel of the observation: its place is its index."""
@@ -23,6 +27,11 @@ class ChannelSignature(StrictModel):
     shape: tuple[int, ...]
     unit: str
     frame: str
+
+    @property
+    def size(self) -> int:
+        """Numbers in it."""
+        return math.prod(self.shape)
 
 
 class Signature(StrictModel):

@@ -23,8 +23,9 @@ from training_ground.agents.diagnosis import Verdict, Watch, judge
 from training_ground.agents.episodes import control_rate
 from training_ground.agents.evaluation import Evaluation, evaluate
 from training_ground.agents.files import write_atomic
+from training_ground.agents.policy import bundle_folder
 from training_ground.agents.progress import read_progress
-from training_ground.agents.signature import signature_of
+from training_ground.agents.signature import OF_LOCKED_JOINTS, signature_of
 from training_ground.agents.stepping import make_env
 from training_ground.configs.errors import AgentError, unknown
 from training_ground.configs.loading import apply_overrides, load_yaml, validate
@@ -124,17 +125,21 @@ def check_environments(config: RunConfig) -> None:
         SimulationError: One refuses its arguments.
     """
     with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
+        if config.start_from is not None:
+            from training_ground.agents.bundle import read_bundle
+            from training_ground.agents.warm_start import columns
+
+            if not hasattr(find_algorithm(config.algorithm), "begin_from"):
+                raise AgentError(f"start_from: algorithm {config.algorithm} begins from nothing; PPO can")
+            columns(read_bundle(bundle_folder(config.start_from)), signature_of(env))
         if config.evaluated_kwargs == config.env.kwargs or not hasattr(env.unwrapped, "describe"):
             return
         trained = signature_of(env)
     with contextlib.closing(make_env(config.env.id, config.evaluated_kwargs)) as env:
-        found = trained.differences(signature_of(env), ignore=_OF_LOCKED_JOINTS)
+        found = trained.differences(signature_of(env), ignore=OF_LOCKED_JOINTS)
     if found:
         listed = "; ".join(found).replace("in the bundle", "in env.kwargs").replace("in the environment", "with them")
         raise AgentError(f"eval.kwargs: the policy would not fit the environment that they make: {listed}")
-
-
-_OF_LOCKED_JOINTS = ("model_hash", "joint_names", "action_origin", "default_position", "kp", "kd")
 
 
 def stem_of(preset: str, config: RunConfig) -> str:
@@ -286,6 +291,7 @@ def _learn(
     from training_ground.agents.monitor import Monitor, StopRequest
     from training_ground.agents.normaliser import Normaliser
     from training_ground.agents.progress import ProgressLog
+    from training_ground.agents.warm_start import origin
 
     settings = getattr(config, config.algorithm)
     model_hash = signature_of(env).model_hash
@@ -311,6 +317,9 @@ def _learn(
         model.set_logger(_logger(config, folder))
         model.stopping = lambda: stop.asked
         model.curriculum = curriculum
+        before = origin(config.start_from, folder)
+        if before is not None and checkpoint is None:
+            algorithm.begin_from(model, before, signature_of(env))
         if checkpoint is not None:
             restore(checkpoint, model)
             algorithm.set_learning_rate(model, start.learning_rate)
@@ -326,8 +335,16 @@ def _learn(
             raise KeyboardInterrupt
         counters = monitor.counters() if start.steps < config.total_steps else start
         with contextlib.closing(make_env(config.env.id, config.evaluated_kwargs)) as deployed:
-            done = {"steps": counters.steps, "seconds": counters.seconds}
-            export.export_bundle(folder / "bundle", model, algorithm, config, deployed, **done)
+            export.export_bundle(
+                folder / "bundle",
+                model,
+                algorithm,
+                config,
+                deployed,
+                steps=counters.steps,
+                seconds=counters.seconds,
+                began_from=before and before.policy,
+            )
         return counters.steps, counters.seconds
 
 

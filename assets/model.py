@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,12 +131,22 @@ class CompiledModel:
         return tuple(reversed(names))
 
     @property
-    def leg_joints(self) -> list[str]:
-        """Joints that move one foot only, each leg's from the base down; empty without two feet or more."""
-        chains = [self.chain(foot.link) for foot in self.feet]
-        return [
-            joint
-            for i, chain in enumerate(chains)
-            for joint in chain
-            if not any(joint in other for j, other in enumerate(chains) if j != i)
-        ]
+    def groups(self) -> dict[str, list[str]]:
+        """Joints by what they move: `legs` one foot only, `arms` one hand only (with its fingers), `trunk` all hands.
+
+        Each limb's from the base outwards; a group is empty where the robot has not two of what it moves.
+        """
+        feet = [self.chain(foot.link) for foot in self.feet]
+        hands = [(*self.chain(self.frames[hand.frame].link), *hand.fingers) for hand in self.hands]
+        return {"legs": _apart(feet), "arms": _apart(hands), "trunk": _shared(hands)}
+
+
+def _apart(chains: list[tuple[str, ...]]) -> list[str]:
+    """Joints of one chain only."""
+    shared = Counter(joint for chain in chains for joint in chain)
+    return [joint for chain in chains for joint in chain if shared[joint] == 1] if len(chains) > 1 else []
+
+
+def _shared(chains: list[tuple[str, ...]]) -> list[str]:
+    """Joints of all chains."""
+    return [joint for joint in chains[0] if all(joint in chain for chain in chains)] if len(chains) > 1 else []

@@ -84,6 +84,9 @@ class RunConfig(StrictModel):
     curriculum: CurriculumConfig | None = None
     checkpoints: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
+    start_from: str | None = None
+    """Policy whose actor the run begins with: a shipped one's name, or the path of a bundle or a run. Channels that it
+    does not know weigh nothing at first."""
     total_steps: Count
     """Environment steps of the whole run, all environments together."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -71,8 +71,9 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.config, task_config = split_options(task, options)
         self.model = load_model(self.config.robot, visuals=self.visible)
-        if self.config.held == "locked":
-            moving = [self.model.joint_names[i] for i in named_joints("driven", self.config.driven, self.model)]
+        if self.config.locked:
+            locked = named_joints("locked", self.config.locked, self.model)
+            moving = [name for i, name in enumerate(self.model.joint_names) if i not in locked]
             self.model = load_model(self.config.robot, visuals=self.visible, moving=moving)
         self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
         reason = task.unsupported(self.model, self.stance)

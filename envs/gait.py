@@ -94,7 +94,7 @@ class _Leg:
         self.robot, model = robot, robot.model
         self.link = model.feet[index].link
         chain = model.chain(self.link)
-        self.joints = [model.joint_names.index(name) for name in model.leg_joints if name in chain]
+        self.joints = [model.joint_names.index(name) for name in model.groups["legs"] if name in chain]
 
     def move(self, joints: Array) -> tuple[Array, rotations.Quaternion]:
         """Put the robot's joints somewhere; return the foot's position and orientation against the base."""

@@ -26,12 +26,13 @@ class EnvOptions(StrictModel):
     control: Literal["joint_position", "joint_delta", "joint_torque"] = "joint_position"
     """What an action means: joint targets around those that hold the default pose, changes of targets, or torques."""
     driven: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
-    """Joints that the action moves: names, patterns (`*_hip_*`), or `legs`; the others hold the default pose."""
-    held: Literal["motors", "locked"] = "motors"
-    """What holds the others: their motors, or the compiler, which locks them; then a physics step costs less, and
-    their links give way to nothing."""
+    """Joints that the action moves: names, patterns (`*_hip_*`), or `legs`, `arms`, `trunk`; the motors of the others
+    hold the default pose."""
     observed: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
-    """Joints whose angles and speeds a policy sees, as in `driven`."""
+    """Joints whose angles and speeds a policy sees, named as in `driven`."""
+    locked: tuple[str, ...] = ()
+    """Joints that the compiler locks at the default pose, named as in `driven`: a physics step costs less without them,
+    and their links give way to nothing."""
     action_scale: Annotated[float, Field(gt=0)] | None = None
     """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
     rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
@@ -77,14 +78,17 @@ def named_joints(option: str, patterns: Sequence[str], model: CompiledModel) -> 
     """Return the indices of the joints that an option's patterns name, in the robot's order.
 
     Raises:
-        SimulationError: A pattern fits no joint; the nearest name is offered.
+        SimulationError: A pattern fits no joint; the nearest name is offered. A group may be empty, but then something
+            else must be driven and observed.
     """
     names, chosen = model.joint_names, set[str]()
     for pattern in patterns:
-        found = model.leg_joints if pattern == "legs" else [name for name in names if fnmatchcase(name, pattern)]
-        if not found:
+        found = model.groups.get(pattern) or [name for name in names if fnmatchcase(name, pattern)]
+        if not found and pattern not in model.groups:
             raise SimulationError(unknown(f"joint in {option} of robot '{model.name}'", pattern, names))
         chosen.update(found)
+    if not chosen and option != "locked":
+        raise SimulationError(f"{option}: robot '{model.name}' has no {' and no '.join(patterns)}")
     return tuple(i for i, name in enumerate(names) if name in chosen)
 
 

@@ -15,9 +15,11 @@ from training_ground.configs.loading import StrictModel
 from training_ground.configs.training import NetworkConfig
 
 if TYPE_CHECKING:
+    from training_ground.agents.bundle import Bundle
     from training_ground.agents.collector import Collector
     from training_ground.agents.learner import RolloutPPO
     from training_ground.agents.normaliser import Normaliser
+    from training_ground.agents.signature import Signature
     from training_ground.agents.symmetry import Symmetry
 
 Positive = Annotated[float, Field(gt=0)]
@@ -50,6 +52,8 @@ class Settings(StrictModel):
     privileged: tuple[str, ...] = ()
     """Channels that the critic sees beside the observation, and the actor does not: `foot_contact`, `joint_torque`, or
     the task's own with role `state`."""
+    critic_warmup: Annotated[int, Field(ge=0)] = 0
+    """Updates at the begin in which the critic alone learns: for an actor that can already do something."""
     value_coefficient: Positive = 0.5
     max_grad_norm: Positive = 0.5
 
@@ -121,6 +125,7 @@ def build(
         device="cpu",
     )
     model.normaliser, model.activation = normaliser, network.activation
+    model.critic_warmup = settings.critic_warmup
     if settings.critic_learning_rate is not None:
         _give_critic_its_rate(model, settings.critic_learning_rate)
     set_learning_rate(model, settings.learning_rate)
@@ -142,6 +147,13 @@ def _give_critic_its_rate(model: RolloutPPO, rate: float) -> None:
         policy.optimizer.param_groups[1]["lr"] = rate
 
     model._update_learning_rate = update
+
+
+def begin_from(model: RolloutPPO, bundle: Bundle, signature: Signature) -> None:
+    """Give a fresh model the actor of a bundle; see `agents/warm_start.py`."""
+    from training_ground.agents.warm_start import begin_from as begin
+
+    begin(bundle, model, signature)
 
 
 def set_learning_rate(model: RolloutPPO, rate: float) -> None:
@@ -167,7 +179,7 @@ def after_update(model: RolloutPPO, settings: Settings) -> dict[str, float]:
         raise AgentError(f"not finite after the update: {', '.join(bad)}")
     kl = float(logged.get("approx_kl", math.nan))
     rate = float(model.learning_rate)  # pyright: ignore[reportArgumentType]
-    if settings.adapt_learning_rate and math.isfinite(kl):
+    if settings.adapt_learning_rate and math.isfinite(kl) and not model.warming_up:
         low, high = settings.learning_rate_range
         if kl > 2 * settings.target_kl:
             rate = max(low, rate / 1.5)

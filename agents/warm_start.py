@@ -1,0 +1,139 @@
+"""Begin a run with the actor of a policy that has learned something else: the channels that it does not know weigh
+nothing at first, so the new run's first actions are the old policy's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.agents.bundle import Bundle, read_bundle
+from training_ground.agents.policy import bundle_folder
+from training_ground.agents.signature import OF_LOCKED_JOINTS, Signature
+from training_ground.configs.errors import AgentError
+
+if TYPE_CHECKING:
+    from training_ground.agents.learner import RolloutPPO
+
+SAMPLES = 100_000.0
+"""As so many observations the bundle's statistics count: new ones change them slowly, but they do."""
+
+Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def origin(start_from: str | None, folder: Path) -> Bundle | None:
+    """Return the bundle that a run begins with, and keep a copy in the run's folder: it may change or go elsewhere.
+
+    Args:
+        start_from: A shipped policy's name, or the path of a bundle or a run; None for none.
+        folder: The run's.
+
+    Raises:
+        AgentError: There is no such bundle, it is damaged, or it cannot be copied.
+    """
+    if start_from is None:
+        return None
+    kept = folder / "start_from"
+    try:
+        if not (kept / "manifest.json").is_file():
+            copied = kept.with_name(f".start_from.{os.getpid()}")
+            shutil.copytree(bundle_folder(start_from), copied)
+            copied.replace(kept)
+    except OSError as problem:
+        raise AgentError(f"{kept}: '{start_from}' cannot be copied there: {problem.strerror or problem}") from problem
+    return read_bundle(kept)
+
+
+def columns(bundle: Bundle, signature: Signature) -> list[tuple[slice, slice]]:
+    """Return where each of the bundle's channels stands in its observation, and where in an environment's.
+
+    Raises:
+        AgentError: The policy could not act there: joints, gains or channels differ. What it does not see may be there.
+    """
+    old, name = bundle.policy.spec.env, bundle.policy.name
+    ignored = (*OF_LOCKED_JOINTS, "channels", "observation_size")
+    found = old.differences(signature, ignored)
+    known = {channel.name: channel for channel in old.channels}
+    present = {channel.name: channel for channel in signature.channels}
+    for channel in old.channels:
+        if present.get(channel.name) != channel:
+            found.append(f"channel '{channel.name}' {list(channel.shape)} {channel.unit} is not there, or is another")
+    for side, wanted in ((old, known), (signature, present)):
+        if sum(channel.size for channel in wanted.values()) != side.observation_size:
+            found.append("observations with a history are not supported")
+    if found:
+        raise AgentError(f"start_from: policy '{name}' does not fit this environment: {'; '.join(found)}")
+    places, start = {}, 0
+    for channel in signature.channels:
+        places[channel.name] = slice(start, start + channel.size)
+        start += channel.size
+    result, start = [], 0
+    for channel in old.channels:
+        result.append((slice(start, start + channel.size), places[channel.name]))
+        start += channel.size
+    return result
+
+
+def begin_from(bundle: Bundle, model: RolloutPPO, signature: Signature) -> None:
+    """Put a bundle's actor and the statistics of its observations into a fresh model.
+
+    Args:
+        bundle: What is known.
+        model: Fresh; its critic stays, and so does the deviation of its actions.
+        signature: Of the model's environments.
+
+    Raises:
+        AgentError: The bundle does not fit the environments or the network.
+    """
+    from training_ground.agents.learner import actor_layers
+
+    spec, pairs, size = bundle.policy.spec, columns(bundle, signature), signature.observation_size
+    if spec.network.output != "linear" or spec.network.activation != model.activation:
+        raise AgentError(
+            f"start_from: policy '{spec.name}' has {spec.network.activation} layers and a {spec.network.output} "
+            f"output; PPO with network.activation = {model.activation} cannot go on from it"
+        )
+    layers = [(bundle.tensors[f"weight.{i}"], bundle.tensors[f"bias.{i}"]) for i in range(len(spec.network.layers) - 1)]
+    first = np.zeros((len(layers[0][1]), size), np.float32)
+    for old, new in pairs:
+        first[:, new] = layers[0][0][:, old]
+    layers[0] = (first, layers[0][1])
+    widths, own = [len(bias) for _, bias in layers], [len(bias) for _, bias in actor_layers(model.policy)]
+    if widths != own:
+        raise AgentError(
+            f"start_from: policy '{spec.name}' has layers of {widths}, this run's actor {own}: set network.hidden and "
+            "ppo.mirror as they were for it"
+        )
+    _write(model.policy, layers)
+    written = actor_layers(model.policy)
+    if not all(np.allclose(a, b, atol=1e-5) for pair in zip(layers, written, strict=True) for a, b in zip(*pair)):
+        raise AgentError(f"start_from: policy '{spec.name}' is not its own mirror image, which ppo.mirror asks for")
+    moments: Any = model.normaliser.obs_rms
+    if moments is None:
+        raise AgentError(f"start_from: policy '{spec.name}' needs normalisation.observation = true")
+    for old, new in pairs:
+        moments.mean[new] = bundle.tensors["observation.mean"][old]
+        moments.var[new] = bundle.tensors["observation.variance"][old]
+    moments.count = SAMPLES
+
+
+def _write(policy: Any, layers: Layers) -> None:
+    """Set the actor's layers to what `actor_layers` shall tell."""
+    import torch
+
+    from training_ground.agents.symmetry import SymmetricPolicy
+
+    linear = [m for m in [*policy.mlp_extractor.policy_net, policy.action_net] if isinstance(m, torch.nn.Linear)]
+    mirrored = isinstance(policy, SymmetricPolicy)
+    with torch.no_grad():
+        for layer, (weight, bias) in zip(linear, layers, strict=True):
+            rows, across = layer.weight.shape
+            # Of a policy that is its own mirror image the left half says all, and the last layer has the mean of both.
+            share = 2.0 if mirrored and layer is linear[-1] else 1.0
+            layer.weight.copy_(torch.as_tensor(share * weight[:rows, :across]))
+            layer.bias.copy_(torch.as_tensor(bias[:rows]))
