@@ -125,13 +125,13 @@ def check_environments(config: RunConfig) -> None:
         SimulationError: One refuses its arguments.
     """
     with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
-        if config.start_from is not None:
+        if config.origin is not None:
             from training_ground.agents.bundle import read_bundle
             from training_ground.agents.warm_start import columns
 
             if not hasattr(find_algorithm(config.algorithm), "begin_from"):
                 raise AgentError(f"start_from: algorithm {config.algorithm} begins from nothing; PPO can")
-            columns(read_bundle(bundle_folder(config.start_from)), signature_of(env))
+            columns(read_bundle(bundle_folder(config.origin)), signature_of(env))
         if config.evaluated_kwargs == config.env.kwargs or not hasattr(env.unwrapped, "describe"):
             return
         trained = signature_of(env)
@@ -317,7 +317,7 @@ def _learn(
         model.set_logger(_logger(config, folder))
         model.stopping = lambda: stop.asked
         model.curriculum = curriculum
-        before = origin(config.start_from, folder)
+        before = origin(config.origin, folder)
         if before is not None and checkpoint is None:
             algorithm.begin_from(model, before, signature_of(env))
         if checkpoint is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -85,8 +86,8 @@ class RunConfig(StrictModel):
     checkpoints: CheckpointConfig = CheckpointConfig()
     eval: EvalConfig = EvalConfig()
     start_from: str | None = None
-    """Policy whose actor the run begins with: a shipped one's name, or the path of a bundle or a run. Channels that it
-    does not know weigh nothing at first."""
+    """Policy whose actor the run begins with: a shipped one's name, in which `{robot}` stands for the robot's, or the
+    path of a bundle or a run. Channels that it does not know weigh nothing at first."""
     total_steps: Count
     """Environment steps of the whole run, all environments together."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -96,6 +97,12 @@ class RunConfig(StrictModel):
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of the learner; more than one pays only where cores are idle while it learns."""
     tensorboard: bool = False
+
+    @property
+    def origin(self) -> str | None:
+        """`start_from` with the robot's name in it."""
+        robot = PurePath(str(self.env.kwargs.get("robot", "robot"))).stem
+        return self.start_from and self.start_from.replace("{robot}", robot)
 
     @property
     def evaluated_kwargs(self) -> dict[str, Any]:
