@@ -97,7 +97,7 @@ def _training(results: Sequence[Result]) -> str:
     made = results[0].training
     if made is None:
         return "not learned"
-    return f"{made['steps'] / 1e6:.1f} million samples, {say.minutes(made)}"
+    return f"{made['steps'] / 1e6:.1f} million samples{say.origin(made)}, {say.minutes(made)}"
 
 
 def _overview(groups: Sequence[Sequence[Result]], titles: Sequence[str], curves: Sequence[str]) -> str:
@@ -144,7 +144,7 @@ def _seeds(group: Sequence[Result]) -> str:
             told = f"{machine['processor']}, {machine['cores']} cores" if machine else "not recorded"
             cells = [
                 f"{made['seed']}{', ships' if result.shipped else ''}",
-                f"{made['steps']:,}",
+                f"{made['steps']:,}{say.origin(made)}",
                 say.minutes(made),
                 told,
                 f"`{made['commit'][:10]}`",

@@ -43,6 +43,15 @@ def rate(results: Sequence[Result]) -> str:
     return f"{k} of {n}: {percent(k / n)} ({percent(low)} to {percent(high)})" if n else "no episode"
 
 
+def origin(made: dict[str, Any]) -> str:
+    """With which policy a training began, and how many samples that had seen; empty where it began from scratch."""
+    before = made.get("began_from")
+    if before is None:
+        return ""
+    count = "an unknown number" if before["steps"] is None else f"{before['steps'] / 1e6:.1f} million"
+    return f", after {count} of `{before['name']}`"
+
+
 def percent(share: float) -> str:
     """A share in %, with one digit where there is one."""
     text = f"{100 * share:.1f}"
