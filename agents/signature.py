@@ -34,6 +34,38 @@ class ChannelSignature(StrictModel):
         return math.prod(self.shape)
 
 
+class ReferenceSignature(StrictModel):
+    """The stepping reference that is added to what an action commands: joint offsets (k) that follow clock and command.
+
+    How it is worked out stands under *Deploy* in the documentation.
+    """
+
+    feet: tuple[str, ...]
+    """Side of each foot, in the order of the arrays."""
+    smoothing: Annotated[float, Field(ge=0, le=1)]
+    """Share by which the pace comes nearer to the command in a control step."""
+    period: Annotated[float, Field(gt=0)]
+    """Of a cycle, s."""
+    stance_share: Annotated[float, Field(gt=0, lt=1)]
+    """Share of it that each foot stands."""
+    joints: tuple[str, ...]
+    lift: tuple[tuple[float, ...], ...]
+    """(feet, k) rad that lift a foot to its height."""
+    step: tuple[tuple[tuple[float, float, float], ...], ...]
+    """(feet, k, 3) rad a metre forward, a metre to the left, and a radian about the vertical."""
+
+    def differences(self, other: ReferenceSignature) -> list[str]:
+        """Return each difference as a phrase; empty where none matters."""
+        found = []
+        for field in ReferenceSignature.model_fields:
+            mine, theirs = np.array(getattr(self, field)), np.array(getattr(other, field))
+            numbers = mine.dtype.kind == theirs.dtype.kind == "f" and mine.shape == theirs.shape
+            if not (np.allclose(mine, theirs, rtol=1e-6, atol=1e-9) if numbers else np.array_equal(mine, theirs)):
+                told = " and ".join(_short(value.tolist()) for value in (mine, theirs))
+                found.append(f"reference.{field}: {told}: another stepping reference is added to the action")
+        return found
+
+
 class Signature(StrictModel):
     """Everything that must be the same where a policy acts as where it was trained.
 
@@ -62,6 +94,8 @@ class Signature(StrictModel):
     default_position: tuple[float, ...] = ()
     kp: tuple[float, ...] = ()
     kd: tuple[float, ...] = ()
+    reference: ReferenceSignature | None = None
+    """None where nothing is added to the action, and in bundles that are older than this field."""
 
     @property
     def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
@@ -95,6 +129,8 @@ class Signature(StrictModel):
                 mine, theirs = getattr(self, field), getattr(other, field)
                 if field not in ignore and not _same_numbers(mine, theirs):
                     found.append(_number_difference(field, mine, theirs, (self.joint_names, self.action_joints)))
+        if self.reference is not None and other.reference is not None and "reference" not in ignore:
+            found += self.reference.differences(other.reference)
         return found
 
 
@@ -171,5 +207,6 @@ def signature_of(env: gymnasium.Env[Any, Any]) -> Signature:
         action_size=action.shape[0],
         action_low=tuple(float(x) for x in action.low) if bounded else None,
         action_high=tuple(float(x) for x in action.high) if bounded else None,
+        reference=about.get("reference"),
         **numbers,
     )

@@ -56,7 +56,7 @@ def columns(bundle: Bundle, signature: Signature) -> list[tuple[slice, slice]]:
         AgentError: The policy could not act there: joints, gains or channels differ. What it does not see may be there.
     """
     old, name = bundle.policy.spec.env, bundle.policy.name
-    ignored = (*OF_LOCKED_JOINTS, "channels", "observation_size")
+    ignored = (*OF_LOCKED_JOINTS, "channels", "observation_size", "reference")
     found = old.differences(signature, ignored)
     known = {channel.name: channel for channel in old.channels}
     present = {channel.name: channel for channel in signature.channels}

@@ -377,6 +377,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "action_joints": list(self.action_joints),
             "action_scale": self.action_scale.tolist(),
             "action_origin": self.action_origin.tolist(),
+            "reference": self.task.reference_model() if self.config.control == "joint_position" else None,
             "physics": {
                 "engine": engine_world.ENGINE,
                 "engine_api": engine_world.ENGINE_API,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,22 @@ class Gait:
             amounts.append(height)
             amounts += [reach * stance * v for v in velocity]
         return np.asarray(amounts) @ self._basis
+
+
+    def describe(self, joint_names: Sequence[str]) -> dict[str, Any]:
+        """Plain data from which `offset` can be worked out: see *Deploy* in the documentation.
+
+        Args:
+            joint_names: Of the robot (n).
+        """
+        moved = np.flatnonzero(self._basis.any(axis=0))
+        return {
+            "period": self.period,
+            "stance_share": self.stance_share,
+            "joints": [joint_names[i] for i in moved],
+            "lift": self.lift[:, moved].tolist(),
+            "step": self.step[:, moved].tolist(),
+        }
 
 
 def swing(phase: float, stance_share: float = STANCE_SHARE) -> tuple[float, float]:

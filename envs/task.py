@@ -126,6 +126,10 @@ class Task:
         """Joint offsets (n), rad, that control mode `joint_position` adds to what a zero action commands; or None."""
         return None
 
+    def reference_model(self) -> dict[str, Any] | None:
+        """Plain data from which a controller can work `reference` out by itself; None where it adds nothing."""
+        return None
+
     def before_step(self) -> None:
         """Act on the world before a control step: pushes, commands, moving goals."""
 

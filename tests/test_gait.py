@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from training_ground.agents.signature import signature_of
 from training_ground.assets.catalog import robot_names
 from training_ground.configs.errors import SimulationError
 from training_ground.envs import rotations
@@ -133,3 +134,45 @@ def test_what_cannot_step_is_refused():
     footless = next(name for name in robot_names() if not make("Reach", robot=name).model.feet)
     with pytest.raises(SimulationError, match="has not two feet but 0"):
         walk(robot=footless)
+
+
+@pytest.mark.parametrize("task", ["Walk", "Run", "GoTo"])
+def test_a_controller_can_work_the_reference_out_from_what_a_bundle_says(task):
+    """As written under *Deploy*: from the numbers in the signature, the clock that is observed, and the command."""
+    env = make(task, robot="g1", driven=("legs",), push_speed=(0, 0))
+    about = signature_of(env)
+    ref = about.reference
+    assert ref is not None
+    lift, step, joints = np.array(ref.lift), np.array(ref.step), [about.joint_names.index(j) for j in ref.joints]
+    driven = [about.joint_names.index(j) for j in about.action_joints]
+    pace, generator = np.zeros(3), np.random.default_rng(0)
+    env.reset(seed=3)
+    for _ in range(25):
+        seen = env.observation.split(env.observation.read(env))
+        command = np.array([*seen["command_velocity"], seen["command_turn_rate"]])
+        clock = np.arctan2(*seen["gait_clock"]) / (2 * np.pi) % 1
+        phases = {"left": clock, "right": (clock + 0.5) % 1}
+        target = np.array(about.action_origin)
+        for foot, side in enumerate(ref.feet):
+            phase = phases[side]
+            if phase < ref.stance_share:
+                height, reach = 0.0, 0.5 - phase / ref.stance_share
+            else:
+                share = (phase - ref.stance_share) / (1 - ref.stance_share)
+                height, reach = 0.5 - 0.5 * np.cos(2 * np.pi * share), -0.5 * np.cos(np.pi * share)
+            stride = reach * ref.stance_share * ref.period * pace
+            target[joints] += height * lift[foot] + step[foot] @ stride
+        action = generator.uniform(-0.1, 0.1, len(driven)).astype(np.float32)
+        target[driven] += np.array(about.action_scale) * action
+        pace += ref.smoothing * (command - pace)
+        env.step(action)
+        assert env.target == pytest.approx(np.clip(target, env.model.lower, env.model.upper), abs=2e-6)
+    env.close()
+
+
+def test_another_reference_is_told():
+    one, other = (make("Walk", robot="g1", step_height=height) for height in (0.05, 0.07))
+    found = signature_of(one).differences(signature_of(other))
+    assert len(found) == 1 and found[0].startswith("reference.lift")
+    one.close()
+    other.close()

@@ -169,6 +169,15 @@ class Walk(Task):
             values["reference"] = self.gait.offset(self.phases_of_feet(), values["pace"])
         return values["reference"]
 
+    def reference_model(self) -> dict[str, Any]:
+        """The gait's numbers, its feet in order, and how fast it follows a new command."""
+        model = self.env.model
+        return {
+            "feet": [foot.side for foot in model.feet],
+            "smoothing": self._memory,
+            **self.gait.describe(model.joint_names),
+        }
+
     def before_step(self) -> None:
         """Push where it is time to, turn the heading to be kept, and let the reference follow the command smoothly."""
         values, command = self.state.values, self.command
