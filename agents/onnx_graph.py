@@ -103,7 +103,7 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
         name = OUTPUT if i == len(steps) - 1 else f"x{i}"
         nodes.append(Node(operator, (last, *others), name, attributes))
         last = name
-    # What a bundle does not state is no part of its file: those written before there was a reference stay what they are.
+    # Bundles that were written before there was a reference stay what they are.
     left_out = {"reference"} if spec.env.reference is None else set[str]()
     about = {"name": spec.name, "policy_hash": hash, **spec.env.model_dump(mode="json", exclude=left_out)}
     metadata = {key: json.dumps(value) for key, value in about.items()}

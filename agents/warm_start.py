@@ -4,6 +4,7 @@ nothing at first, so the new run's first actions are the old policy's.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -110,8 +111,8 @@ def begin_from(bundle: Bundle, model: RolloutPPO, signature: Signature) -> None:
             "ppo.mirror as they were for it"
         )
     _write(model.policy, layers)
-    written = actor_layers(model.policy)
-    if not all(np.allclose(a, b, atol=1e-5) for pair in zip(layers, written, strict=True) for a, b in zip(*pair)):
+    arrays = zip(itertools.chain(*layers), itertools.chain(*actor_layers(model.policy)), strict=True)
+    if not all(np.allclose(wanted, written, atol=1e-5) for wanted, written in arrays):
         raise AgentError(f"start_from: policy '{spec.name}' is not its own mirror image, which ppo.mirror asks for")
     moments: Any = model.normaliser.obs_rms
     if moments is None:

@@ -79,7 +79,6 @@ class Gait:
             amounts += [reach * stance * v for v in velocity]
         return np.asarray(amounts) @ self._basis
 
-
     def describe(self, joint_names: Sequence[str]) -> dict[str, Any]:
         """Plain data from which `offset` can be worked out: see *Deploy* in the documentation.
 

@@ -67,7 +67,7 @@ def test_bad_observed_and_locked_joints_are_named():
         make("Stand", robot="alexander_legs", driven=("arms",))
     make("Stand", robot="alexander_legs", locked=("arms",)).close()  # one preset for robots with and without
     env = make("Stand", observed=("left_*",))
-    with pytest.raises(SimulationError, match="observed.*counterpart"):
+    with pytest.raises(SimulationError, match=r"observed.*counterpart"):
         env.observation.mirror()
     env.close()
 

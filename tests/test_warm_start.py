@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_refused_before_anything_runs(tmp_path):
     assert not (tmp_path / "run").exists()
     with pytest.raises(AgentError, match=r"layers of \[512, 256, 12\].*\[16, 8, 12\]"):
         start(tmp_path, "network.hidden=[8, 4]")
-    with pytest.raises(AgentError, match="normalisation.observation"):
+    with pytest.raises(AgentError, match=r"normalisation\.observation"):
         start(tmp_path, "normalisation.observation=false", name="plain")
 
 
