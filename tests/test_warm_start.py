@@ -15,6 +15,7 @@ from training_ground.agents.checkpoints import last_good_checkpoint
 from training_ground.agents.policy import bundle_folder
 from training_ground.agents.warm_start import columns
 from training_ground.configs.errors import AgentError
+from training_ground.configs.presets import load_preset, preset_names
 from training_ground.envs.registration import make
 
 pytest.importorskip("stable_baselines3")
@@ -100,3 +101,12 @@ def test_a_policy_that_is_not_symmetric_cannot_become_so(tmp_path, monkeypatch):
     env.close()
     with pytest.raises(AgentError, match="not its own mirror image"):
         start(tmp_path, f"start_from={tmp_path / 'bundle'}", *LEGS, "network.hidden=[8]")
+
+
+@pytest.mark.parametrize("name", [n for n in preset_names("train") if "start_from" in load_preset("train", n)[1]])
+def test_presets_begin_with_a_policy_that_fits(name):
+    config = training.resolve(load_preset("train", name)[1], name)
+    training.check_environments(config)
+    spec = load_bundle(bundle_folder(str(config.origin))).spec
+    wide = 2 if config.ppo.mirror else 1
+    assert [wide * width for width in config.network.hidden] == list(spec.network.layers[1:-1])
