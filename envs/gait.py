@@ -89,7 +89,7 @@ class Gait:
         return {
             "period": self.period,
             "stance_share": self.stance_share,
-            "joints": [joint_names[i] for i in moved],
+            "joints": [joint_names[i] for i in moved.tolist()],
             "lift": self.lift[:, moved].tolist(),
             "step": self.step[:, moved].tolist(),
         }

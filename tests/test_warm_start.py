@@ -105,7 +105,7 @@ def test_a_policy_that_is_not_symmetric_cannot_become_so(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", [n for n in preset_names("train") if "start_from" in load_preset("train", n)[1]])
 def test_presets_begin_with_a_policy_that_fits(name):
-    config = training.resolve(load_preset("train", name)[1], name)
+    config: Any = training.resolve(load_preset("train", name)[1], name)
     training.check_environments(config)
     spec = load_bundle(bundle_folder(str(config.origin))).spec
     wide = 2 if config.ppo.mirror else 1
