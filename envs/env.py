@@ -74,6 +74,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self.config.locked:
             locked = named_joints("locked", self.config.locked, self.model)
             moving = [name for i, name in enumerate(self.model.joint_names) if i not in locked]
+            if not moving:
+                raise SimulationError(f"locked = {list(self.config.locked)}: leaves robot '{self.model.name}' no joint")
             self.model = load_model(self.config.robot, visuals=self.visible, moving=moving)
         self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
         reason = task.unsupported(self.model, self.stance)

@@ -61,6 +61,8 @@ def test_bad_observed_and_locked_joints_are_named():
         make("Stand", observed=("*_hop_*",))
     with pytest.raises(SimulationError, match=r"observed.*'waist_yaw_joint'"):
         make("Stand", driven=("legs",), locked=("trunk",), observed=("waist_yaw_joint",))
+    with pytest.raises(SimulationError, match=r"locked.*leaves robot 'g1' no joint"):
+        make("Stand", locked=("*",))
     with pytest.raises(SimulationError, match=r"driven.*'left_knee_joint'"):
         make("Stand", driven=("left_knee_joint",), locked=("legs",))
     with pytest.raises(SimulationError, match=r"driven: robot 'alexander_legs' has no arms"):
