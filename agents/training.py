@@ -144,7 +144,7 @@ def check_environments(config: RunConfig) -> None:
 
 def stem_of(preset: str, config: RunConfig) -> str:
     """Return what a run's folder is called where no name is given, without the number: `stand_g1`."""
-    return f"{preset}_{Path(str(config.env.kwargs.get('robot', 'robot'))).stem}"
+    return f"{preset}_{config.robot}"
 
 
 def resume(
@@ -170,13 +170,15 @@ def resume(
             report({"warning": f"passed over: {problem}"})
     if checkpoint is None and problems:
         raise AgentError(f"{folder}: no whole checkpoint is left: {'; '.join(problems)}")
+    before = resolve(written, str(folder / "config.yaml"))
+    if checkpoint is not None and config.origin != before.origin:
+        raise AgentError(f"{folder}: start_from = {config.start_from}: belongs to a new run, this one has begun")
     rate = getattr(config, config.algorithm).learning_rate
     if checkpoint is not None and rate != written.get(config.algorithm, {}).get("learning_rate", rate):
         # Otherwise the rate that was adapted so far goes on; one that is given now is meant to hold.
         checkpoint = replace(checkpoint, counters=replace(checkpoint.counters, learning_rate=rate))
     if overrides:
         write_config(folder, config)
-    before = resolve(written, str(folder / "config.yaml"))
     same = (before.env, before.curriculum) == (config.env, config.curriculum)
     return _run(config, folder, checkpoint, report, same)
 

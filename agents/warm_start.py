@@ -59,25 +59,22 @@ def columns(bundle: Bundle, signature: Signature) -> list[tuple[slice, slice]]:
     old, name = bundle.policy.spec.env, bundle.policy.name
     ignored = (*OF_LOCKED_JOINTS, "channels", "observation_size", "reference")
     found = old.differences(signature, ignored)
-    known = {channel.name: channel for channel in old.channels}
     present = {channel.name: channel for channel in signature.channels}
     for channel in old.channels:
         if present.get(channel.name) != channel:
             found.append(f"channel '{channel.name}' {list(channel.shape)} {channel.unit} is not there, or is another")
-    for side, wanted in ((old, known), (signature, present)):
-        if sum(channel.size for channel in wanted.values()) != side.observation_size:
-            found.append("observations with a history are not supported")
+    if any(sum(channel.size for channel in side.channels) != side.observation_size for side in (old, signature)):
+        found.append("observations with a history are not supported")
     if found:
         raise AgentError(f"start_from: policy '{name}' does not fit this environment: {'; '.join(found)}")
-    places, start = {}, 0
-    for channel in signature.channels:
-        places[channel.name] = slice(start, start + channel.size)
-        start += channel.size
-    result, start = [], 0
-    for channel in old.channels:
-        result.append((slice(start, start + channel.size), places[channel.name]))
-        start += channel.size
-    return result
+    here = _places(signature)
+    return [(place, here[channel]) for channel, place in _places(old).items()]
+
+
+def _places(signature: Signature) -> dict[str, slice]:
+    """Where each channel stands in the flat observation."""
+    ends = list(itertools.accumulate(channel.size for channel in signature.channels))
+    return {channel.name: slice(end - channel.size, end) for channel, end in zip(signature.channels, ends, strict=True)}
 
 
 def begin_from(bundle: Bundle, model: RolloutPPO, signature: Signature) -> None:

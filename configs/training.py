@@ -99,10 +99,14 @@ class RunConfig(StrictModel):
     tensorboard: bool = False
 
     @property
+    def robot(self) -> str:
+        """Name of the robot, also where it is given as a path."""
+        return PurePath(str(self.env.kwargs.get("robot", "robot"))).stem
+
+    @property
     def origin(self) -> str | None:
         """`start_from` with the robot's name in it."""
-        robot = PurePath(str(self.env.kwargs.get("robot", "robot"))).stem
-        return self.start_from and self.start_from.replace("{robot}", robot)
+        return self.start_from and self.start_from.replace("{robot}", self.robot)
 
     @property
     def evaluated_kwargs(self) -> dict[str, Any]:

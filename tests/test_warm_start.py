@@ -32,19 +32,17 @@ SMALL = [
     "checkpoints.interval=32",
     "eval.episodes=0",
 ]
-
-
 ALL = ["env.kwargs.observed=['*']", "eval.kwargs.observed=['*']"]
 LEGS = ["env.kwargs.observed=[legs]", "eval.kwargs.observed=[legs]"]
 
 
-def start(tmp_path: Path, *overrides: str, preset: str = "walk", name: str = "run") -> Any:
-    return training.start(preset, [*SMALL, *ALL, *overrides], root=tmp_path, name=name)
+def start(tmp_path: Path, *overrides: str, name: str = "run") -> Any:
+    return training.start("walk", [*SMALL, *ALL, *overrides], root=tmp_path, name=name)
 
 
 def test_the_first_actions_are_the_old_policys_and_the_critic_learns_first(tmp_path):
     """Stand's channels are some of Walk's; what is new weighs nothing, so nothing changes while the critic warms up."""
-    result = start(tmp_path, "normalisation.clip=10")
+    result = start(tmp_path)
     old, new = read_bundle(bundle_folder("stand_g1")), load_bundle(result.bundle)
     observations = np.random.default_rng(0).standard_normal((20, new.spec.env.observation_size)).astype(np.float32)
     known = np.zeros((20, old.policy.spec.env.observation_size), np.float32)
@@ -60,6 +58,8 @@ def test_the_first_actions_are_the_old_policys_and_the_critic_learns_first(tmp_p
     assert made.all_steps == 32 + (old.policy.spec.provenance.steps or 0)
     before = result.folder / "start_from"
     assert load_bundle(before).hash == old.policy.hash
+    with pytest.raises(AgentError, match="belongs to a new run"):
+        training.resume(result.folder, ["start_from=walk_g1"])
     trained = training.resume(result.folder, ["total_steps=160"])
     assert not np.array_equal(read_bundle(trained.bundle).tensors["weight.1"], old.tensors["weight.1"])
 
