@@ -19,6 +19,10 @@ LONGEST_WINDOW = 40
 SHORTEST_WINDOW = 10
 """Records that are looked at: a third of the run, within these."""
 
+LONG_RUN = 3 * LONGEST_WINDOW
+"""Records from which on a run is called stalled for no reason that they give, by comparing whole thirds of it: the
+returns of a few dozen updates go up and down in every run that learns."""
+
 SOLVED = 0.95
 """Success rate above which a return that no longer rises is no complaint."""
 
@@ -251,10 +255,25 @@ def judge(records: Sequence[Record], config: RunConfig, control_rate: float = ma
         text = rule(window)
         if text is not None:
             return Verdict(True, cause, text)
+    return _in_the_long_run(useful)
+
+
+def _in_the_long_run(records: Sequence[Record]) -> Verdict:
+    """Compare the last third of the run with the one before it."""
+    if len(records) < LONG_RUN:
+        return Verdict(False, None, f"Too early to tell: the return does not rise, in {len(records)} records so far.")
+    third = len(records) // 3
+    last, middle = records[-third:], records[-2 * third : -third]
+    after, before = (_mean([r["return_mean"] for r in part]) or 0.0 for part in (last, middle))
+    hard, easy = (_mean([r.get("level") for r in part]) or 0.0 for part in (last, middle))
+    if hard > easy:
+        return Verdict(False, None, f"Learning: the curriculum rose from level {easy:.2f} to {hard:.2f}.")
+    if after > before + 0.01 * abs(before):
+        return Verdict(False, None, f"Learning: the return rose from {before:.3g} to {after:.3g} in {third} records.")
     return Verdict(
         True,
         "unknown",
-        f"The return has stayed at {after:.3g} for {count} records, and nothing in them says why. What is left: more "
+        f"The return has stayed at {after:.3g} for {third} records, and nothing in them says why. What is left: more "
         "samples an update (envs_per_worker), a larger network.hidden, or an easier env.kwargs.",
     )
 
@@ -283,8 +302,10 @@ class Watch:
         """Take a record in; return a verdict where there is something new to tell."""
         if _useful(record):
             self._records.append(record)
-        # What lies between the first and the last ones is not looked at.
-        del self._records[LONGEST_WINDOW : -2 * LONGEST_WINDOW]
+            # Of what lies between the first and the last ones no more is looked at.
+            past = len(self._records) - LONGEST_WINDOW - 1
+            if past >= LONGEST_WINDOW:
+                self._records[past] = {key: self._records[past].get(key) for key in ("return_mean", "level")}
         verdict = self.verdict
         if verdict.cause is None:
             self._moving += 1
@@ -292,8 +313,6 @@ class Watch:
                 self._told.clear()
             return None
         self._moving = 0
-        if verdict.cause == "unknown" and len(self._records) < 3 * LONGEST_WINDOW:
-            return None  # a run is slow at first
         if verdict.cause in self._told or (verdict.cause == "unknown" and self._told):
             return None
         self._told.add(verdict.cause)

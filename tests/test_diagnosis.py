@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ OFF_POLICY: dict[str, Any] = {
             {"metrics": {"reward/upright": 0.5, "reward/progress": 0.004, "reward/effort": -0.1}},
             ("'upright' brings 99%", "'progress' has never risen", "env.kwargs"),
         ),
-        ("unknown", config(), {}, ("stayed at 50", "envs_per_worker")),
+        ("unknown", config(), {"count": 120}, ("stayed at 50 for 40 records", "envs_per_worker")),
     ],
 )
 def test_each_cause_has_its_sentence(cause: str, of: Any, changes: dict[str, Any], parts: tuple[str, ...]) -> None:
@@ -114,7 +115,20 @@ def test_a_run_that_learns_is_left_alone() -> None:
     assert "Too early" in judge(run(**{**OFF_POLICY, "actor_loss": None}), config("sac"), 50.0).text
     # A length below a second counts only where the control rate is known.
     short = {"failures": {"fall": 1.0}, "length_mean": 20.0}
-    assert judge(run(**short), config()).cause == "unknown"
+    assert judge(run(120, **short), config()).cause == "unknown"
+
+
+def test_returns_that_go_up_and_down_on_their_way_are_no_stall() -> None:
+    waves = run(600, return_mean=lambda x: 100 * x + 8 * math.sin(150 * x))
+    watch = Watch(config(), 50.0)
+    assert not any(watch.see(record) for record in waves)
+    # Nor is one that stays because the task gets harder.
+    harder = run(120, level=lambda x: x)
+    assert "from level 0.50 to 0.84" in judge(harder, config()).text
+    flat = run(600, return_mean=lambda x: 50 + 8 * math.sin(150 * x))
+    watch = Watch(config(), 50.0)
+    told = [i for i, record in enumerate(flat) if watch.see(record)]
+    assert told and told[0] < 200
 
 
 def test_each_change_is_told_once() -> None:
