@@ -16,7 +16,7 @@ from training_ground.assets.fitting import Collider
 from training_ground.assets.inertia import triangle_violation
 from training_ground.assets.meshes import MeshLibrary, body_visuals, decimate
 from training_ground.assets.model import CompiledModel, FootModel, Frame, HandModel
-from training_ground.assets.poses import Array, Pose, quaternion_from_rotation
+from training_ground.assets.poses import Array, Pose, quaternion_from_rotation, rotation_from_quaternion
 from training_ground.assets.sources import Files
 from training_ground.assets.spec import RobotSpec
 from training_ground.assets.storing import MODEL, URDF, VISUAL_URDF, model_to_json
@@ -142,16 +142,10 @@ def _hands(spec: RobotSpec, frames: dict[str, Frame]) -> tuple[HandModel, ...]:
                 raise AssetError(f"hands: {unknown('joint', finger, spec.joints)}")
         # The working point becomes a frame of its own, beside the URDF's links.
         frame, name = frames[hand.link], f"{hand.side}_hand_point"
-        turn = _rotation(frame.orientation)
+        turn = rotation_from_quaternion(frame.orientation)
         frames[name] = Frame(frame.link, frame.position + turn @ np.array(hand.offset), frame.orientation)
         result.append(HandModel(hand.side, name, hand.fingers))
     return tuple(result)
-
-
-def _rotation(quaternion: Array) -> Array:
-    v, w = quaternion[:3], quaternion[3]
-    k = np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])
-    return np.eye(3) + 2.0 * (w * k + k @ k)
 
 
 def _disabled(

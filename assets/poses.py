@@ -65,6 +65,20 @@ def quaternion_from_rotation(rotation: Array) -> Array:
     return -q if q[3] < 0 else q
 
 
+def rotation_from_quaternion(quaternion: Array) -> Array:
+    """Return the (3, 3) rotation of a (4,) unit quaternion xyzw."""
+    k = skew(quaternion[:3])
+    return np.eye(3) + 2.0 * (quaternion[3] * k + k @ k)
+
+
+def rotation_vector(rotation: Array) -> Array:
+    """Return the (3,) axis times angle of a rotation, rad; the angle lies in [0, π]."""
+    v = quaternion_from_rotation(rotation)
+    length = float(np.linalg.norm(v[:3]))
+    # The half angle from both sine and cosine: exact for small turns and for half turns.
+    return v[:3] * (2.0 * np.arctan2(length, v[3]) / length) if length > 0.0 else np.zeros(3)
+
+
 def skew(v: Array) -> Array:
     """Return the (3, 3) matrix with `skew(v) @ u == cross(v, u)`."""
     return np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])

@@ -1,0 +1,1 @@
+"""What scripted experts are built of."""

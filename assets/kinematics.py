@@ -1,0 +1,93 @@
+"""Where a robot's frames are at given joint angles, and how they move: forward kinematics and Jacobians of a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.assets.model import CompiledModel
+from training_ground.assets.poses import Array, Pose, rotation_from_quaternion, skew
+from training_ground.assets.urdf import read_urdf
+from training_ground.configs.errors import AssetError, unknown
+
+
+class Chain:
+    """The joints between a robot's base and one of its frames.
+
+    Args:
+        model: The robot.
+        frame: A key of `model.frames`: what is moved.
+        moving: Joints that may move, those of the chain among them; all where absent. The others keep their default.
+
+    Attributes:
+        joint_names: What moves the frame (k), from the base outwards; every array has this order.
+        indices: Of these joints in the model's arrays (k).
+        lower, upper, default: Position limits and default pose (k), rad.
+
+    Raises:
+        AssetError: There is no such frame, or nothing moves it.
+    """
+
+    def __init__(self, model: CompiledModel, frame: str, moving: Collection[str] | None = None) -> None:
+        if frame not in model.frames:
+            raise AssetError(unknown(f"frame of robot '{model.name}'", frame, model.frames))
+        held = model.frames[frame]
+        names = model.chain(held.link)
+        moves = [name for name in names if moving is None or name in moving]
+        if not moves:
+            raise AssetError(f"robot '{model.name}': no joint that may move carries frame '{frame}'")
+        self.joint_names = tuple(moves)
+        self.indices: NDArray[np.int64] = np.array([model.joint_names.index(name) for name in moves])
+        self.lower, self.upper = model.lower[self.indices], model.upper[self.indices]
+        self.default = model.default_position[self.indices]
+        self._links = _Links(model, names, moves)
+        self._end = Pose(rotation_from_quaternion(held.orientation), np.asarray(held.position))
+
+    def pose(self, angles: Array) -> Pose:
+        """Return the frame's pose in the base link's frame at joint angles (k), rad."""
+        rotations, origins, _ = self._links.place(angles)
+        return Pose(rotations[-1], origins[-1]) @ self._end
+
+    def jacobian(self, angles: Array) -> tuple[Pose, Array]:
+        """Return the frame's pose as `pose` does, and how it moves.
+
+        Returns:
+            The pose; and (6, k): velocity of the frame's origin, m/s, above its angular velocity, rad/s, along the
+            base link's axes, for each joint at 1 rad/s.
+        """
+        rotations, origins, axes = self._links.place(angles)
+        pose = Pose(rotations[-1], origins[-1]) @ self._end
+        moved = self._links.moving
+        # A joint turns about its axis through the origin of the link that it carries.
+        return pose, np.concatenate([np.cross(axes[moved], pose.position - origins[moved]).T, axes[moved].T])
+
+
+class _Links:
+    """What carries what along a chain, each link's turn prepared as Rodrigues' three matrices."""
+
+    def __init__(self, model: CompiledModel, names: tuple[str, ...], moves: Collection[str]) -> None:
+        joints = read_urdf(model.urdf).joints
+        self.moving = np.array([name in moves for name in names])
+        self._default = model.default_position[[model.joint_names.index(name) for name in names]]
+        self._axes = np.array([joints[name].axis for name in names])
+        self._offsets = [joints[name].pose.position for name in names]
+        self._turns = []
+        for name in names:
+            still, k = joints[name].pose.rotation, skew(joints[name].axis)
+            self._turns.append((still @ (np.eye(3) + k @ k), still @ k, -still @ k @ k))
+
+    def place(self, angles: Array) -> tuple[Array, Array, Array]:
+        """Rotations (m, 3, 3), origins (m, 3) and joint axes (m, 3) of the chain's links, in the base link's frame."""
+        whole = self._default.copy()
+        whole[self.moving] = angles
+        count = len(whole)
+        rotations, origins, axes = np.empty((count, 3, 3)), np.empty((count, 3)), np.empty((count, 3))
+        rotation, origin = np.eye(3), np.zeros(3)
+        sines, cosines = np.sin(whole).tolist(), np.cos(whole).tolist()
+        for i, (still, along, across) in enumerate(self._turns):
+            origin = origin + rotation @ self._offsets[i]
+            rotation = rotation @ (still + sines[i] * along + cosines[i] * across)
+            rotations[i], origins[i], axes[i] = rotation, origin, rotation @ self._axes[i]
+        return rotations, origins, axes
