@@ -62,6 +62,11 @@ class Window:
         """Return the mean of a number over the window; None where no record has it."""
         return _mean([r.get(key) for r in self.records])
 
+    @property
+    def target_kl(self) -> float | None:
+        """What the KL divergence of the updates should have been; a run that settles wants less."""
+        return self.mean("target_kl") or self.setting("target_kl")
+
     def setting(self, key: str) -> Any:
         """Return a setting of the algorithm; None where it has none of that name."""
         return getattr(self.settings, key, None)
@@ -86,7 +91,7 @@ def _exploration(w: Window) -> str | None:
 
 
 def _small_steps(w: Window) -> str | None:
-    kl, rate, target = w.mean("kl"), w.mean("learning_rate"), w.setting("target_kl")
+    kl, rate, target = w.mean("kl"), w.mean("learning_rate"), w.target_kl
     if kl is None or rate is None or target is None or kl >= target / 4:
         return None
     low, high = w.setting("learning_rate_range")
@@ -109,7 +114,7 @@ def _small_steps(w: Window) -> str | None:
 
 
 def _large_steps(w: Window) -> str | None:
-    kl, rate, target = w.mean("kl"), w.mean("learning_rate"), w.setting("target_kl")
+    kl, rate, target = w.mean("kl"), w.mean("learning_rate"), w.target_kl
     if kl is None or rate is None or target is None or kl <= 2 * target:
         return None
     low = w.setting("learning_rate_range")[0]

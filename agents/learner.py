@@ -39,6 +39,9 @@ class RolloutPPO(PPO):
         activation: Name of the network's activation.
         critic_warmup: Updates at the run's begin in which the critic alone learns.
         warming_up: Whether the last update was one of them.
+        entropy: Weight of the bonus for actions that differ, until the run settles.
+        settle_share: Share of the run, at its end, in which it settles.
+        settling: Whether the last update was one of those.
         stopping: Asked before each rollout; True ends the learning with nothing half done.
     """
 
@@ -47,6 +50,9 @@ class RolloutPPO(PPO):
     activation: str = "elu"
     critic_warmup: int = 0
     warming_up: bool = False
+    entropy: float = 0.0
+    settle_share: float = 0.0
+    settling: bool = False
     stopping: Callable[[], bool] = staticmethod(lambda: False)
 
     @property
@@ -86,6 +92,8 @@ class RolloutPPO(PPO):
         actor = [*self.policy.mlp_extractor.policy_net.parameters(), *self.policy.action_net.parameters()]
         for parameter in (*actor, self.policy.log_std):
             parameter.requires_grad_(not self.warming_up)
+        self.settling = self.num_timesteps > (1.0 - self.settle_share) * self._total_timesteps
+        self.ent_coef = 0.0 if self.settling else self.entropy
         super().train()
 
     def _copy(self, normalisation: Normalisation) -> GaussianPolicy:

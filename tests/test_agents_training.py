@@ -62,7 +62,7 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         fake_agents.install(patch)
         (folder / "point.yaml").write_text(yaml.safe_dump(PRESET))
-        overrides = ["eval.episodes=0", "network.activation=elu"]
+        overrides = ["eval.episodes=0", "network.activation=elu", "ppo.settle_share=0.5"]
         return training.start(folder / "point.yaml", overrides, root=folder / "runs", name="first").folder
 
 
@@ -373,6 +373,22 @@ def test_a_resumed_run_ends_with_the_same_bits(preset: Path, tmp_path: Path, fin
         assert again.tensors.keys() == whole.tensors.keys()
         different = [name for name, value in whole.tensors.items() if not torch_equal(again.tensors[name], value)]
         assert not different
+
+
+def test_a_run_settles_at_its_end_alone(preset: Path, tmp_path: Path, finished: Path) -> None:
+    """Until then it is the run that does not; then its steps are small, and the bonus for noise is gone."""
+    from training_ground.agents.checkpoints import list_checkpoints, load_checkpoint
+
+    overrides = ["eval.episodes=0", "network.activation=elu"]
+    other = training.start(preset, overrides, root=tmp_path / "other", name="first").folder
+    pairs = zip(*(list_checkpoints(run / "checkpoints") for run in (finished, other)), strict=True)
+    same = []
+    for one, two in pairs:
+        weights = [load_checkpoint(path).tensors["policy/log_std"] for path in (one, two)]
+        same.append(torch_equal(*weights))
+    assert same == [True, False, False]
+    records = [json.loads(line) for line in (finished / "progress.jsonl").read_text().splitlines()]
+    assert [r["target_kl"] for r in records if "kl" in r] == [0.01, 0.01, 0.006, 0.006]
 
 
 @pytest.mark.slow

@@ -37,6 +37,11 @@ class Settings(StrictModel):
     """Divide by 1.5 after an update with more than twice `target_kl`, multiply by 1.5 below half of it."""
     learning_rate_range: tuple[Positive, Positive] = (1e-5, 2e-3)
     target_kl: Positive = 0.01
+    settle_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the run, at its end, in which it settles: steps as small as `settled_kl` says, and no entropy bonus.
+    Policies of long steps keep moving about a good one."""
+    settled_kl: Positive = 0.006
+    """Takes the place of `target_kl` there."""
     kl_limit: Positive | None = 0.05
     """An update stops early beyond this divergence."""
     rollout_steps: Annotated[int, Field(ge=2)] = 128
@@ -126,6 +131,7 @@ def build(
     )
     model.normaliser, model.activation = normaliser, network.activation
     model.critic_warmup = settings.critic_warmup
+    model.entropy, model.settle_share = settings.entropy, settings.settle_share
     if settings.critic_learning_rate is not None:
         _give_critic_its_rate(model, settings.critic_learning_rate)
     set_learning_rate(model, settings.learning_rate)
@@ -179,15 +185,17 @@ def after_update(model: RolloutPPO, settings: Settings) -> dict[str, float]:
         raise AgentError(f"not finite after the update: {', '.join(bad)}")
     kl = float(logged.get("approx_kl", math.nan))
     rate = float(model.learning_rate)  # pyright: ignore[reportArgumentType]
+    target = settings.settled_kl if model.settling else settings.target_kl
     if settings.adapt_learning_rate and math.isfinite(kl) and not model.warming_up:
         low, high = settings.learning_rate_range
-        if kl > 2 * settings.target_kl:
+        if kl > 2 * target:
             rate = max(low, rate / 1.5)
-        elif kl < settings.target_kl / 2:
+        elif kl < target / 2:
             rate = min(high, rate * 1.5)
         set_learning_rate(model, rate)
     return {
         "kl": kl,
+        "target_kl": target,
         "std": float(logged.get("std", math.nan)),
         "learning_rate": rate,
         "policy_loss": float(logged.get("policy_gradient_loss", math.nan)),
