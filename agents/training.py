@@ -29,7 +29,7 @@ from training_ground.agents.signature import OF_LOCKED_JOINTS, signature_of
 from training_ground.agents.stepping import make_env
 from training_ground.configs.errors import AgentError, unknown
 from training_ground.configs.loading import apply_overrides, load_yaml, validate
-from training_ground.configs.presets import load_preset
+from training_ground.configs.presets import for_robot, load_preset
 from training_ground.configs.training import RunConfig
 
 if TYPE_CHECKING:
@@ -67,11 +67,13 @@ class RunResult:
 def resolve(data: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> RunConfig:
     """Turn a preset's content and dotted overrides into a typed configuration, the algorithm's settings included.
 
+    What stands under `robots` for the robot that is trained goes before the preset's own values, and after overrides.
+
     Raises:
         ConfigError: A key is unknown (the nearest is offered), missing, or its value is not allowed.
         AgentError: The algorithm is unknown.
     """
-    data = apply_overrides(data, overrides)
+    data = apply_overrides(for_robot(data, overrides, where), overrides)
     name = data.get("algorithm", "ppo")
     settings = find_algorithm(str(name)).Settings
     fields: dict[str, Any] = {str(name): (settings, settings())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import permutations, product
 
@@ -74,6 +75,29 @@ class Inertia:
         result[3:, :3] = -self.mass * c
         result[3:, 3:] = self.mass * np.eye(3)
         return result
+
+
+def solid_inertia(shape: str, size: Sequence[float], density: float = 1.0) -> Inertia:
+    """Return the inertia of a solid primitive about its centre, along its axes.
+
+    Args:
+        shape: box, sphere, cylinder or capsule (both along z).
+        size: box: lengths along x, y, z; sphere: radius; cylinder and capsule: radius, length of the straight part; m.
+        density: kg/m³; 1 gives the volume, m³, as mass.
+    """
+    if shape == "box":
+        x, y, z = size
+        mass = density * x * y * z
+        moments = [mass * (a * a + b * b) / 12 for a, b in ((y, z), (x, z), (x, y))]
+        return Inertia(mass, np.zeros(3), np.diag(moments))
+    radius, length = size[0], size[1] if len(size) > 1 else 0.0
+    ball = 0.0 if shape == "cylinder" else density * 4 / 3 * np.pi * radius**3
+    rod = density * np.pi * radius**2 * length
+    # A capsule's half balls have their centres of mass 3/8 of the radius beyond the ends of its cylinder.
+    along = 0.5 * rod * radius**2 + 0.4 * ball * radius**2
+    across = rod * (radius**2 / 4 + length**2 / 12)
+    across += ball * (0.4 * radius**2 + length**2 / 4 + 3 / 8 * length * radius)
+    return Inertia(ball + rod, np.zeros(3), np.diag([across, across, along]))
 
 
 def triangle_violation(matrix: Array) -> float:

@@ -23,6 +23,7 @@ def write_urdf(
     colliders: Sequence[tuple[Collider, ...]],
     limits: Sequence[tuple[float, float, float, float]],
     visuals: Sequence[Sequence[VisualMesh]] | None = None,
+    looks: Sequence[Sequence[tuple[Collider, Sequence[float]]]] = (),
 ) -> None:
     """Write the model and the meshes it names into the folder of `path`.
 
@@ -31,8 +32,9 @@ def write_urdf(
         name: Of the robot.
         tree: Bodies; children are written in the order of the joints.
         colliders: Per body.
-        limits: Per joint lower, upper (rad), effort (N·m), velocity (rad/s).
+        limits: Per joint lower, upper (rad, m), effort (N·m, N), velocity (rad/s, m/s).
         visuals: Per body; none are written where None.
+        looks: Per body primitives that cameras see, each with its colour, RGBA.
     """
     robot = ET.Element("robot", name=name)
     for index, body in enumerate(tree.bodies):
@@ -40,6 +42,12 @@ def write_urdf(
         _inertial(link, body)
         if visuals is not None:
             _visuals(link, path.parent, index, visuals[index])
+        for number, (shape, colour) in enumerate(looks[index] if looks else ()):
+            visual = ET.SubElement(link, "visual")
+            _origin(visual, shape.pose)
+            _primitive(visual, shape)
+            material = ET.SubElement(visual, "material", name=f"material_{index}_{number}")
+            ET.SubElement(material, "color", rgba=_text(colour))
         _colliders(link, path.parent, index, colliders[index])
     for index, body in enumerate(tree.bodies):
         if body.joint is not None:
@@ -84,23 +92,29 @@ def _colliders(link: ET.Element, folder: Path, index: int, shapes: Sequence[Coll
     for number, shape in enumerate(shapes):
         collision = ET.SubElement(link, "collision")
         _origin(collision, shape.pose)
-        geometry = ET.SubElement(collision, "geometry")
         if shape.shape == "hull":
             (folder / COLLISION_FOLDER).mkdir(exist_ok=True)
             file = f"{COLLISION_FOLDER}/{index:02d}_{number}.obj"
             write_obj(folder / file, shape.vertices, hull_faces(shape.vertices))
-            ET.SubElement(geometry, "mesh", filename=file)
-        elif shape.shape == "box":
-            ET.SubElement(geometry, "box", size=_text(shape.size))
-        elif shape.shape == "sphere":
-            ET.SubElement(geometry, "sphere", radius=_text(shape.size))
+            ET.SubElement(ET.SubElement(collision, "geometry"), "mesh", filename=file)
         else:
-            ET.SubElement(geometry, shape.shape, radius=_text(shape.size[:1]), length=_text(shape.size[1:]))
+            _primitive(collision, shape)
+
+
+def _primitive(parent: ET.Element, shape: Collider) -> None:
+    geometry = ET.SubElement(parent, "geometry")
+    if shape.shape == "box":
+        ET.SubElement(geometry, "box", size=_text(shape.size))
+    elif shape.shape == "sphere":
+        ET.SubElement(geometry, "sphere", radius=_text(shape.size))
+    else:
+        ET.SubElement(geometry, shape.shape, radius=_text(shape.size[:1]), length=_text(shape.size[1:]))
 
 
 def _joint(robot: ET.Element, body: Body, parent: str, limit: tuple[float, float, float, float]) -> None:
     assert body.joint is not None
-    joint = ET.SubElement(robot, "joint", name=body.joint.name, type="revolute")
+    kind = "prismatic" if body.joint.type == "prismatic" else "revolute"  # continuous ones have limits here, too
+    joint = ET.SubElement(robot, "joint", name=body.joint.name, type=kind)
     _origin(joint, body.pose)
     ET.SubElement(joint, "parent", link=parent)
     ET.SubElement(joint, "child", link=body.name)

@@ -97,7 +97,7 @@ def _problem(requirement: Any) -> str:
 def _engine() -> Check:
     from training_ground.envs import world
 
-    numpy_enabled = bool(world.engine.isNumpyEnabled())
+    numpy_enabled = world.numpy_enabled()
     text = f"{world.ENGINE} API {world.ENGINE_API}, numpy {'enabled' if numpy_enabled else 'disabled'}"
     if numpy_enabled:
         return Check("physics engine", "ok", text)

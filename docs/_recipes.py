@@ -19,7 +19,9 @@ def preset_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
     found: list[tuple[int, str, dict[str, Any]]] = []
     mine = flat({k: v for k, v in config.items() if k not in UNIMPORTANT})
     for name in preset_names("train"):
-        preset = resolve(load_preset("train", name)[1], name).model_dump(mode="json")
+        robot = config["env"].get("kwargs", {}).get("robot")
+        own = [f"env.kwargs.robot={robot}"] if robot else []
+        preset = resolve(load_preset("train", name)[1], name, own).model_dump(mode="json")
         if preset["env"]["id"] != config["env"]["id"]:
             continue
         theirs = flat({k: v for k, v in preset.items() if k not in UNIMPORTANT})

@@ -27,7 +27,8 @@ from training_ground.configs.errors import SimulationError, unknown
 Array = NDArray[np.float64]
 
 FRICTION_SPEED = 0.05
-"""Speed in rad/s at which Coulomb friction is fully there; higher for joints so light that it would shake them."""
+"""Speed in rad/s at which a motor's Coulomb friction is fully there; higher for joints so light that it would shake
+them."""
 
 FRICTION_SHARE = 0.5
 """Share of a joint's momentum that the friction ramp may take in one physics step; at 2 explicit damping diverges."""
@@ -57,6 +58,7 @@ class ActuatorParameters:
         inertia: (n,) that a torque on the joint alone feels, kg·m²; bounds the slope of the friction.
         strength: (n,) share of the motor's torque that arrives at the joint; 1 is the nominal motor.
         delay: Whole physics steps between a command and its effect.
+        friction_speed: Speed at which friction has its full force, where the inertia allows so steep a slope, rad/s.
 
     Raises:
         SimulationError: A value is not finite, is negative, or an array has another length than kp.
@@ -71,10 +73,11 @@ class ActuatorParameters:
     inertia: Array
     strength: Array
     delay: int = 0
+    friction_speed: float = FRICTION_SPEED
 
     def __post_init__(self) -> None:
         """Refuse what would give a NaN or a wrong torque later."""
-        for field in fields(self)[:-1]:
+        for field in fields(self)[:-2]:
             values = getattr(self, field.name)
             if np.shape(values) != np.shape(self.kp):
                 raise SimulationError(f"{field.name}: shape {np.shape(values)}, but kp has {np.shape(self.kp)}")
@@ -84,6 +87,8 @@ class ActuatorParameters:
             if not right.all():
                 joint = int(right.argmin())
                 raise SimulationError(f"{field.name}[{joint}] = {values[joint]}: must be a number of at least {low:g}")
+        if not self.friction_speed > 0:
+            raise SimulationError(f"friction_speed = {self.friction_speed}: must be above 0")
         if self.delay < 0 or self.delay != int(self.delay):
             raise SimulationError(f"delay = {self.delay}: must be a whole number of physics steps, 0 or more")
 
@@ -182,7 +187,7 @@ class Actuator:
         if p.delay >= self.line[2]:
             raise SimulationError(f"delay = {p.delay}: must be at most {self.line[2] - 1} physics steps")
         stall = p.saturation * p.effort
-        damping = np.minimum(p.friction / FRICTION_SPEED, FRICTION_SHARE * p.inertia / self.timestep)
+        damping = np.minimum(p.friction / p.friction_speed, FRICTION_SHARE * p.inertia / self.timestep)
         self.rows[:8] = (p.kp, p.kd, p.effort, stall, stall / p.velocity, p.strength, p.friction, damping)
         self._slope[:] = -self.rows[4], -self.rows[4], damping
         self._offset[:] = stall, -stall, np.zeros_like(stall)

@@ -121,6 +121,9 @@ class Substeps:
         timestep: Physics step, s.
         step: Advances the engine by one physics step.
         stepper: The native loop over the same engine, or None for Python.
+
+    Attributes:
+        before: Called before each advance, in order.
     """
 
     def __init__(self, timestep: float, step: Callable[[], None], stepper: Stepper | None = None) -> None:
@@ -128,6 +131,7 @@ class Substeps:
         self._step = step
         self._stepper = stepper
         self._drives: list[Drive] = []
+        self.before: list[Callable[[], None]] = []
 
     @property
     def backend(self) -> str:
@@ -165,6 +169,8 @@ class Substeps:
             SimulationError: The engine gives no state of a body or of one of its links.
         """
         if substeps:
+            for prepare in self.before:
+                prepare()
             for drive in self._drives:
                 drive.actuator.total.fill(0.0)
         if self._stepper is not None:

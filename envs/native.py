@@ -1,7 +1,8 @@
-"""Physics substeps in one C call: the fast twin of the loop that `world.py` runs over `Actuator.compute`.
+"""Physics substeps in one C call: the fast twin of the loop that `drive.py` runs over `Actuator.compute`.
 
 Optional: without a compiler at installation, with another engine build or with `TG_ACTUATOR=numpy` in the environment,
-`problem` says why and the same numbers come out of numpy. Holds no engine import: `world.py` hands over what is needed.
+`problem` says why and the same numbers come out of numpy. Holds no engine import: `world/engine.py` hands over what is
+needed.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def make(joints=1, delay=0, **values):
         "inertia": 1.0,
         "strength": 1.0,
     }
-    arrays = {name: np.full(joints, values.get(name, default)) for name, default in defaults.items()}
+    arrays: Any = {name: np.full(joints, values.get(name, default)) for name, default in defaults.items()}
     return ActuatorParameters(**arrays, delay=delay)
 
 
@@ -162,6 +163,7 @@ def test_bad_parameters_are_named():
         "effort": (np.array([np.inf, 1.0, 1.0]), r"effort\[0\] = inf"),
         "strength": (np.ones(2), "strength: shape"),
         "delay": (-1, "delay = -1"),
+        "friction_speed": (0.0, "friction_speed = 0"),
     }
     for name, (value, message) in cases.items():
         with pytest.raises(SimulationError, match=message):

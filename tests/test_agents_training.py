@@ -25,6 +25,7 @@ from training_ground.agents import files, training
 from training_ground.agents.bundle import load_bundle
 from training_ground.agents.evaluation import evaluate
 from training_ground.agents.policy import load_policy
+from training_ground.assets.catalog import robot_names
 from training_ground.configs.errors import AgentError, ConfigError, SimulationError
 from training_ground.configs.presets import load_preset, preset_names
 
@@ -78,6 +79,38 @@ def finished(preset: Path, finished_once: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", preset_names("train"))
 def test_shipped_presets_resolve(name: str) -> None:
     training.resolve(load_preset("train", name)[1], name)
+
+
+def test_every_robot_of_a_preset_resolves_and_exists() -> None:
+    for name in preset_names("train"):
+        data = load_preset("train", name)[1]
+        for robot in data.get("robots", {}):
+            assert robot in robot_names()
+            training.resolve(data, name, [f"env.kwargs.robot={robot}"])
+
+
+def test_a_preset_may_say_what_one_robot_wants() -> None:
+    """It goes before the rest of the preset, and after what the user says."""
+    data = {
+        "env": {"id": "Stand", "kwargs": {"robot": "g1", "push_speed": [0, 1]}},
+        "network": {"initial_std": 0.3},
+        "total_steps": 10,
+        "robots": {"talos": {"env": {"kwargs": {"action_scale": 0.25}}, "network": {"initial_std": 0.1}}},
+    }
+    plain = training.resolve(data, "p")
+    assert plain.network.initial_std == 0.3 and "action_scale" not in plain.env.kwargs
+    for robot in ("talos", "somewhere/talos.yaml"):
+        own = training.resolve(data, "p", [f"env.kwargs.robot={robot}"])
+        assert own.network.initial_std == 0.1
+        assert own.env.kwargs == {"robot": robot, "push_speed": [0, 1], "action_scale": 0.25}
+    told = training.resolve(data, "p", ["env.kwargs.robot=talos", "network.initial_std=0.2"])
+    assert told.network.initial_std == 0.2 and told.env.kwargs["action_scale"] == 0.25
+    assert "robots" in data, "the preset itself is left alone"
+    with pytest.raises(ConfigError, match="p: robots: must map"):
+        training.resolve({**data, "robots": {"talos": 3}}, "p")
+    with pytest.raises(ConfigError, match="did you mean 'initial_std'"):
+        typo = {"talos": {"network": {"initial_sdt": 0.1}}}
+        training.resolve({**data, "robots": typo}, "p", ["env.kwargs.robot=talos"])
 
 
 def test_presets_with_errors_name_the_nearest() -> None:

@@ -127,9 +127,9 @@ def _descend(chain: Chain, goal: Pose, angles: Array, posture: Array, position: 
 
 def _step(chain: Chain, angles: Array, jacobian: Array, error: Array, posture: Array, damping: float) -> Array:
     """Take one damped step, joints that would leave their limits held where they are."""
-    free = np.ones(len(angles), bool)
+    free, change = np.ones(len(angles), bool), np.zeros(len(angles))
     for _ in range(len(angles)):
-        change = np.zeros(len(angles))
+        change[:] = 0.0
         j = jacobian[:, free]
         pull = _PULL * (posture - angles)[free]
         # The step for the error, and what of the pull does not disturb it: both from the same damped inverse.

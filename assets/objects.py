@@ -1,0 +1,179 @@
+"""Objects that are no robots: rigid pieces of simple shapes, some hanging on others by a joint.
+
+A bench is one piece, a drawer two. A joint is a passive mechanism: it slides or turns between limits against a spring,
+damping and friction. Robots come from published URDF files; objects are described here, outright.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from training_ground.assets.fitting import Collider
+from training_ground.assets.inertia import Inertia, solid_inertia
+from training_ground.assets.poses import Pose
+from training_ground.assets.tree import Body, Tree
+from training_ground.assets.urdf import Joint
+from training_ground.assets.writing import write_urdf
+from training_ground.configs.loading import StrictModel
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Vector3 = tuple[float, float, float]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+SIZES = {"box": 3, "sphere": 1, "cylinder": 2, "capsule": 2}
+"""Numbers in a shape's size."""
+
+UNLIMITED = 1e6
+"""N, N·m, m/s or rad/s: no mechanism of ours comes near."""
+
+
+class Shape(StrictModel):
+    """A primitive in its piece's frame."""
+
+    shape: Literal["box", "sphere", "cylinder", "capsule"]
+    size: tuple[Positive, ...]
+    """box: lengths along x, y, z; sphere: radius; cylinder and capsule (along z): radius, length of the straight part;
+    m."""
+    at: Vector3 = (0.0, 0.0, 0.0)
+    """Centre, m."""
+    rpy: Vector3 = (0.0, 0.0, 0.0)
+    """Roll, pitch and yaw as in a URDF, rad."""
+    colour: tuple[Share, Share, Share] = (0.62, 0.64, 0.67)
+    """Red, green, blue."""
+    solid: bool = True
+    """False for what cameras see and nothing touches, such as a label."""
+
+    @model_validator(mode="after")
+    def _right_size(self) -> Shape:
+        if len(self.size) != SIZES[self.shape]:
+            raise ValueError(f"size = {list(self.size)}: a {self.shape} has {SIZES[self.shape]} numbers")
+        return self
+
+    @property
+    def collider(self) -> Collider:
+        """The same for the compiler."""
+        return Collider(self.shape, Pose.from_xyz_rpy(np.array(self.at), np.array(self.rpy)), self.size)
+
+
+class Mechanism(StrictModel):
+    """A joint on which a piece slides (m, N) or turns (rad, N·m)."""
+
+    kind: Literal["slide", "turn"]
+    axis: Vector3
+    """In the piece's frame; its length does not matter."""
+    at: Vector3 = (0.0, 0.0, 0.0)
+    """Origin of the piece's frame in its parent's where the joint is at zero, m."""
+    rpy: Vector3 = (0.0, 0.0, 0.0)
+    """Orientation of the piece's frame in its parent's, rad."""
+    lower: float
+    upper: float
+    """Limits, m or rad."""
+    spring: NonNegative = 0.0
+    """Stiffness, N/m or N·m/rad."""
+    rest: float = 0.0
+    """Where the spring has no tension, m or rad; beyond a limit it is preloaded."""
+    damping: NonNegative = 0.0
+    """N·s/m or N·m·s/rad."""
+    friction: NonNegative = 0.0
+    """Coulomb friction, N or N·m."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Mechanism:
+        if self.lower >= self.upper:
+            raise ValueError(f"lower = {self.lower:g}, upper = {self.upper:g}: lower must be below upper")
+        if math.hypot(*self.axis) < 1e-6:
+            raise ValueError(f"axis = {list(self.axis)}: must not be zero")
+        return self
+
+
+class Piece(StrictModel):
+    """A rigid body of one or several shapes, its mass spread evenly over their volume."""
+
+    name: Name
+    shapes: Annotated[tuple[Shape, ...], Field(min_length=1)]
+    mass: Positive
+    """kg."""
+    friction: Positive = 0.7
+    """Coulomb coefficient against a robot, whose links count as 1; of two objects the engine multiplies theirs."""
+    parent: str | None = None
+    """The piece that carries it; None for the object's base."""
+    joint: Mechanism | None = None
+
+    def inertia(self) -> Inertia:
+        """Inertia in the piece's frame; where shapes overlap both count."""
+        volume = sum(solid_inertia(shape.shape, shape.size).mass for shape in self.shapes)
+        total = Inertia()
+        for shape in self.shapes:
+            part = solid_inertia(shape.shape, shape.size, self.mass / volume)
+            total = total + part.moved(shape.collider.pose)
+        return total
+
+
+class ObjectSpec(StrictModel):
+    """An object; the first piece is its base, and carries the others directly or over one another."""
+
+    name: Name
+    title: str
+    pieces: Annotated[tuple[Piece, ...], Field(min_length=1)]
+    frames: dict[Name, tuple[Vector3, Vector3]] = Field(default_factory=dict)
+    """Named frames in the base: position (m) and roll, pitch, yaw (rad). Where to grasp, where a part belongs."""
+
+    @model_validator(mode="after")
+    def _connected(self) -> ObjectSpec:
+        known: list[str] = []
+        for piece in self.pieces:
+            if piece.name in known:
+                raise ValueError(f"piece '{piece.name}' stands twice")
+            if not known and (piece.parent is not None or piece.joint is not None):
+                raise ValueError(f"piece '{piece.name}' is the first one, the base: it has no parent and no joint")
+            if known and (piece.parent not in known or piece.joint is None):
+                raise ValueError(
+                    f"piece '{piece.name}': needs a joint, and a parent among those before it: {', '.join(known)}"
+                )
+            known.append(piece.name)
+        return self
+
+    @property
+    def mechanisms(self) -> dict[str, Mechanism]:
+        """Joints by the name of the piece that each moves, in order."""
+        return {piece.name: piece.joint for piece in self.pieces if piece.joint is not None}
+
+    def write(self, folder: Path, *, visuals: bool) -> Path:
+        """Write the URDF; a joint is called as the piece that it moves."""
+        pieces = self.pieces
+        bodies = [_body(piece, [p.name for p in pieces]) for piece in pieces]
+        path = folder / f"{self.name}.urdf"
+        write_urdf(
+            path,
+            self.name,
+            Tree(tuple(bodies)),
+            [tuple(shape.collider for shape in piece.shapes if shape.solid) for piece in pieces],
+            [(joint.lower, joint.upper, UNLIMITED, UNLIMITED) for joint in self.mechanisms.values()],
+            looks=[[(s.collider, (*s.colour, 1.0)) for s in piece.shapes] for piece in pieces] if visuals else (),
+        )
+        return path
+
+
+def _body(piece: Piece, names: list[str]) -> Body:
+    mechanism = piece.joint
+    if mechanism is None or piece.parent is None:
+        return Body(piece.name, -1, None, Pose(), piece.inertia(), ())
+    axis = np.array(mechanism.axis) / math.hypot(*mechanism.axis)
+    pose = Pose.from_xyz_rpy(np.array(mechanism.at), np.array(mechanism.rpy))
+    kind = "prismatic" if mechanism.kind == "slide" else "revolute"
+    joint = Joint(piece.name, kind, piece.parent, piece.name, pose, axis)
+    return Body(piece.name, names.index(piece.parent), joint, pose, piece.inertia(), ())
+
+
+def simple(name: str, shape: str, size: tuple[float, ...], mass: float, **more: Any) -> ObjectSpec:
+    """Return an object of one primitive; `more` are further fields of its piece, and the shape's `colour`."""
+    look = {"colour": more.pop("colour")} if "colour" in more else {}
+    piece = {"name": name, "shapes": [{"shape": shape, "size": size, **look}], "mass": mass, **more}
+    return ObjectSpec.model_validate({"name": name, "title": name.replace("_", " "), "pieces": [piece]})
