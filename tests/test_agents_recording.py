@@ -87,6 +87,7 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
 
 RUNNER = textwrap.dedent(
     """
+    import signal
     import sys
     from pathlib import Path
     sys.path.insert(0, sys.argv[1])
@@ -94,6 +95,7 @@ RUNNER = textwrap.dedent(
     from test_agents_recording import run
 
     if __name__ == "__main__":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # who is started in the background ignores it
         path, workers, episodes = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
         result = run(path, range(episodes), workers=workers, on_start=lambda r: print("ready", flush=True))
         print("interrupted" if result.interrupted else "complete", len(result.episodes), flush=True)
