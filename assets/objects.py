@@ -16,15 +16,13 @@ from pydantic import Field, model_validator
 from training_ground.assets.fitting import Collider
 from training_ground.assets.inertia import Inertia, solid_inertia
 from training_ground.assets.poses import Pose
+from training_ground.assets.spec import NonNegative, Positive, Vector3
 from training_ground.assets.tree import Body, Tree
 from training_ground.assets.urdf import Joint
 from training_ground.assets.writing import write_urdf
 from training_ground.configs.loading import StrictModel
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Vector3 = tuple[float, float, float]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 SIZES = {"box": 3, "sphere": 1, "cylinder": 2, "capsule": 2}
