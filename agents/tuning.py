@@ -27,7 +27,7 @@ from training_ground.agents.files import write_atomic
 from training_ground.agents.seeds import VALIDATION_SEEDS
 from training_ground.configs.errors import AgentError, ConfigError, unknown
 from training_ground.configs.loading import StrictModel, apply_overrides, load_yaml, validate
-from training_ground.configs.presets import load_preset
+from training_ground.configs.presets import for_robot, load_preset
 
 STAGES = 10
 """Times in a run at which it is compared with the other trials."""
@@ -93,6 +93,8 @@ def start(
     short, data = load_preset("train", preset)
     if robot is not None:
         overrides = [*overrides, f"env.kwargs.robot={robot}"]
+    # What the preset has for this robot alone would win over the settings that the search writes down.
+    data = for_robot(data, overrides, f"preset '{preset}'")
     whole = {"preset": apply_overrides(data, overrides), "space": space, **budget}
     search = validate(Search, whole, "search")
     _require_optuna()

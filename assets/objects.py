@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from training_ground.assets.fitting import Collider
 from training_ground.assets.inertia import Inertia, solid_inertia
-from training_ground.assets.poses import Pose
+from training_ground.assets.poses import Array, Pose
 from training_ground.assets.spec import NonNegative, Positive, Vector3
 from training_ground.assets.tree import Body, Tree
 from training_ground.assets.urdf import Joint
@@ -81,6 +81,11 @@ class Mechanism(StrictModel):
     """N·s/m or N·m·s/rad."""
     friction: NonNegative = 0.0
     """Coulomb friction, N or N·m."""
+
+    @property
+    def direction(self) -> Array:
+        """The axis as a unit vector."""
+        return np.array(self.axis) / math.hypot(*self.axis)
 
     @model_validator(mode="after")
     def _possible(self) -> Mechanism:
@@ -163,10 +168,9 @@ def _body(piece: Piece, names: list[str]) -> Body:
     mechanism = piece.joint
     if mechanism is None or piece.parent is None:
         return Body(piece.name, -1, None, Pose(), piece.inertia(), ())
-    axis = np.array(mechanism.axis) / math.hypot(*mechanism.axis)
     pose = Pose.from_xyz_rpy(np.array(mechanism.at), np.array(mechanism.rpy))
     kind = "prismatic" if mechanism.kind == "slide" else "revolute"
-    joint = Joint(piece.name, kind, piece.parent, piece.name, pose, axis)
+    joint = Joint(piece.name, kind, piece.parent, piece.name, pose, mechanism.direction)
     return Body(piece.name, names.index(piece.parent), joint, pose, piece.inertia(), ())
 
 

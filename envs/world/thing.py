@@ -45,7 +45,7 @@ class Thing(Solid):
         for piece in spec.pieces:
             self._set_surface(self._link(piece.name), piece.friction, piece.inertia().principal()[1].tolist())
         self._at_rest = (tuple(position), (0.0, 0.0, 0.0, 1.0))
-        self._surface_speed: tuple[float, float, float] | None = None
+        self._surface_speed = (0.0, 0.0, 0.0)
         self.drive: Drive | None = None
         if mechanisms:
             parameters = _parameters(spec)
@@ -103,29 +103,25 @@ class Thing(Solid):
         """
         if not self.fixed:
             raise SimulationError(f"'{self.name}' is not fixed: only the surface of a fixed object can carry")
-        if self._take_back not in self.world.substeps.before:
-            self.world.substeps.before.append(self._take_back)
-        self._surface_speed = None if speed is None else (speed[0], speed[1], speed[2])
-        position, orientation = self._at_rest
-        self.set_base(position, orientation, rotations.rotate(orientation, self._surface_speed or (0.0, 0.0, 0.0)))
+        if self._move_surface not in self.world.substeps.before:
+            self.world.substeps.before.append(self._move_surface)
+        self._surface_speed = (0.0, 0.0, 0.0) if speed is None else (speed[0], speed[1], speed[2])
+        self._move_surface()
 
-    def _take_back(self) -> None:
-        """Undo how far the engine, which knows no surface speed, has moved a carrying object."""
-        if self._surface_speed is not None:
-            self.carry(self._surface_speed)
+    def _move_surface(self) -> None:
+        """Give the object its surface's speed; undo how far the engine, which knows no surfaces, has moved it."""
+        position, orientation = self._at_rest
+        self.set_base(position, orientation, rotations.rotate(orientation, self._surface_speed))
 
 
 def _parameters(spec: ObjectSpec) -> ActuatorParameters:
     """A spring is a motor without limit that holds a target; a damper its derivative gain."""
     joints = list(spec.mechanisms.values())
     count = len(joints)
-    pieces = {piece.name: piece for piece in spec.pieces}
-    inertia = []
-    for name, joint in spec.mechanisms.items():
-        axis = np.array(joint.axis) / np.linalg.norm(joint.axis)
-        body = pieces[name].inertia()
-        about = body.matrix + body.mass * (body.centre @ body.centre * np.eye(3) - np.outer(body.centre, body.centre))
-        inertia.append(body.mass if joint.kind == "slide" else float(axis @ about @ axis))
+    inertia = []  # of the piece alone, what carries it standing still
+    for piece in spec.pieces[1:]:
+        joint, spatial = spec.mechanisms[piece.name], piece.inertia().spatial()
+        inertia.append(piece.mass if joint.kind == "slide" else joint.direction @ spatial[:3, :3] @ joint.direction)
     return ActuatorParameters(
         kp=np.array([joint.spring for joint in joints]),
         kd=np.array([joint.damping for joint in joints]),
