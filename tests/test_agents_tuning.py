@@ -169,6 +169,17 @@ def test_a_search_finds_and_goes_on_as_if_it_had_not_stopped(preset: Path, tmp_p
         json.loads(line)
 
 
+def test_the_best_preset_keeps_what_was_found_for_a_robot_of_its_own(
+    preset: Path, tmp_path: Path, played: Played
+) -> None:
+    own = {"point": {"ppo": {"learning_rate": 0.5}, "network": {"initial_std": 0.1}}}
+    preset.write_text(yaml.safe_dump({**PRESET, "robots": own}))
+    tuning.start(preset, SPACE, root=tmp_path, name="own", trials=3, **BUDGET)
+    data = yaml.safe_load((tmp_path / "own" / "best.yaml").read_text())
+    read: Any = training.resolve(data, "best.yaml")
+    assert read.network.initial_std == 0.1 and read.ppo.learning_rate == data["ppo"]["learning_rate"] != 0.5
+
+
 def test_a_trial_that_fails_is_told(preset: Path, tmp_path: Path, played: Played) -> None:
     played.broken = {1}
     summary = tuning.start(preset, SPACE, root=tmp_path, name="x", trials=3, **BUDGET)
