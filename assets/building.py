@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -144,7 +145,17 @@ def _hands(spec: RobotSpec, frames: dict[str, Frame]) -> tuple[HandModel, ...]:
         frame, name = frames[hand.link], f"{hand.side}_hand_point"
         turn = rotation_from_quaternion(frame.orientation)
         frames[name] = Frame(frame.link, frame.position + turn @ np.array(hand.offset), frame.orientation)
-        result.append(HandModel(hand.side, name, hand.fingers))
+        more: dict[str, Any] = {}
+        for kind, place in (("grip", hand.grip), ("tip", hand.tip)):
+            if place is not None:
+                within = Pose(turn, frame.position) @ Pose.from_xyz_rpy(np.array(place.at), np.array(place.rpy))
+                more[kind] = f"{hand.side}_{kind}"
+                frames[more[kind]] = Frame(frame.link, within.position, quaternion_from_rotation(within.rotation))
+        if hand.grip:
+            more.update(open=hand.grip.open, closed=hand.grip.closed)
+        if hand.tip:
+            more.update(pointing=hand.tip.fingers)
+        result.append(HandModel(hand.side, name, hand.fingers, **more))
     return tuple(result)
 
 

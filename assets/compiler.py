@@ -70,7 +70,12 @@ def content_key(request: str, files: list[Path]) -> str:
 
 def _physical(spec: RobotSpec) -> dict[str, object]:
     """Return what of a specification shapes the model; a better description must not invalidate trained policies."""
-    return spec.model_dump(mode="json", exclude={"title", "description", "source"})
+    plain = spec.model_dump(mode="json", exclude={"title", "description", "source"})
+    for hand in plain["hands"]:  # what came later must not change the hash of a robot that does without
+        for key in ("grip", "tip"):
+            if hand[key] is None:
+                del hand[key]
+    return plain
 
 
 def _mesh_files(urdf: Urdf, files: Files) -> list[Path]:

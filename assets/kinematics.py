@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.assets.model import CompiledModel
+from training_ground.assets.model import CompiledModel, HandModel
 from training_ground.assets.poses import Array, Pose, rotation_from_quaternion, skew
 from training_ground.assets.urdf import read_urdf
 from training_ground.configs.errors import AssetError, unknown
@@ -45,6 +45,18 @@ class Chain:
         self._links = _Links(model, names, moves)
         self._end = Pose(rotation_from_quaternion(held.orientation), np.asarray(held.position))
 
+    @property
+    def root(self) -> Array:
+        """Place (3,) of the first joint that moves, in the base link's frame at the default pose, m."""
+        return self._links.place(self.default)[1][self._links.moving][0]
+
+    @property
+    def length(self) -> float:
+        """Distance from that joint to the frame along the links, m: the frame gets no farther from it."""
+        origins = self._links.place(self.default)[1][int(self._links.moving.argmax()) :]
+        steps = np.linalg.norm(np.diff(origins, axis=0), axis=1).sum()
+        return float(steps + np.linalg.norm(self._end.position))
+
     def pose(self, angles: Array) -> Pose:
         """Return the frame's pose in the base link's frame at joint angles (k), rad."""
         rotations, origins, _ = self._links.place(angles)
@@ -62,6 +74,19 @@ class Chain:
         moved = self._links.moving
         # A joint turns about its axis through the origin of the link that it carries.
         return pose, np.concatenate([np.cross(axes[moved], pose.position - origins[moved]).T, axes[moved].T])
+
+
+def arm(model: CompiledModel, hand: HandModel, frame: str | None = None) -> Chain:
+    """Return the chain of an arm without the trunk, to a frame of its hand; to its working point where absent."""
+    own = set(model.groups["arms"]) - set(hand.fingers) or None
+    return Chain(model, frame or hand.frame, own)
+
+
+def shoulder(model: CompiledModel) -> float:
+    """Return the height of the shoulders over the base link's origin at the default pose, the hands' mean, m."""
+    if not model.hands:
+        raise AssetError(f"robot '{model.name}' has no hands, hence no shoulders")
+    return float(np.mean([arm(model, hand).root[2] for hand in model.hands]))
 
 
 class _Links:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 from training_ground.assets.model import CompiledModel
-from training_ground.assets.spec import ActuatorGroup, RobotSpec
+from training_ground.assets.spec import ActuatorGroup, Hand, RobotSpec
 
 
 def locked_spec(spec: RobotSpec, model: CompiledModel, moving: Collection[str]) -> RobotSpec:
@@ -25,13 +25,18 @@ def locked_spec(spec: RobotSpec, model: CompiledModel, moving: Collection[str]) 
             "locked": {**spec.locked, **{name: rest[name] for name in spec.joints if name not in moving}},
             "default_pose": {name: rest[name] for name in joints if rest[name]},
             "actuators": tuple(_group(group, joints) for group in spec.actuators if _matched(group, joints)),
-            "hands": tuple(
-                hand.model_copy(update={"fingers": tuple(name for name in hand.fingers if name in moving)})
-                for hand in spec.hands
-            ),
+            "hands": tuple(_hand(hand, moving) for hand in spec.hands),
             "mirror_pairs": {a: b for a, b in spec.mirror_pairs.items() if a in moving and b in moving},
         }
     )
+
+
+def _hand(hand: Hand, moving: Collection[str]) -> Hand:
+    """A hand grips and points only with all of its fingers."""
+    fingers = tuple(name for name in hand.fingers if name in moving)
+    if fingers == hand.fingers:
+        return hand
+    return hand.model_copy(update={"fingers": fingers, "grip": None, "tip": None})
 
 
 def _matched(group: ActuatorGroup, joints: Collection[str]) -> tuple[str, ...]:

@@ -38,11 +38,23 @@ class FootModel:
 
 @dataclass(frozen=True, eq=False)
 class HandModel:
-    """A hand: `frame` names an entry of `CompiledModel.frames`; `fingers` are joint names."""
+    """A hand: `frame` names an entry of `CompiledModel.frames`; `fingers` are joint names.
+
+    Attributes:
+        grip: The frame in which it grips, if it can: z out of the palm, the fingers close along x.
+        open, closed: (k,) positions of the fingers' joints, rad (m where they slide); empty without a grip.
+        tip: The frame of the finger that points along its z, if there is one; else `frame` presses.
+        pointing: (k,) positions of the fingers' joints then.
+    """
 
     side: str
     frame: str
     fingers: tuple[str, ...]
+    grip: str | None = None
+    open: tuple[float, ...] = ()
+    closed: tuple[float, ...] = ()
+    tip: str | None = None
+    pointing: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from training_ground.configs.loading import StrictModel
 
@@ -55,6 +55,30 @@ class Foot(StrictModel):
     side: Literal["left", "right"]
 
 
+class Grip(StrictModel):
+    """How a hand grips: where its fingers meet, and their joints opened and closed."""
+
+    at: Vector3
+    """Where the finger tips meet, in the hand's link, m."""
+    rpy: Vector3 = (0.0, 0.0, 0.0)
+    """Orientation of the grip frame in that link, rad: z points out of the palm, the fingers close along x."""
+    open: tuple[float, ...]
+    """Positions of the fingers' joints, in their order, when the hand is open, rad (m where they slide)."""
+    closed: tuple[float, ...]
+    """Targets that close it around nothing; what is between the fingers stops them before."""
+
+
+class Tip(StrictModel):
+    """How a hand points: the tip that presses, and the fingers' joints that leave it alone in front."""
+
+    at: Vector3
+    """The tip in the hand's link, m."""
+    rpy: Vector3 = (0.0, 0.0, 0.0)
+    """Orientation of the tip frame in that link, rad: z points where the finger points."""
+    fingers: tuple[float, ...]
+    """Positions of the fingers' joints, in their order, rad (m where they slide)."""
+
+
 class Hand(StrictModel):
     """A frame that reaches: a link of the URDF, and a point and orientation in it."""
 
@@ -64,6 +88,20 @@ class Hand(StrictModel):
     """The hand's working point in the link's frame, m."""
     fingers: tuple[str, ...] = ()
     """Joints of this hand, in order."""
+    grip: Grip | None = None
+    """Where absent, the hand can push and press but not hold."""
+    tip: Tip | None = None
+    """Where absent, the working point presses."""
+
+    @model_validator(mode="after")
+    def _every_finger_has_a_place(self) -> Hand:
+        given = {"grip.open": self.grip.open, "grip.closed": self.grip.closed} if self.grip else {}
+        if self.tip:
+            given["tip.fingers"] = self.tip.fingers
+        for name, places in given.items():
+            if len(places) != len(self.fingers):
+                raise ValueError(f"{name}: {len(places)} numbers for {len(self.fingers)} fingers")
+        return self
 
 
 class ColliderRule(StrictModel):

@@ -27,7 +27,7 @@ def model_to_json(model: CompiledModel) -> dict[str, Any]:
         name: [frame.link, frame.position.tolist(), frame.orientation.tolist()] for name, frame in model.frames.items()
     }
     data["feet"] = [[foot.link, foot.side, foot.sole.tolist()] for foot in model.feet]
-    data["hands"] = [[hand.side, hand.frame, hand.fingers] for hand in model.hands]
+    data["hands"] = [dataclasses.asdict(hand) for hand in model.hands]
     mirror = model.mirror
     data["mirror"] = None if mirror is None else [mirror.permutation.tolist(), mirror.sign.tolist()]
     return data
@@ -48,7 +48,10 @@ def model_from_json(data: dict[str, Any], directory: Path) -> CompiledModel:
         for name, (link, position, orientation) in data["frames"].items()
     }
     values["feet"] = tuple(FootModel(link, side, np.array(sole)) for link, side, sole in data["feet"])
-    values["hands"] = tuple(HandModel(side, frame, tuple(fingers)) for side, frame, fingers in data["hands"])
+    values["hands"] = tuple(
+        HandModel(**{name: tuple(value) if isinstance(value, list) else value for name, value in hand.items()})
+        for hand in data["hands"]
+    )
     mirror = data["mirror"]
     values["mirror"] = (
         None if mirror is None else Mirror(np.array(mirror[0], dtype=np.int64), np.array(mirror[1], dtype=float))

@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium
@@ -77,6 +77,9 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             if not moving:
                 raise SimulationError(f"locked = {list(self.config.locked)}: leaves robot '{self.model.name}' no joint")
             self.model = load_model(self.config.robot, visuals=self.visible, moving=moving)
+        kp, kd = self.config.stiffness_scale, self.config.damping_scale
+        if (kp, kd) != (1.0, 1.0):
+            self.model = replace(self.model, kp=kp * self.model.kp, kd=kd * self.model.kd)
         self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
         reason = task.unsupported(self.model, self.stance)
         if reason:
@@ -134,6 +137,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             tracked=task.tracked(self.model),
             ballast=config.randomisation.centre_of_mass is not None,
             loads=task.loads(self.model),
+            shoulder_height=task.shoulder_height(),
         )
         if config.control != "joint_torque":
             gains, masses = config.randomisation.gain_scale, config.randomisation.mass_scale
@@ -146,6 +150,9 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if config.control == "joint_delta":
             return np.full_like(self.model.kp, config.action_scale or 0.05)
         fixed = config.action_scale or self.task.action_scale
+        if fixed == "range":
+            origin = self.robot.holding_target()
+            return np.maximum(self.model.upper - origin, origin - self.model.lower)
         if fixed is not None:
             return np.full_like(self.model.kp, fixed)
         # A full action asks for most of the motor's torque, on a weak ankle as on a strong hip.
@@ -258,6 +265,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.drawn = draw(self.config.randomisation, len(self.model.joint_names), self.generator)
         self.drawn.update(self.task.draw(self.generator))
         self.robot.randomise(self.drawn)
+        self.task.apply(self.drawn)
         self.drawn.update(self.sensing.reset(self.generator))
         self.steps = 0
         self._ended = False
@@ -331,6 +339,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         for name in _SAVED:
             setattr(self, name, rest[name])
         self.robot.randomise(self.drawn)
+        self.task.apply(self.drawn)
         self.robot.restore(rest["robot"])
         self.task.state = rest["task"]
         self.sensing.restore(rest["sensing"])

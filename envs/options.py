@@ -36,6 +36,11 @@ class EnvOptions(StrictModel):
     action_scale: Annotated[float, Field(gt=0)] | None = None
     """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
     rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
+    stiffness_scale: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Factor on every motor's proportional gain. The specifications' gains are made for walking at a physics step of
+    5 ms; hands that work want stiffer and better damped arms, and with smaller steps can have them."""
+    damping_scale: Annotated[float, Field(gt=0, le=20)] = 1.0
+    """Factor on every motor's derivative gain."""
     physics_timestep: Annotated[float, Field(gt=0)] = 0.005
     """s."""
     decimation: Annotated[int, Field(ge=1, le=200)] = 4
@@ -103,6 +108,7 @@ def split_options(task: type[Task], options: dict[str, Any]) -> tuple[EnvOptions
         if name not in own and name not in tasks:
             raise SimulationError(unknown(f"option of TrainingGround/{task.id}-v0", name, [*own, *tasks]))
     where = f"TrainingGround/{task.id}-v0"
-    config = validate(EnvOptions, {k: v for k, v in options.items() if k in own}, where, SimulationError)
+    given = {**task.defaults, **{k: v for k, v in options.items() if k in own}}
+    config = validate(EnvOptions, given, where, SimulationError)
     rest = {k: v for k, v in options.items() if k in tasks}
     return config, validate(task.config_type, rest, where, SimulationError)

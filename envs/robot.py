@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.assets.dynamics import gain_share, largest_timestep
+from training_ground.assets.kinematics import shoulder
 from training_ground.assets.model import CompiledModel, Frame
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
@@ -49,6 +50,7 @@ class Robot:
         tracked: Frames (keys of `model.frames`) whose state is read every step, beside the feet.
         ballast: Whether its torso's centre of mass can be shifted.
         loads: Frames (keys of `model.frames`) that can hold a mass.
+        shoulder_height: Of a mounted robot over the floor, m; where absent its feet hang just clear of the ground.
 
     Attributes:
         base: State of the base link's frame, world frame.
@@ -58,7 +60,7 @@ class Robot:
         feet: State of each foot's link frame.
         foot_force: (feet, 3) ground reaction on each foot, world frame, N.
         foot_contact: Whether each foot carries more than 1 N.
-        touching: Names of the links other than feet that touch the ground.
+        contact_force: Force (3,) by other bodies on each link other than the feet that they touch, world frame, N.
         self_contact: Whether two of its own links touch.
     """
 
@@ -72,6 +74,7 @@ class Robot:
         tracked: Sequence[str] = (),
         ballast: bool = False,
         loads: Sequence[str] = (),
+        shoulder_height: float | None = None,
     ) -> None:
         self.world = world
         self.model = model
@@ -87,6 +90,8 @@ class Robot:
         self.start_height = model.default_height
         if stance == "mounted":
             self.start_height += MOUNTED_CLEARANCE
+            if shoulder_height is not None:
+                self.start_height = shoulder_height - shoulder(model)
             if visuals:
                 world.add_stand(self.start_height)
         self._track(tracked)
@@ -110,7 +115,7 @@ class Robot:
         self._soles = [foot.sole.tolist() for foot in self.model.feet]
         self.foot_force: Array = np.zeros((len(feet), 3))
         self.foot_contact: list[bool] = [False] * len(feet)
-        self.touching: tuple[str, ...] = ()
+        self.contact_force: dict[str, list[float]] = {}
         self.self_contact = False
         self._links: dict[str, LinkState] = {}
 
@@ -170,6 +175,11 @@ class Robot:
         self._links = {self.model.base_link: base}
         self._read_contacts()
 
+    @property
+    def touching(self) -> tuple[str, ...]:
+        """Names of the links other than feet that something touches."""
+        return tuple(self.contact_force)
+
     def _link(self, name: str) -> LinkState:
         """State of a carrier's frame, worked out where somebody asks."""
         state = self._links.get(name)
@@ -183,11 +193,11 @@ class Robot:
             force = forces.pop(name, _NO_FORCE)
             self.foot_force[i] = force
             self.foot_contact[i] = force[2] > CONTACT_THRESHOLD
-        self.touching = tuple(forces)
+        self.contact_force = forces
 
     def save(self) -> tuple[Any, ...]:
         """State for `restore`, beside the world's own."""
-        contacts = self.foot_force.copy(), list(self.foot_contact), self.touching, self.self_contact
+        contacts = self.foot_force.copy(), list(self.foot_contact), self.contact_force, self.self_contact
         return self.drive.save(), contacts
 
     def restore(self, state: tuple[Any, ...]) -> None:
@@ -195,11 +205,11 @@ class Robot:
 
         The contacts are kept, not read again: the engine forgets their forces when it restores a world.
         """
-        drive, (force, contact, touching, self_contact) = state
+        drive, (force, contact, forces, self_contact) = state
         self.drive.restore(drive)
         self.read()
         self.foot_force[:], self.foot_contact[:] = force, contact
-        self.touching, self.self_contact = touching, self_contact
+        self.contact_force, self.self_contact = forces, self_contact
 
     # ---- frames ------------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,9 @@ class Task:
         terms: Names of the reward terms; an instance may have fewer.
         failures: Kinds of failure that it reports.
         phases: Names of the phases that it reports.
-        action_scale: rad a unit of action in control mode `joint_position`; None for a share of each motor's torque.
+        action_scale: rad a unit of action in control mode `joint_position`; `range` where a full action shall reach
+            every joint's limits; None for a share of each motor's torque.
+        defaults: Options of the environment (`EnvOptions`) that are different for this task.
         episode_length_s: Length of an episode, s.
         config_type: Its keyword arguments.
         adjustable: Fields of its configuration that may change between episodes (`HumanoidEnv.adjust`).
@@ -69,7 +71,8 @@ class Task:
     terms: tuple[str, ...]
     failures: ClassVar[tuple[str, ...]] = ("fall",)
     phases: ClassVar[tuple[str, ...]] = ("",)
-    action_scale: ClassVar[float | None] = None
+    action_scale: ClassVar[float | Literal["range"] | None] = None
+    defaults: ClassVar[dict[str, Any]] = {}
     episode_length_s: ClassVar[float] = 20.0
     config_type: ClassVar[type[TaskConfig]] = TaskConfig
     adjustable: ClassVar[tuple[str, ...]] = ()
@@ -100,6 +103,11 @@ class Task:
         """Frames (keys of `model.frames`) at which the robot carries a mass, given by `draw` as `loads`."""
         return ()
 
+    @classmethod
+    def shoulder_height(cls) -> float | None:
+        """Height of a mounted robot's shoulders over the floor, m; None where its stand has the usual height."""
+        return None
+
     def channels(self) -> tuple[Channel, ...]:
         """Channels that the task adds to the environment's own."""
         return ()
@@ -111,6 +119,9 @@ class Task:
     def draw(self, generator: np.random.Generator) -> dict[str, Any]:
         """What differs in the robot itself from episode to episode; `Robot.randomise` applies it, a record keeps it."""
         return {}
+
+    def apply(self, drawn: dict[str, Any]) -> None:
+        """Give the world what an episode has drawn and no saved state holds: masses, friction of objects."""
 
     def terrain(self, generator: np.random.Generator, heading: float) -> Terrain:
         """Draw the ground, of no more than `slabs`; the robot will stand at the origin, with a heading in rad."""

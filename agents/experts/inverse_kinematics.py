@@ -9,6 +9,7 @@ others, spread evenly over the joints' ranges, in an order that is always the sa
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,7 @@ def solve(
     posture: Array | None = None,
     position_tolerance: float = POSITION_TOLERANCE,
     orientation_tolerance: float = ORIENTATION_TOLERANCE,
+    starts: int = _STARTS,
 ) -> Solution:
     """Find joint angles that bring the chain's frame to a pose.
 
@@ -70,22 +72,40 @@ def solve(
         posture: (k) angles that free directions are pulled to, rad; `start` where absent.
         position_tolerance: m.
         orientation_tolerance: rad.
+        starts: How many to try; with 1 the way from `start` is the only one.
 
     Returns:
         The first solution within the tolerances, or else the nearest one that was found.
     """
-    start = chain.default if start is None else np.clip(start, chain.lower, chain.upper)
-    posture = start if posture is None else posture
     best: Solution | None = None
-    for attempt in range(_STARTS):
-        angles = start if attempt == 0 else _spread(chain, attempt)
-        found = _descend(chain, goal, angles, posture, position_tolerance, orientation_tolerance)
+    for found in attempts(
+        chain, goal, start, posture=posture, position_tolerance=position_tolerance,
+        orientation_tolerance=orientation_tolerance, starts=starts,
+    ):  # fmt: skip
         if found.reached:
             return found
         if best is None or _cost(found) < _cost(best):
             best = found
     assert best is not None
     return best
+
+
+def attempts(
+    chain: Chain,
+    goal: Pose,
+    start: Array | None = None,
+    *,
+    posture: Array | None = None,
+    position_tolerance: float = POSITION_TOLERANCE,
+    orientation_tolerance: float = ORIENTATION_TOLERANCE,
+    starts: int = _STARTS,
+) -> Iterator[Solution]:
+    """Yield what each start leads to, near or not, for who wants more than the first solution; arguments as `solve`."""
+    start = chain.default if start is None else np.clip(start, chain.lower, chain.upper)
+    posture = start if posture is None else posture
+    for attempt in range(starts):
+        angles = start if attempt == 0 else _spread(chain, attempt)
+        yield _descend(chain, goal, angles, posture, position_tolerance, orientation_tolerance)
 
 
 def _cost(solution: Solution) -> float:

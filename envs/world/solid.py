@@ -156,6 +156,11 @@ class Solid:
             (wx, wy, wz),
         )
 
+    def distance(self, other: Solid, *, within: float) -> float:
+        """Distance to another body, m, negative where they reach into each other; infinity beyond `within`."""
+        points = engine.getClosestPoints(self.uid, other.uid, within, physicsClientId=self._client)
+        return min((point[8] for point in points), default=float("inf"))
+
     def contacts(self) -> list[Contact]:
         """Every contact point of this body after the last step."""
         names, links = self.world.register.names, self.world.register.links

@@ -16,6 +16,7 @@ from training_ground.envs import rotations
 from training_ground.envs.actuator import ActuatorParameters
 from training_ground.envs.drive import Drive
 from training_ground.envs.states import LinkState
+from training_ground.envs.world.engine import engine
 from training_ground.envs.world.solid import Solid
 
 if TYPE_CHECKING:
@@ -71,6 +72,24 @@ class Thing(Solid):
             self.set_joints([min(max(joint.rest, joint.lower), joint.upper) for joint in joints])
             self.drive.reset()
             self.drive.actuator.reset(np.array([joint.rest for joint in joints]))
+
+    def set_mass(self, scale: float = 1.0) -> None:
+        """Scale mass and inertia of every piece that can move; 1 is the specification's."""
+        for piece in self.spec.pieces[self.fixed :]:
+            moments = [scale * moment for moment in piece.inertia().principal()[1].tolist()]
+            engine.changeDynamics(
+                self.uid,
+                self._link(piece.name),
+                mass=scale * piece.mass,
+                localInertiaDiagonal=moments,
+                physicsClientId=self._client,
+            )
+
+    def set_friction(self, friction: float | None = None) -> None:
+        """Give every piece a Coulomb coefficient; None its own again."""
+        for piece in self.spec.pieces:
+            value = piece.friction if friction is None else friction
+            engine.changeDynamics(self.uid, self._link(piece.name), lateralFriction=value, physicsClientId=self._client)
 
     def _require_stable(self, parameters: ActuatorParameters) -> None:
         """Refuse a spring or damper that would feed itself energy at the world's physics step."""

@@ -1,0 +1,278 @@
+"""Scripted experts: a procedure in words of hands, frames and forces, played out through the environment's own actions.
+
+An expert's `procedure` is a generator that reads like the work instruction. Every `yield from` is one motion; between
+two control steps the expert looks at the simulator's truth, sets what its joints shall do, and the next action follows.
+It acts through the same actions as any policy: nothing is put anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Generator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.agents.experts.arm import Arm, blend, pose_of, smooth
+from training_ground.agents.experts.clearance import Clearance
+from training_ground.assets.gravity import Gravity
+from training_ground.assets.poses import Array, Pose, rotation_about
+from training_ground.configs.errors import AgentError
+from training_ground.envs.cell_task import CellTask
+from training_ground.envs.env import HumanoidEnv
+
+Steps = Generator[None, None, None]
+Goal = Pose | Callable[[], Pose]
+
+INTEGRAL_GAIN = 3.0
+"""1/s: how fast the targets move on where a joint stands off what was wanted, through weight or friction."""
+INTEGRAL_LIMIT = 0.5
+"""rad by which they do at most."""
+
+
+class CannotReach(Exception):
+    """A waypoint that no joint angles lead to; the message names it."""
+
+
+class Expert:
+    """A scripted policy for one task: a subclass fills in `procedure`.
+
+    Attributes:
+        env: The environment of the episode.
+        arms: By side, `left` and `right`.
+        attempt: Counts the tries of the episode.
+        trouble: Why the expert gave up, if it did.
+    """
+
+    name = "expert"
+    env: HumanoidEnv
+    task: Any
+    arms: dict[str, Arm]
+    clearance: Clearance
+    _cleared: HumanoidEnv | None = None
+
+    def procedure(self) -> Steps:
+        """Yield once a control step until all is done."""
+        raise NotImplementedError
+
+    # ---- as a policy -------------------------------------------------------------------------------------------------
+
+    def reset(self, env: gymnasium.Env[Any, Any]) -> None:
+        """Begin an episode.
+
+        Raises:
+            AgentError: It is no environment of a factory cell, or one with other actions than joint positions.
+        """
+        inner = env.unwrapped
+        if not isinstance(inner, HumanoidEnv) or not isinstance(inner.task, CellTask):
+            raise AgentError(f"policy 'expert': works in factory cells, not in {env}")
+        if inner.config.control != "joint_position" or len(inner.action_joints) != len(inner.model.joint_names):
+            raise AgentError("policy 'expert': needs control 'joint_position' with every joint driven")
+        self.env, self.task = inner, inner.task
+        if self._cleared is not inner:
+            self._cleared, self.clearance = inner, Clearance(inner)
+        self.arms = {hand.side: Arm(inner, hand, self.clearance) for hand in inner.model.hands}
+        self.wanted = inner.robot.joint_position.copy()
+        self.attempt, self.trouble = 0, ""
+        self._integral = np.zeros_like(self.wanted)
+        fingers = [i for arm in self.arms.values() for i in arm.fingers]
+        # Fingers push on what they hold: they have no business where they are told to be.
+        self._corrected = np.array([i not in fingers for i in range(len(self.wanted))])
+        self._gravity = Gravity(inner.model)
+        for arm in self.arms.values():
+            arm.release(self.wanted)
+        self._steps: Steps = self.procedure()
+
+    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the action that the procedure asks for now; after its end, hold still."""
+        env = self.env
+        error = np.where(self._corrected, self.wanted - env.robot.joint_position, 0.0)
+        change = INTEGRAL_GAIN * env.control_timestep * error
+        self._integral = np.clip(self._integral + change, -INTEGRAL_LIMIT, INTEGRAL_LIMIT)
+        if not self.trouble:
+            try:
+                next(self._steps, None)
+            except CannotReach as problem:
+                self.trouble = str(problem)
+        up = np.array([-g for g in env.robot.projected_gravity])
+        target = self.wanted + self._gravity.torque(self.wanted, up) / env.model.kp + self._integral
+        return np.clip((target - env.action_origin) / env.action_scale, -1.0, 1.0).astype(np.float32)
+
+    # ---- what a procedure is written in ------------------------------------------------------------------------------
+
+    def frame(self, name: str) -> Pose:
+        """Pose of a frame of the cell in the world now: `item` or `item.frame`."""
+        return pose_of(self.task.place.frame(name))
+
+    def wait(self, seconds: float) -> Steps:
+        """Let time pass."""
+        for _ in range(max(1, round(seconds / self.env.control_timestep))):
+            yield
+
+    def move(self, side: str, goal: Goal, *, to: str, speed: float = 0.4, turn: float = 2.0) -> Steps:
+        """Bring a hand's grip frame to a pose on a straight line; a goal that moves is followed.
+
+        Args:
+            side: Of the hand.
+            goal: In the world, or a function that gives it.
+            to: What the waypoint is called where it cannot be reached.
+            speed: Mean speed along the line, m/s.
+            turn: Mean rate of turning, rad/s.
+
+        Raises:
+            CannotReach: No joint angles lead there.
+        """
+        arm, aim = self.arms[side], goal if callable(goal) else lambda: goal
+        start = arm.planned(self.wanted)
+        apart, turned = blend(start, aim(), 1.0)[1:]
+        seconds = max(apart / speed, turned / turn, 0.1)
+        count = max(1, math.ceil(seconds / self.env.control_timestep))
+        for i in range(count):
+            where = blend(start, aim(), smooth((i + 1) / count))[0]
+            self._follow(arm, where, to, last=i + 1 == count)
+            yield
+
+    def travel(self, side: str, goal: Pose, *, to: str, speed: float = 1.0, touching: Collection[str] = ()) -> Steps:
+        """Bring a hand to a pose through free space, around what is in the way.
+
+        Args:
+            side: Of the hand.
+            goal: In the world.
+            to: What the waypoint is called where it cannot be reached.
+            speed: Mean speed of the fastest joint, rad/s.
+            touching: Items that the robot may touch on the way, such as what it holds.
+
+        Raises:
+            CannotReach: No joint angles lead there, or no way.
+        """
+        arm = self.arms[side]
+        self.clearance.look()
+        found, why = arm.search(goal, self.wanted, touching=touching)
+        for solution in found[:4]:
+            way = arm.way(solution.angles, self.wanted, touching=touching)
+            if way is not None:
+                yield from self._along(arm, way, speed)
+                return
+        raise CannotReach(f"waypoint '{to}', {side} hand: {'no way leads there' if found else why}")
+
+    def _along(self, arm: Arm, way: Sequence[Array], speed: float) -> Steps:
+        """Move an arm's joints along the corners of a way, slowing down only at its ends."""
+        lengths = [float(np.abs(b - a).max()) for a, b in pairwise(way)]
+        count = max(5, math.ceil(sum(lengths) / speed / self.env.control_timestep))
+        ends = np.cumsum([0.0, *lengths])
+        for i in range(count):
+            done = smooth((i + 1) / count) * ends[-1]
+            leg = min(int(np.searchsorted(ends, done, side="right")) - 1, len(lengths) - 1)
+            share = (done - ends[leg]) / max(lengths[leg], 1e-9)
+            self.wanted[arm.joints] = way[leg] + min(share, 1.0) * (way[leg + 1] - way[leg])
+            yield
+
+    def guarded(
+        self, side: str, direction: Sequence[float] | Array, distance: float, *, to: str, until: Callable[[], bool],
+        speed: float = 0.1,
+    ) -> Steps:  # fmt: skip
+        """Move a hand along a world direction until a condition holds, at most a distance in m.
+
+        Raises:
+            CannotReach: No joint angles lead on.
+        """
+        arm = self.arms[side]
+        start, along = arm.planned(self.wanted), np.asarray(direction) / np.linalg.norm(direction)
+        step = speed * self.env.control_timestep
+        for i in range(math.ceil(distance / step)):
+            if until():
+                return
+            self._follow(arm, Pose(start.rotation, start.position + (i + 1) * step * along), to, last=False)
+            yield
+
+    def settle(self, side: str, goal: Goal, *, within: float = 0.002, longest: float = 1.0) -> Steps:
+        """Wait until a hand is where it was told to be, within a distance in m, or for a time in s."""
+        arm, aim = self.arms[side], goal if callable(goal) else lambda: goal
+        for _ in range(round(longest / self.env.control_timestep)):
+            if float(np.linalg.norm(aim().position - arm.pose().position)) <= within:
+                return
+            yield
+
+    def nearest(self, name: str) -> str:
+        """The side whose shoulder is nearer to a frame."""
+        place = self.frame(name).position
+        return min(self.arms, key=lambda side: float(np.linalg.norm(place - self.arms[side].shoulder())))
+
+    def choose(self, side: str, options: Sequence[Pose], *, to: str, clear: float = 0.08) -> Pose:
+        """Return the pose, of several that serve, to which the arm comes most easily.
+
+        Args:
+            side: Of the hand.
+            options: In the world; each is also reached from `clear` metres before it, along its z.
+            to: What the waypoint is called where none can be reached.
+            clear: m.
+
+        Raises:
+            CannotReach: None of them can be reached.
+        """
+        arm, best, ease, why = self.arms[side], None, np.inf, ""
+        self.clearance.look()
+        for option in options:
+            found, reason = arm.search(back(option, clear), self.wanted)
+            why = why or reason
+            for before in found[:2]:
+                there = self.wanted.copy()
+                there[arm.joints] = before.angles
+                last = arm.follow(option, there)
+                strain = arm.strain(last.angles) + arm.strain(before.angles)
+                if last.reached and strain < ease:
+                    best, ease = option, strain
+        if best is None:
+            raise CannotReach(f"waypoint '{to}', {side} hand: {why}")
+        return best
+
+    def point(self, side: str, seconds: float = 0.3) -> Steps:
+        """Stretch the finger that presses; from now on the hand's tip is what moves."""
+        arm = self.arms[side]
+        arm.use("tip")
+        if arm.hand.pointing:
+            yield from self._fingers(side, arm.hand.pointing, seconds)
+
+    def close(self, side: str, seconds: float = 0.5) -> Steps:
+        """Close a hand around what is between its fingers."""
+        yield from self._fingers(side, self.arms[side].hand.closed, seconds)
+
+    def open(self, side: str, seconds: float = 0.4) -> Steps:
+        """Open a hand; from now on the point where it grips is what moves."""
+        self.arms[side].use("grip")
+        yield from self._fingers(side, self.arms[side].hand.open, seconds)
+
+    def force(self, side: str) -> float:
+        """Size of the contact force on a hand, N."""
+        return self.task.hand_force(side)
+
+    # ---- inside ------------------------------------------------------------------------------------------------------
+
+    def _fingers(self, side: str, goal: Sequence[float], seconds: float) -> Steps:
+        fingers = self.arms[side].fingers
+        start, count = self.wanted[fingers].copy(), max(1, round(seconds / self.env.control_timestep))
+        for i in range(count):
+            self.wanted[fingers] = start + (i + 1) / count * (np.array(goal) - start)
+            yield
+
+    def _follow(self, arm: Arm, goal: Pose, to: str, *, last: bool) -> None:
+        """Take the joint angles of a pose near the present one; on the way an inexact one will do."""
+        found = arm.follow(goal, self.wanted)
+        if not found.reached and (last or found.position_error > 0.03):
+            far, turned = 1000 * found.position_error, math.degrees(found.orientation_error)
+            raise CannotReach(f"waypoint '{to}', {arm.hand.side} hand: no nearer than {far:.0f} mm and {turned:.0f}°")
+        self.wanted[arm.joints] = found.angles
+
+
+def back(pose: Pose, distance: float) -> Pose:
+    """Return a pose drawn back along its z, the way in which hands approach, by a distance in m."""
+    return Pose(pose.rotation, pose.position - distance * pose.rotation[:, 2])
+
+
+def around(pose: Pose, count: int) -> list[Pose]:
+    """Return a pose turned about its z by each of `count` even shares of a full turn: 2 for a jaw, more for a tip."""
+    axis = np.array([0.0, 0.0, 1.0])
+    return [Pose(pose.rotation @ rotation_about(axis, 2 * math.pi * i / count), pose.position) for i in range(count)]

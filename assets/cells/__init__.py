@@ -1,0 +1,1 @@
+"""Factory cells: one YAML file each."""

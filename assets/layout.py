@@ -1,0 +1,116 @@
+"""The layout of a factory cell: what stands where, how it differs from episode to episode, and its tiers."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from training_ground.assets.objects import Name
+from training_ground.assets.spec import NonNegative, Positive, Vector3
+from training_ground.configs.errors import AssetError, unknown
+from training_ground.configs.loading import StrictModel, validate
+
+SECTORS = {
+    "automotive": "AU",
+    "electronics": "EE",
+    "equipment": "EQ",
+    "materials": "RM",
+    "consumer": "CG",
+    "logistics": "LO",
+    "health": "HC",
+    "service": "SV",
+}
+"""Sectors of the national plan, and their codes in the template catalogue."""
+
+Sector = Literal["automotive", "electronics", "equipment", "materials", "consumer", "logistics", "health", "service"]
+Tier = Literal["nominal", "tight", "flow", "disturbed"]
+TIERS: tuple[Tier, ...] = ("nominal", "tight", "flow", "disturbed")
+
+
+class Spread(StrictModel):
+    """Half widths of the uniform draws by which an item differs from its place in each episode."""
+
+    position: tuple[NonNegative, NonNegative, NonNegative] = (0.0, 0.0, 0.0)
+    """Along x, y and z of what it stands on, m."""
+    yaw: Annotated[float, Field(ge=0, le=math.pi)] = 0.0
+    """rad."""
+    mass: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of its mass."""
+    friction: tuple[Positive, Positive] | None = None
+    """Range of its Coulomb coefficient; the part's own where absent."""
+
+
+class Item(StrictModel):
+    """Something in a cell."""
+
+    part: str
+    """A file of `assets/parts`."""
+    upon: str | None = None
+    """What it stands on, as `item` or `item.frame`; where absent the floor, the robot at its origin looking along x."""
+    at: Vector3 = (0.0, 0.0, 0.0)
+    """Place of its frame on that, m."""
+    rpy: Vector3 = (0.0, 0.0, 0.0)
+    """Orientation of its frame on that, rad."""
+    fixed: bool = False
+    """Whether it is screwed down."""
+    spread: Spread = Spread()
+
+
+class CellSpec(StrictModel):
+    """A cell: `assets/cells/<name>.yaml`."""
+
+    name: Name
+    title: str
+    sectors: Annotated[tuple[Sector, ...], Field(min_length=1)]
+    items: Annotated[dict[Name, Item], Field(min_length=1)]
+    shoulder_height: Annotated[float, Field(ge=0.5, le=2.0)] = 1.25
+    """Height of a mounted robot's shoulders over the floor, m: its stand is as high as that takes."""
+    reach: tuple[str, ...] = ()
+    """Frames, as `item.frame`, that a hand must get to wherever they are drawn."""
+    touching: tuple[tuple[str, str], ...] = ()
+    """Pairs of items that overlap by design."""
+    tiers: dict[Tier, dict[str, Any]] = Field(default_factory=dict)
+    """What of this file is different in a tier, laid over it key by key."""
+
+    @model_validator(mode="after")
+    def _stands_on_something(self) -> CellSpec:
+        before: list[str] = []
+        for name, item in self.items.items():
+            if item.upon is not None and item.upon.partition(".")[0] not in before:
+                raise ValueError(f"items.{name}.upon: {unknown('item before it', item.upon.partition('.')[0], before)}")
+            before.append(name)
+        for pair in self.touching:
+            for name in pair:
+                if name not in self.items:
+                    raise ValueError(f"touching: {unknown('item', name, self.items)}")
+        for frame in self.reach:
+            if frame.partition(".")[0] not in self.items:
+                raise ValueError(f"reach: {unknown('item', frame.partition('.')[0], self.items)}")
+        return self
+
+    def tier(self, name: Tier) -> CellSpec:
+        """Return the cell of a tier.
+
+        Raises:
+            AssetError: The cell has no such tier, or what it says does not fit.
+        """
+        if name != "nominal" and name not in self.tiers:
+            raise AssetError(f"cell '{self.name}' has no tier '{name}'. It has: {', '.join(['nominal', *self.tiers])}")
+        plain = self.model_dump(exclude={"tiers"})
+        return validate(CellSpec, _laid_over(plain, self.tiers.get(name, {})), f"cell '{self.name}', tier '{name}'",
+                        AssetError)  # fmt: skip
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return `below` with the keys of `above` in their place, mappings key by key; None takes a key away."""
+    result = dict(below)
+    for key, value in above.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = _laid_over(result[key], value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,123 @@
+"""A factory cell in a world: its things by name, their frames, and where an episode puts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from training_ground.assets.layout import CellSpec, Item
+from training_ground.assets.library import load_part
+from training_ground.configs.errors import SimulationError, unknown
+from training_ground.envs import rotations
+from training_ground.envs.states import LinkState
+from training_ground.envs.world import Thing, World
+
+OVERLAP = 0.001
+"""m by which things may reach into each other before a layout is refused."""
+
+Place = tuple[rotations.Vector, rotations.Quaternion]
+
+
+class Cell:
+    """A cell in a world.
+
+    Args:
+        spec: Its layout.
+        world: Where it is built.
+        visuals: Whether cameras see it.
+
+    Attributes:
+        things: By the name of their item.
+
+    Raises:
+        AssetError: A part is unknown.
+        SimulationError: Items overlap, or one stands on a frame that there is not.
+    """
+
+    def __init__(self, spec: CellSpec, world: World, *, visuals: bool = False) -> None:
+        self.spec = spec
+        self.things: dict[str, Thing] = {}
+        for name, item in spec.items.items():
+            part = load_part(item.part)
+            self.things[name] = world.add(part, name=name, fixed=item.fixed, visuals=visuals)
+            self._set(name, {})
+        for frame in spec.reach:
+            self.frame(frame)
+        self._require_room()
+
+    def frame(self, name: str) -> LinkState:
+        """State of a frame, world axes: `item` for an item's own, or `item.frame`.
+
+        Raises:
+            SimulationError: There is none.
+        """
+        item, _, frame = name.partition(".")
+        if item not in self.things:
+            raise SimulationError(unknown(f"item of cell '{self.spec.name}'", item, self.things))
+        return self.things[item].frame(frame) if frame else self.things[item].state
+
+    def draw(self, generator: np.random.Generator) -> dict[str, dict[str, Any]]:
+        """Draw how each item differs in an episode: `shift` (3) in m, `yaw` in rad, `mass` as a factor, `friction`."""
+        drawn: dict[str, dict[str, Any]] = {}
+        for name, item in self.spec.items.items():
+            spread, one = item.spread, dict[str, Any]()
+            if any(spread.position):
+                one["shift"] = [float(generator.uniform(-half, half)) for half in spread.position]
+            if spread.yaw:
+                one["yaw"] = float(generator.uniform(-spread.yaw, spread.yaw))
+            if spread.mass:
+                one["mass"] = float(generator.uniform(1 - spread.mass, 1 + spread.mass))
+            if spread.friction:
+                one["friction"] = float(generator.uniform(*spread.friction))
+            if one:
+                drawn[name] = one
+        return drawn
+
+    def apply(self, drawn: Mapping[str, Mapping[str, Any]]) -> None:
+        """Give the things the mass and friction that were drawn; the others have their own again."""
+        for name, item in self.spec.items.items():
+            one = drawn.get(name, {})
+            if item.spread.mass:
+                self.things[name].set_mass(one.get("mass", 1.0))
+            if item.spread.friction:
+                self.things[name].set_friction(one.get("friction"))
+
+    def place(self, drawn: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put everything where an episode has it, at rest."""
+        for name in self.things:
+            self._set(name, drawn.get(name, {}))
+
+    def _set(self, name: str, drawn: Mapping[str, Any]) -> None:
+        item = self.spec.items[name]
+        position, orientation = self._stand(name, item)
+        shift = [a + d for a, d in zip(item.at, drawn.get("shift", (0.0, 0.0, 0.0)), strict=True)]
+        moved = rotations.rotate(orientation, shift)
+        place = tuple(p + m for p, m in zip(position, moved, strict=True))
+        turned = rotations.multiply(
+            rotations.from_euler(0.0, 0.0, drawn.get("yaw", 0.0)), rotations.from_euler(*item.rpy)
+        )
+        self.things[name].place(place, rotations.multiply(orientation, turned))
+
+    def _stand(self, name: str, item: Item) -> Place:
+        """Pose of the frame that an item stands on."""
+        if item.upon is None:
+            return (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0)
+        try:
+            state = self.frame(item.upon)
+        except SimulationError as problem:
+            raise SimulationError(f"items.{name}.upon = '{item.upon}': {problem}") from problem
+        return state.position, state.orientation
+
+    def _require_room(self) -> None:
+        """Refuse a layout whose items reach into each other."""
+        allowed = {frozenset(pair) for pair in self.spec.touching}
+        for (a, first), (b, second) in combinations(self.things.items(), 2):
+            depth = -first.distance(second, within=0.0)
+            if depth > OVERLAP and frozenset((a, b)) not in allowed:
+                raise SimulationError(
+                    f"cell '{self.spec.name}': '{a}' and '{b}' overlap by {1000 * depth:.0f} mm; move one of them "
+                    "(items.*.at), or list the pair under 'touching'"
+                )

@@ -1,0 +1,229 @@
+"""What tasks in factory cells share: the cell, its things as channels, and what every success needs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from training_ground.assets.kinematics import arm
+from training_ground.assets.layout import Tier
+from training_ground.assets.library import load_cell
+from training_ground.assets.model import CompiledModel, HandModel
+from training_ground.configs.errors import SimulationError
+from training_ground.envs import rotations
+from training_ground.envs.cell import Cell
+from training_ground.envs.channels import Channel
+from training_ground.envs.states import LinkState
+from training_ground.envs.task import Task, TaskConfig
+
+if TYPE_CHECKING:
+    from training_ground.envs.env import HumanoidEnv
+
+HOLD_S = 0.5
+"""s for which everything that success needs must hold without a break."""
+SLOW = 0.02
+"""m/s below which an object is at rest."""
+SENSOR_S = 0.05
+"""s: time constant of the force that failures are judged by."""
+
+_XYZ, _XYZW = ("x", "y", "z"), ("x", "y", "z", "w")
+
+
+class CellConfig(TaskConfig):
+    """Keyword arguments of a task in a cell."""
+
+    tier: Tier = "nominal"
+    """`nominal`, `tight` (geometry), `flow` (moving, mixed) or `disturbed` (events)."""
+
+
+class CellTask(Task):
+    """A task in a factory cell; a subclass says what success is.
+
+    Class attributes:
+        cell: File of `assets/cells`.
+        objects: Frames, as `item` or `item.frame`, whose pose a policy sees.
+        mechanisms: Joints, as `item.joint`, whose position a policy sees.
+        grips: Whether the robot must be able to grip.
+    """
+
+    cell: ClassVar[str]
+    objects: ClassVar[tuple[str, ...]] = ()
+    mechanisms: ClassVar[tuple[str, ...]] = ()
+    grips: ClassVar[bool] = True
+    stances = ("mounted",)
+    defaults: ClassVar[dict[str, Any]] = {
+        "robot": "g1_dex3",
+        "locked": ("legs",),
+        "physics_timestep": 0.002,  # fingers that hold by friction need small steps and many iterations
+        "decimation": 10,
+        # About the gains with which Unitree's teleoperation drives the G1's arms (80 and 3 in the shoulder, 40 and 1.5
+        # in the wrist; xr_teleoperate).
+        "stiffness_scale": 2.0,
+        "damping_scale": 6.0,
+        "solver_iterations": 50,
+        "start_joint_noise": 0.02,
+    }
+    action_scale = "range"
+    config_type = CellConfig
+    config: CellConfig
+
+    def __init__(self, config: Any, env: HumanoidEnv) -> None:
+        super().__init__(config, env)
+        self.place = Cell(load_cell(self.cell).tier(config.tier), env.world, visuals=env.visible)
+        self.hands = tuple(hand for hand in env.model.hands)
+        self._hand_links = {hand.side: _links(env.model, hand) for hand in self.hands}
+        self._require_reach()
+        self._hold_steps = max(1, round(HOLD_S / env.control_timestep))
+
+    @classmethod
+    def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
+        """A robot needs hands, and for most tasks hands that grip."""
+        if not model.hands:
+            return f"robot '{model.name}' has no hands; task '{cls.id}' needs them"
+        if cls.grips and not any(hand.grip for hand in model.hands):
+            return f"robot '{model.name}' has no hand that grips; task '{cls.id}' needs one"
+        return super().unsupported(model, stance)
+
+    @classmethod
+    def tracked(cls, model: CompiledModel) -> tuple[str, ...]:
+        """Where the hands grip and point."""
+        return tuple(frame for hand in model.hands for frame in (hand.grip, hand.tip or hand.frame) if frame)
+
+    @classmethod
+    def shoulder_height(cls) -> float | None:
+        """The cell says how high a mounted robot stands."""
+        return load_cell(cls.cell).shoulder_height
+
+    # ---- channels ----------------------------------------------------------------------------------------------------
+
+    def channels(self) -> tuple[Channel, ...]:
+        """Hands, objects and mechanisms."""
+        sides = tuple(f"{hand.side}_{axis}" for hand in self.hands for axis in _XYZ)
+        turns = tuple(f"{hand.side}_{axis}" for hand in self.hands for axis in _XYZW)
+        names = tuple(hand.side for hand in self.hands)
+        seen, role = [], "observation"
+        seen.append(Channel("hand_position", (len(sides),), "m", "base", role, "Where the hands grip.", sides))
+        seen.append(Channel("hand_orientation", (len(turns),), "1", "base", role, "Quaternions of the grips.", turns))
+        seen.append(Channel("hand_force", (len(names),), "N", "none", role, "Contact force on each hand.", names))
+        for name in self.objects:
+            label = name.replace(".", "_")
+            seen.append(Channel(f"{label}_position", (3,), "m", "base", role, f"Position of {name}.", _XYZ))
+            seen.append(Channel(f"{label}_orientation", (4,), "1", "base", role, f"Quaternion of {name}.", _XYZW))
+            seen.append(Channel(f"{label}_place", (3,), "m", "world", "state", f"Position of {name}.", _XYZ, "float64"))
+        if self.mechanisms:
+            joints = tuple(name.replace(".", "_") for name in self.mechanisms)
+            text = "Position of the mechanisms as a share of their travel."
+            seen.append(Channel("mechanism", (len(joints),), "1", "none", role, text, joints))
+        return tuple(seen)
+
+    def values(self) -> dict[str, Any]:
+        """What the channels declare."""
+        robot = self.env.robot
+        hands = [robot.frame(hand.grip or hand.frame) for hand in self.hands]
+        seen = [self._in_base(hand) for hand in hands]
+        values: dict[str, Any] = {
+            "hand_position": [x for place, _ in seen for x in place],
+            "hand_orientation": [x for _, turn in seen for x in turn],
+            "hand_force": [self.hand_force(hand.side) for hand in self.hands],
+        }
+        for name in self.objects:
+            label, state = name.replace(".", "_"), self.place.frame(name)
+            values[f"{label}_position"], values[f"{label}_orientation"] = self._in_base(state)
+            values[f"{label}_place"] = state.position
+        if self.mechanisms:
+            values["mechanism"] = [self.travel(name) for name in self.mechanisms]
+        return values
+
+    def _in_base(self, state: LinkState) -> tuple[rotations.Vector, rotations.Quaternion]:
+        base = self.env.robot.base
+        offset = [s - b for s, b in zip(state.position, base.position, strict=True)]
+        turn = rotations.multiply(rotations.conjugate(base.orientation), state.orientation)
+        return rotations.rotate_inverse(base.orientation, offset), turn if turn[3] >= 0 else tuple(-t for t in turn)  # type: ignore[return-value]
+
+    # ---- what a task asks --------------------------------------------------------------------------------------------
+
+    def travel(self, name: str) -> float:
+        """Position of a mechanism, `item.joint`, between its limits: 0 to 1."""
+        item, _, joint = name.partition(".")
+        thing = self.place.things[item]
+        limits = thing.spec.mechanisms[joint]
+        return (thing.joint_position[joint] - limits.lower) / (limits.upper - limits.lower)
+
+    def hand_force(self, side: str) -> float:
+        """Size of the contact force on a hand with its fingers, N."""
+        robot, total = self.env.robot, [0.0, 0.0, 0.0]
+        for link in self._hand_links[side]:
+            for i, part in enumerate(robot.contact_force.get(link, (0.0, 0.0, 0.0))):
+                total[i] += part
+        return math.hypot(*total)
+
+    def largest_force(self) -> float:
+        """Contact force on the hand that has the larger one, N."""
+        return max(self.hand_force(hand.side) for hand in self.hands)
+
+    def steady(self, name: str, value: float) -> float:
+        """Low-pass a value asked for once a control step: what a force sensor with 3 Hz would tell.
+
+        The engine's bodies are rigid, and the peaks of their contact forces an artefact of its steps.
+        """
+        kept = self.state.values["steady"]
+        share = self.env.control_timestep / (SENSOR_S + self.env.control_timestep)
+        kept[name] = kept.get(name, 0.0) + share * (value - kept.get(name, 0.0))
+        return kept[name]
+
+    def tip_distance(self, name: str) -> float:
+        """Distance of a frame from the nearest finger tip, m."""
+        robot, place = self.env.robot, self.place.frame(name).position
+        return min(math.dist(robot.frame(hand.tip or hand.frame).position, place) for hand in self.hands)
+
+    def touches(self, item: str) -> bool:
+        """Whether the robot touches an item."""
+        name = self.env.model.name
+        return any(contact.other == name for contact in self.place.things[item].contacts())
+
+    def at_rest(self, item: str) -> bool:
+        """Whether an item is slower than 2 cm/s."""
+        return math.hypot(*self.place.things[item].state.linear_velocity) < SLOW
+
+    def held(self, name: str, condition: bool) -> bool:
+        """Whether a condition has held for half a second without a break, asked once a control step."""
+        counts = self.state.values["held"]
+        counts[name] = counts.get(name, 0) + 1 if condition else 0
+        return counts[name] >= self._hold_steps
+
+    # ---- episodes ----------------------------------------------------------------------------------------------------
+
+    def draw(self, generator: np.random.Generator) -> dict[str, Any]:
+        """How the cell differs in this episode."""
+        return {"cell": self.place.draw(generator)}
+
+    def apply(self, drawn: dict[str, Any]) -> None:
+        """Masses and frictions, which no saved state holds."""
+        self.place.apply(drawn["cell"])
+
+    def reset(self, generator: np.random.Generator) -> None:
+        """Put everything in its place."""
+        self.place.place(self.env.drawn["cell"])
+        self.state.values = {"held": {}, "steady": {}}
+
+    def _require_reach(self) -> None:
+        """Refuse a layout that asks for what no hand comes to, even with a straight arm."""
+        env, spec = self.env, self.place.spec
+        base = np.array([0.0, 0.0, env.robot.start_height])
+        arms = [(arm(env.model, hand), hand.side) for hand in self.hands]
+        for name in spec.reach:
+            goal = np.array(self.place.frame(name).position) - base
+            missing, side = min((float(np.linalg.norm(goal - a.root)) - a.length, side) for a, side in arms)
+            if missing > 0.0:
+                raise SimulationError(
+                    f"cell '{spec.name}': '{name}' is {100 * missing:.0f} cm out of reach of robot "
+                    f"'{env.model.name}', its {side} arm stretched; move it (items.*.at), or change shoulder_height"
+                )
+
+
+def _links(model: CompiledModel, hand: HandModel) -> tuple[str, ...]:
+    """Links of a hand: its palm's, and those that its fingers move."""
+    joints = model.joint_names
+    return (model.frames[hand.frame].link, *(model.link_names[1 + joints.index(name)] for name in hand.fingers))
