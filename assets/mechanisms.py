@@ -31,8 +31,9 @@ class Catch(StrictModel):
     force: Positive
     """What it holds against in both directions, N or N·m."""
     width: Positive
-    """Distance from `at` within which it catches, m or rad. It is looked at once an advance: what crosses twice the
-    width in one control step flies past."""
+    """Distance from `at` within which it catches, m or rad; it lets go farther out by what the hold itself gives under
+    `force`, at most the width again. It is looked at once an advance: what crosses twice the width in one control step
+    flies past."""
 
 
 class Mechanism(StrictModel):

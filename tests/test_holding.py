@@ -196,7 +196,7 @@ def test_inertia_of_joints_that_feel_each_other():
 @pytest.mark.parametrize("gravity", [False, True])
 def test_a_motor_goes_at_its_speed_and_stays(timestep: float, gravity: bool):
     """Upright, it lifts 2 kg."""
-    axis = {"axis": [0, 0, 1]} if gravity else {}
+    axis: dict[str, Any] = {"axis": [0, 0, 1]} if gravity else {}
     ram = added(mechanism(spring=300.0, damping=5.0, friction=3.0, **axis), timestep)
     ram.drive_to("block", 0.3, effort=60.0, speed=0.2)
     substeps, track = round(0.02 / timestep), []
