@@ -1,12 +1,11 @@
 """Objects that are no robots: rigid pieces of simple shapes, some hanging on others by a joint.
 
-A bench is one piece, a drawer two. A joint is a passive mechanism: it slides or turns between limits against a spring,
-damping and friction. Robots come from published URDF files; objects are described here, outright.
+A bench is one piece, a drawer two. A joint is a passive mechanism (`assets/mechanisms.py`). Robots come from published
+URDF files; objects are described here, outright.
 """
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,21 +14,19 @@ from pydantic import Field, model_validator
 
 from training_ground.assets.fitting import Collider
 from training_ground.assets.inertia import Inertia, solid_inertia
-from training_ground.assets.poses import Array, Pose
-from training_ground.assets.spec import NonNegative, Positive, Vector3
+from training_ground.assets.mechanisms import UNLIMITED, Mechanism, Name
+from training_ground.assets.poses import Pose
+from training_ground.assets.spec import Positive, Vector3
 from training_ground.assets.tree import Body, Tree
 from training_ground.assets.urdf import Joint
 from training_ground.assets.writing import write_urdf
+from training_ground.configs.errors import unknown
 from training_ground.configs.loading import StrictModel
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 SIZES = {"box": 3, "sphere": 1, "cylinder": 2, "capsule": 2}
 """Numbers in a shape's size."""
-
-UNLIMITED = 1e6
-"""N, N·m, m/s or rad/s: no mechanism of ours comes near."""
 
 
 class Shape(StrictModel):
@@ -60,42 +57,6 @@ class Shape(StrictModel):
         return Collider(self.shape, Pose.from_xyz_rpy(np.array(self.at), np.array(self.rpy)), self.size)
 
 
-class Mechanism(StrictModel):
-    """A joint on which a piece slides (m, N) or turns (rad, N·m)."""
-
-    kind: Literal["slide", "turn"]
-    axis: Vector3
-    """In the piece's frame; its length does not matter."""
-    at: Vector3 = (0.0, 0.0, 0.0)
-    """Origin of the piece's frame in its parent's where the joint is at zero, m."""
-    rpy: Vector3 = (0.0, 0.0, 0.0)
-    """Orientation of the piece's frame in its parent's, rad."""
-    lower: float
-    upper: float
-    """Limits, m or rad."""
-    spring: NonNegative = 0.0
-    """Stiffness, N/m or N·m/rad."""
-    rest: float = 0.0
-    """Where the spring has no tension, m or rad; beyond a limit it is preloaded."""
-    damping: NonNegative = 0.0
-    """N·s/m or N·m·s/rad."""
-    friction: NonNegative = 0.0
-    """Coulomb friction, N or N·m."""
-
-    @property
-    def direction(self) -> Array:
-        """The axis as a unit vector."""
-        return np.array(self.axis) / math.hypot(*self.axis)
-
-    @model_validator(mode="after")
-    def _possible(self) -> Mechanism:
-        if self.lower >= self.upper:
-            raise ValueError(f"lower = {self.lower:g}, upper = {self.upper:g}: lower must be below upper")
-        if math.hypot(*self.axis) < 1e-6:
-            raise ValueError(f"axis = {list(self.axis)}: must not be zero")
-        return self
-
-
 class Piece(StrictModel):
     """A rigid body of one or several shapes, its mass spread evenly over their volume."""
 
@@ -119,14 +80,24 @@ class Piece(StrictModel):
         return total
 
 
+class Frame(StrictModel):
+    """A frame in a piece: where to grasp, where a part belongs."""
+
+    piece: Name | None = None
+    """Where absent, the base."""
+    at: Vector3 = (0.0, 0.0, 0.0)
+    """Origin in the piece's frame, m."""
+    rpy: Vector3 = (0.0, 0.0, 0.0)
+    """Orientation in the piece's frame, rad."""
+
+
 class ObjectSpec(StrictModel):
     """An object; the first piece is its base, and carries the others directly or over one another."""
 
     name: Name
     title: str
     pieces: Annotated[tuple[Piece, ...], Field(min_length=1)]
-    frames: dict[Name, tuple[Vector3, Vector3]] = Field(default_factory=dict)
-    """Named frames in the base: position (m) and roll, pitch, yaw (rad). Where to grasp, where a part belongs."""
+    frames: dict[Name, Frame] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _connected(self) -> ObjectSpec:
@@ -141,6 +112,9 @@ class ObjectSpec(StrictModel):
                     f"piece '{piece.name}': needs a joint, and a parent among those before it: {', '.join(known)}"
                 )
             known.append(piece.name)
+        for name, frame in self.frames.items():
+            if frame.piece is not None and frame.piece not in known:
+                raise ValueError(f"frame '{name}': {unknown('piece', frame.piece, known)}")
         return self
 
     @property
@@ -148,15 +122,19 @@ class ObjectSpec(StrictModel):
         """Joints by the name of the piece that each moves, in order."""
         return {piece.name: piece.joint for piece in self.pieces if piece.joint is not None}
 
+    def tree(self) -> Tree:
+        """Return the pieces as bodies, in order; a joint is called as the piece that it moves."""
+        names = [piece.name for piece in self.pieces]
+        return Tree(tuple(_body(piece, names) for piece in self.pieces))
+
     def write(self, folder: Path, *, visuals: bool) -> Path:
-        """Write the URDF; a joint is called as the piece that it moves."""
+        """Write the URDF."""
         pieces = self.pieces
-        bodies = [_body(piece, [p.name for p in pieces]) for piece in pieces]
         path = folder / f"{self.name}.urdf"
         write_urdf(
             path,
             self.name,
-            Tree(tuple(bodies)),
+            self.tree(),
             [tuple(shape.collider for shape in piece.shapes if shape.solid) for piece in pieces],
             [(joint.lower, joint.upper, UNLIMITED, UNLIMITED) for joint in self.mechanisms.values()],
             looks=[[(s.collider, (*s.colour, 1.0)) for s in piece.shapes] for piece in pieces] if visuals else (),

@@ -44,15 +44,17 @@ class Tree:
     bodies: tuple[Body, ...]
 
     def poses(self, position: Array) -> list[Pose]:
-        """Return every body's pose in the base frame at joint angles (n,), rad."""
+        """Return every body's pose in the base frame at joint positions (n,), rad or m."""
         result: dict[int, Pose] = {0: Pose()}
 
         def pose(index: int) -> Pose:
             if index not in result:
                 body = self.bodies[index]
                 assert body.joint is not None
-                turn = Pose(rotation_about(body.joint.axis, float(position[index - 1])))
-                result[index] = pose(body.parent) @ body.pose @ turn
+                axis, moved = body.joint.axis, float(position[index - 1])
+                slides = body.joint.type == "prismatic"
+                motion = Pose(position=axis * moved) if slides else Pose(rotation_about(axis, moved))
+                result[index] = pose(body.parent) @ body.pose @ motion
             return result[index]
 
         return [pose(i) for i in range(len(self.bodies))]

@@ -123,7 +123,8 @@ class Substeps:
         stepper: The native loop over the same engine, or None for Python.
 
     Attributes:
-        before: Called before each advance, in order.
+        before, after: Called before and after each advance, in order.
+        duration: Length of the advance under way, s.
     """
 
     def __init__(self, timestep: float, step: Callable[[], None], stepper: Stepper | None = None) -> None:
@@ -132,6 +133,8 @@ class Substeps:
         self._stepper = stepper
         self._drives: list[Drive] = []
         self.before: list[Callable[[], None]] = []
+        self.after: list[Callable[[], None]] = []
+        self.duration = 0.0
 
     @property
     def backend(self) -> str:
@@ -169,6 +172,7 @@ class Substeps:
             SimulationError: The engine gives no state of a body or of one of its links.
         """
         if substeps:
+            self.duration = substeps * self.timestep
             for prepare in self.before:
                 prepare()
             for drive in self._drives:
@@ -180,6 +184,8 @@ class Substeps:
         if substeps:
             for drive in self._drives:
                 np.divide(drive.actuator.total, substeps, out=drive.torque)
+            for look in self.after:
+                look()
 
     def _advance_in_python(self, substeps: int) -> None:
         for _ in range(substeps):

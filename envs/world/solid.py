@@ -240,6 +240,10 @@ class Solid:
         new = [v + c for v, c in zip(velocity, change, strict=True)]
         engine.resetBaseVelocity(self.uid, new, angular, self._client)
 
+    def paint(self, link: str, colour: Sequence[float]) -> None:
+        """Give all shapes of a link a colour (3,), red, green and blue in [0, 1], that cameras see."""
+        engine.changeVisualShape(self.uid, self._link(link), rgbaColor=[*colour, 1.0], physicsClientId=self._client)
+
     def apply_force(self, link: str, force: Sequence[float], point: Sequence[float]) -> None:
         """Apply a force (3,) in N at a world point (3,) in m to a link, for the next physics step."""
         engine.applyExternalForce(self.uid, self._link(link), force, point, engine.WORLD_FRAME, self._client)

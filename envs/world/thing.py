@@ -7,23 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from training_ground.assets.dynamics import gain_share, largest_timestep
-from training_ground.assets.objects import UNLIMITED, ObjectSpec
-from training_ground.configs.errors import SimulationError
-from training_ground.envs import rotations
-from training_ground.envs.actuator import ActuatorParameters
+from training_ground.assets.mechanisms import UNLIMITED
+from training_ground.assets.objects import ObjectSpec
+from training_ground.configs.errors import SimulationError, unknown
+from training_ground.envs import mechanisms, rotations
 from training_ground.envs.drive import Drive
+from training_ground.envs.holding import Holding
 from training_ground.envs.states import LinkState
 from training_ground.envs.world.engine import engine
 from training_ground.envs.world.solid import Solid
 
 if TYPE_CHECKING:
     from training_ground.envs.world.scene import World
-
-_FRICTION_SPEED = 1e-3
-"""m/s or rad/s: what friction holds creeps no faster."""
 
 
 class Thing(Solid):
@@ -33,25 +28,35 @@ class Thing(Solid):
         spec: What it is.
         drive: Springs, dampers and friction of its joints, and their state after the last advance; None where it has
             no joint. Positions in m or rad, forces in N or N·m, in the order of `joint_names`.
+        holding: Its catches, locks and motors; None where it has no joint.
     """
 
     def __init__(
         self, world: World, spec: ObjectSpec, name: str, *, fixed: bool, visuals: bool, position: Sequence[float]
     ) -> None:
         self.spec = spec
-        mechanisms = spec.mechanisms
+        joints = spec.mechanisms
         with tempfile.TemporaryDirectory() as folder:
             path = spec.write(Path(folder), visuals=visuals)
-            super().__init__(world, path, name, spec.pieces[0].name, tuple(mechanisms), fixed=fixed, position=position)
+            super().__init__(world, path, name, spec.pieces[0].name, tuple(joints), fixed=fixed, position=position)
         for piece in spec.pieces:
             self._set_surface(self._link(piece.name), piece.friction, piece.inertia().principal()[1].tolist())
         self._at_rest = (tuple(position), (0.0, 0.0, 0.0, 1.0))
         self._surface_speed = (0.0, 0.0, 0.0)
+        self._offsets = [self._inertial_frame(link) for link in self._link_index.values()]
+        self._frames = {
+            name: (f.piece or self.link_names[0], f.at, rotations.from_euler(*f.rpy)) for name, f in spec.frames.items()
+        }
+        self._rows = {self.link_names[0]: 0}  # of the drive's frames, by piece
         self.drive: Drive | None = None
-        if mechanisms:
-            parameters = _parameters(spec)
-            self._require_stable(parameters)
-            self.drive = world.substeps.drive(self, parameters)
+        self.holding: Holding | None = None
+        if joints:
+            parameters = mechanisms.parameters(spec, fixed)
+            mechanisms.require_stable(name, spec, parameters, world.timestep)
+            for piece, _, _ in self._frames.values():
+                self._rows.setdefault(piece, len(self._rows))
+            self.drive = world.substeps.drive(self, parameters, [self._link(piece) for piece in [*self._rows][1:]])
+            self.holding = Holding(name, joints, self.drive, world.substeps)
 
     @property
     def state(self) -> LinkState:
@@ -63,15 +68,49 @@ class Thing(Solid):
         """Position of each joint after the last advance, m or rad."""
         return {} if self.drive is None else dict(zip(self.joint_names, self.drive.position.tolist(), strict=True))
 
+    @property
+    def caught(self) -> dict[str, float | None]:
+        """Position of the catch that holds each joint after the last advance, m or rad; None where none does."""
+        if self.holding is None:
+            return {}
+        return {n: c and c.at for n, c in zip(self.joint_names, self.holding.caught, strict=True)}
+
+    def link(self, piece: str) -> LinkState:
+        """Pose and velocity of a piece's frame: after the last advance where the object has a joint and the piece
+        carries one of its frames, which costs nothing, else now."""
+        link = self._link(piece)
+        if self.drive is not None and piece in self._rows:
+            row = self.drive.frames[self._rows[piece]].tolist()
+        else:
+            row = self.read_frames(() if link < 0 else [link])[-1]
+        return self._frame_of(row, 1 + link)
+
+    def frame(self, name: str) -> LinkState:
+        """Pose and velocity of one of the specification's frames, as fresh as `link` has it."""
+        if name not in self._frames:
+            raise SimulationError(unknown(f"frame of '{self.name}'", name, self._frames))
+        piece, at, turned = self._frames[name]
+        state = self.link(piece)
+        arm = rotations.rotate(state.orientation, at)
+        sweep = rotations.cross(state.angular_velocity, arm)
+        (x, y, z), (u, v, w) = state.position, state.linear_velocity
+        return LinkState(
+            (x + arm[0], y + arm[1], z + arm[2]),
+            rotations.multiply(state.orientation, turned),
+            (u + sweep[0], v + sweep[1], w + sweep[2]),
+            state.angular_velocity,
+        )
+
     def place(self, position: Sequence[float], orientation: Sequence[float] = (0.0, 0.0, 0.0, 1.0)) -> None:
-        """Put it somewhere, at rest, its joints where their springs leave them: (3,) m and (4,) xyzw."""
+        """Put it somewhere, at rest, its joints where their springs leave them, without locks and motors: (3,) m and
+        (4,) xyzw."""
         self.set_base(position, orientation)
         self._at_rest = (tuple(position), tuple(orientation))
-        if self.drive is not None:
+        if self.drive is not None and self.holding is not None:
             joints = self.spec.mechanisms.values()
-            self.set_joints([min(max(joint.rest, joint.lower), joint.upper) for joint in joints])
+            super().set_joints([min(max(joint.rest, joint.lower), joint.upper) for joint in joints])
             self.drive.reset()
-            self.drive.actuator.reset(np.array([joint.rest for joint in joints]))
+            self.holding.reset()
 
     def set_mass(self, scale: float = 1.0) -> None:
         """Scale mass and inertia of every piece that can move; 1 is the specification's."""
@@ -91,27 +130,67 @@ class Thing(Solid):
             value = piece.friction if friction is None else friction
             engine.changeDynamics(self.uid, self._link(piece.name), lateralFriction=value, physicsClientId=self._client)
 
-    def _require_stable(self, parameters: ActuatorParameters) -> None:
-        """Refuse a spring or damper that would feed itself energy at the world's physics step."""
-        timestep = self.world.timestep
-        share = gain_share(parameters.kp, parameters.kd, parameters.inertia, timestep)
-        i = int(share.argmax())
-        if share[i] >= 1.0:
-            kp, kd, inertia = (float(values[i]) for values in (parameters.kp, parameters.kd, parameters.inertia))
+    def set_joints(self, position: Sequence[float], velocity: Sequence[float] | None = None) -> None:
+        """Put the joints at positions (n), m or rad, with velocities (n) (zero where absent); what stands in a catch is
+        caught."""
+        super().set_joints(position, velocity)
+        if self.drive is not None and self.holding is not None:
+            self.drive.read()
+            self.holding.look()
+
+    def lock(self, joint: str, on: bool = True) -> None:
+        """Hold a joint where it is now, whatever pulls, or let it go again: a finished join, a locked door.
+
+        It gives way by the pull over 0.5 · inertia / (physics step)²: 1 kg by 1 mm under 125 N at 2 ms.
+        """
+        self._holding(joint).lock(self.joint_names.index(joint), on)
+
+    def drive_to(
+        self, joint: str, position: float | None, *, effort: float = UNLIMITED, speed: float = UNLIMITED
+    ) -> None:
+        """Let a motor bring a joint to a position and hold it there; spring, friction and catches have no say.
+
+        It is commanded once an advance; over long ones a load sets it back.
+
+        Args:
+            joint: Its name.
+            position: Within its limits, m or rad; None takes the motor away.
+            effort: What it pushes or holds with at most, N or N·m.
+            speed: m/s or rad/s.
+        """
+        holding = self._holding(joint)
+        mechanism = self.spec.mechanisms[joint]
+        if position is not None and not mechanism.lower <= position <= mechanism.upper:
             raise SimulationError(
-                f"'{self.name}', joint '{self.joint_names[i]}': spring = {kp:g} and damping = {kd:g} use "
-                f"{share[i]:.0%} of the stability bound at physics_timestep = {timestep:g} s; lower physics_timestep "
-                f"to less than {largest_timestep(kp, kd, inertia):.2g} s, lower them, or raise the piece's mass"
+                f"'{self.name}', joint '{joint}': position = {position:g} must lie within {mechanism.lower:g} and "
+                f"{mechanism.upper:g}"
             )
+        for field, value in (("effort", effort), ("speed", speed)):
+            if not 0 < value <= UNLIMITED:
+                raise SimulationError(
+                    f"'{self.name}', joint '{joint}': {field} = {value:g} must be above 0 and at most {UNLIMITED:g}"
+                )
+        holding.drive_to(self.joint_names.index(joint), position, effort, speed)
+
+    def _holding(self, joint: str) -> Holding:
+        if self.holding is None or joint not in self.joint_names:
+            raise SimulationError(unknown(f"joint of '{self.name}'", joint, self.joint_names))
+        return self.holding
 
     def save(self) -> tuple[Any, ...]:
         """What the engine does not know of it, for `restore`."""
-        return self._at_rest, self._surface_speed, self.drive and self.drive.save()
+        return (
+            self._at_rest,
+            self._surface_speed,
+            self.holding and self.holding.save(),
+            self.drive and self.drive.save(),
+        )
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Return to what `save` gave; the engine must have been restored before."""
-        self._at_rest, self._surface_speed, drive = state
-        if self.drive is not None:
+        self._at_rest, self._surface_speed, holding, drive = state
+        if self.drive is not None and self.holding is not None:
+            self.holding.restore(holding)
             self.drive.restore(drive)
 
     def carry(self, speed: Sequence[float] | None) -> None:
@@ -131,24 +210,3 @@ class Thing(Solid):
         """Give the object its surface's speed; undo how far the engine, which knows no surfaces, has moved it."""
         position, orientation = self._at_rest
         self.set_base(position, orientation, rotations.rotate(orientation, self._surface_speed))
-
-
-def _parameters(spec: ObjectSpec) -> ActuatorParameters:
-    """A spring is a motor without limit that holds a target; a damper its derivative gain."""
-    joints = list(spec.mechanisms.values())
-    count = len(joints)
-    inertia = []  # of the piece alone, what carries it standing still
-    for piece in spec.pieces[1:]:
-        joint, spatial = spec.mechanisms[piece.name], piece.inertia().spatial()
-        inertia.append(piece.mass if joint.kind == "slide" else joint.direction @ spatial[:3, :3] @ joint.direction)
-    return ActuatorParameters(
-        kp=np.array([joint.spring for joint in joints]),
-        kd=np.array([joint.damping for joint in joints]),
-        effort=np.full(count, UNLIMITED),
-        velocity=np.full(count, np.inf),
-        saturation=np.ones(count),
-        friction=np.array([joint.friction for joint in joints]),
-        inertia=np.array(inertia),
-        strength=np.ones(count),
-        friction_speed=_FRICTION_SPEED,
-    )
