@@ -95,6 +95,9 @@ def _jacobians(tree: Tree, position: Array) -> list[Array]:
             joint = tree.bodies[index].joint
             assert joint is not None
             axis = poses[index].rotation @ joint.axis
+            if joint.type == "prismatic":
+                jacobian[3:, 5 + index] = turn @ axis
+                continue
             jacobian[:3, 5 + index] = turn @ axis
             jacobian[3:, 5 + index] = turn @ np.cross(axis, pose.position - poses[index].position)
         result.append(jacobian)
