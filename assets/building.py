@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from training_ground.assets.attaching import assembled
 from training_ground.assets.colliders import body_colliders, lowest_points, overlapping_pairs
 from training_ground.assets.compiler import Actuator, actuators
 from training_ground.assets.corrections import corrected
@@ -38,13 +39,13 @@ def build_model(spec: RobotSpec, files: Files, armature: bool, key: str, folder:
     Raises:
         AssetError: Anything wrong with the specification, the URDF or a mesh.
     """
-    urdf = corrected(read_urdf(files.urdf), spec)
+    urdf = corrected(assembled(read_urdf(files.urdf), spec), spec)
     check_names(urdf, spec)
     drives = actuators(spec, urdf)
     rotors = {name: drive.armature * armature for name, drive in zip(spec.joints, drives, strict=True)}
     tree = build_tree(urdf, spec, rotors)
     library = MeshLibrary(files)
-    default = _default_position(spec, drives)
+    default = _default_position(spec, urdf, drives)
     ups = _foot_ups(spec, tree, default)
     colliders = [body_colliders(body, spec, library.points, ups.get(body.name)) for body in tree.bodies]
     model = _model(spec, urdf, tree, drives, default, colliders, key, folder)
@@ -112,16 +113,18 @@ def _model(
         disabled_collisions=disabled,
         stances=spec.stances,
         notes=tuple(notes),
+        sliding=tuple(name for name in spec.joints if urdf.joints[name].type == "prismatic"),
     )
 
 
-def _default_position(spec: RobotSpec, drives: Sequence[Actuator]) -> Array:
+def _default_position(spec: RobotSpec, urdf: Urdf, drives: Sequence[Actuator]) -> Array:
     chosen = by_pattern(spec.default_pose, spec.joints, "default_pose")
     default = np.array([chosen.get(name, 0.0) for name in spec.joints])
     for name, value, drive in zip(spec.joints, default, drives, strict=True):
         if not drive.lower <= value <= drive.upper:
             limits = f"[{drive.lower:g}, {drive.upper:g}]"
-            raise AssetError(f"default_pose: {name} = {value:g} rad is outside of its limits {limits}")
+            unit = "m" if urdf.joints[name].type == "prismatic" else "rad"
+            raise AssetError(f"default_pose: {name} = {value:g} {unit} is outside of its limits {limits}")
     return default
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +39,9 @@ def compile_spec(spec: RobotSpec, *, armature: bool = True, folder: Path | None 
     index = SourceIndex(cache_root(), f"{request} {files.urdf} {_code_digest()}")
     key = index.lookup()
     if key is None:
-        urdf = read_urdf(files.urdf)
+        from training_ground.assets.attaching import assembled
+
+        urdf = assembled(read_urdf(files.urdf), spec)
         used = [files.urdf, *_mesh_files(urdf, files)]
         key = content_key(request, used)
         index.remember(key, used)
@@ -68,14 +71,28 @@ def content_key(request: str, files: list[Path]) -> str:
     return sha256("\n".join(parts).encode())
 
 
-def _physical(spec: RobotSpec) -> dict[str, object]:
+def _physical(spec: RobotSpec) -> dict[str, Any]:
     """Return what of a specification shapes the model; a better description must not invalidate trained policies."""
-    plain = spec.model_dump(mode="json", exclude={"title", "description", "source"})
-    for hand in plain["hands"]:  # what came later must not change the hash of a robot that does without
+    empty = {name for name in ("removed", "attached") if not getattr(spec, name)}
+    # Without the fields that came later, where they say nothing: the hashes of the models before them stay.
+    data = spec.model_dump(mode="json", exclude={"title", "description", "source", *empty})
+    for hand in data["hands"]:
         for key in ("grip", "tip"):
             if hand[key] is None:
                 del hand[key]
-    return plain
+    for held in data.get("attached", ()):
+        held["object"] = _part(held)
+    return data
+
+
+def _part(held: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of an attached object, in place of its name."""
+    from training_ground.assets.library import load_part
+
+    try:
+        return load_part(held["object"]).model_dump(mode="json", exclude={"title"})
+    except AssetError as problem:
+        raise AssetError(f"attached '{held['name']}': {problem}") from problem
 
 
 def _mesh_files(urdf: Urdf, files: Files) -> list[Path]:
@@ -91,8 +108,8 @@ def _code_digest() -> str:
 
 
 _MODULES = (
-    "building", "colliders", "compiler", "corrections", "dynamics", "fitting", "inertia", "meshes", "poses", "storing",
-    "symmetry", "tree", "urdf", "writing",
+    "attaching", "building", "colliders", "compiler", "corrections", "dynamics", "fitting", "inertia", "meshes",
+    "objects", "poses", "storing", "symmetry", "tree", "urdf", "writing",
 )  # fmt: skip
 
 
@@ -135,6 +152,11 @@ def _actuator(spec: RobotSpec, joint: Joint) -> Actuator:
         if not value or value <= 0:
             raise AssetError(f"actuators: joint '{joint.name}' has no {key} limit in the URDF; set {key} in its group")
         limits[key] = float(value)
+    if joint.type == "prismatic" and group.armature:
+        raise AssetError(
+            f"actuators: joint '{joint.name}' slides and has armature = {group.armature:g}; only 0 is allowed: as the "
+            "engine has no armature it would have to be mass, which also weighs. What moves belongs to the link's mass"
+        )
     lower, upper = (
         (-np.pi, np.pi) if joint.type == "continuous" else (float(joint.lower or 0.0), float(joint.upper or 0.0))
     )

@@ -67,13 +67,16 @@ class Chain:
 
         Returns:
             The pose; and (6, k): velocity of the frame's origin, m/s, above its angular velocity, rad/s, along the
-            base link's axes, for each joint at 1 rad/s.
+            base link's axes, for each joint at 1 rad/s (1 m/s where it slides).
         """
         rotations, origins, axes = self._links.place(angles)
         pose = Pose(rotations[-1], origins[-1]) @ self._end
         moved = self._links.moving
         # A joint turns about its axis through the origin of the link that it carries.
-        return pose, np.concatenate([np.cross(axes[moved], pose.position - origins[moved]).T, axes[moved].T])
+        linear, angular = np.cross(axes[moved], pose.position - origins[moved]), axes[moved]
+        slides = self._links.slides[moved]
+        linear[slides], angular[slides] = angular[slides], 0.0
+        return pose, np.concatenate([linear.T, angular.T])
 
 
 def arm(model: CompiledModel, hand: HandModel, frame: str | None = None) -> Chain:
@@ -96,11 +99,12 @@ class _Links:
         joints = read_urdf(model.urdf).joints
         self.moving = np.array([name in moves for name in names])
         self._default = model.default_position[[model.joint_names.index(name) for name in names]]
+        self.slides = np.array([name in model.sliding for name in names])
         self._axes = np.array([joints[name].axis for name in names])
         self._offsets = [joints[name].pose.position for name in names]
         self._turns = []
         for name in names:
-            still, k = joints[name].pose.rotation, skew(joints[name].axis)
+            still, k = joints[name].pose.rotation, skew(joints[name].axis) * (name not in model.sliding)
             self._turns.append((still @ (np.eye(3) + k @ k), still @ k, -still @ k @ k))
 
     def place(self, angles: Array) -> tuple[Array, Array, Array]:
@@ -114,5 +118,8 @@ class _Links:
         for i, (still, along, across) in enumerate(self._turns):
             origin = origin + rotation @ self._offsets[i]
             rotation = rotation @ (still + sines[i] * along + cosines[i] * across)
-            rotations[i], origins[i], axes[i] = rotation, origin, rotation @ self._axes[i]
+            axes[i] = rotation @ self._axes[i]
+            if self.slides[i]:
+                origin = origin + axes[i] * whole[i]
+            rotations[i], origins[i] = rotation, origin
         return rotations, origins, axes

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.resources
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
 from training_ground.assets.cache import stamp
+from training_ground.assets.files import asset_files, find_asset
 from training_ground.assets.layout import CellSpec
 from training_ground.assets.objects import ObjectSpec
-from training_ground.configs.errors import AssetError, unknown
+from training_ground.configs.errors import AssetError
 from training_ground.configs.loading import load_yaml, validate
-
-PLUGIN_GROUP = "training_ground.plugins"
 
 Spec = TypeVar("Spec", ObjectSpec, CellSpec)
 
 
 def part_names() -> list[str]:
     """Return the names of all parts, sorted."""
-    return sorted(_files("parts"))
+    return sorted(asset_files("part"))
 
 
 def cell_names() -> list[str]:
     """Return the names of all cells, sorted."""
-    return sorted(_files("cells"))
+    return sorted(asset_files("cell"))
 
 
 def load_part(name_or_path: str | Path) -> ObjectSpec:
     """Read a part by name, or from a YAML file.
 
     Raises:
-        AssetError: Unknown name (the nearest is offered), or a file that is no part.
+        AssetError: Unknown name (the nearest is offered), or a file that describes no object.
     """
-    return _load("parts", name_or_path, ObjectSpec)
+    return _load(find_asset("part", name_or_path), ObjectSpec)
 
 
 def load_cell(name_or_path: str | Path) -> CellSpec:
@@ -44,18 +41,10 @@ def load_cell(name_or_path: str | Path) -> CellSpec:
     Raises:
         AssetError: Unknown name (the nearest is offered), or a file that is no cell.
     """
-    return _load("cells", name_or_path, CellSpec)
+    return _load(find_asset("cell", name_or_path), CellSpec)
 
 
-def _load(kind: str, name_or_path: str | Path, model: type[Spec]) -> Spec:
-    text = str(name_or_path)
-    if isinstance(name_or_path, Path) or text.endswith((".yaml", ".yml")) or "/" in text:
-        path = Path(name_or_path)
-    else:
-        files = _files(kind)
-        if text not in files:
-            raise AssetError(unknown(kind.removesuffix("s"), text, files))
-        path = files[text]
+def _load(path: Path, model: type[Spec]) -> Spec:
     try:
         return _read(path, model, *stamp(path))
     except OSError as problem:
@@ -70,20 +59,3 @@ def _read(path: Path, model: type[Spec], size: int, modified_ns: int) -> Spec:
     if path.stem != spec.name:
         raise AssetError(f"{path}: name is '{spec.name}'; it must be the file's name, '{path.stem}'")
     return spec
-
-
-def _files(kind: str) -> dict[str, Path]:
-    """Files by name: ours, then those in the folder `kind` of each plugin, which cannot replace one of ours."""
-    folders = [("training-ground", Path(str(importlib.resources.files(f"training_ground.assets.{kind}"))))]
-    for entry in importlib.metadata.entry_points(group=PLUGIN_GROUP):
-        try:
-            folders.append((entry.name, Path(str(importlib.resources.files(entry.module))) / kind))
-        except (ImportError, TypeError) as problem:
-            raise AssetError(f"plugin '{entry.name}': cannot be imported: {problem}") from problem
-    result: dict[str, Path] = {}
-    for owner, folder in folders:
-        for path in sorted(folder.glob("*.yaml")):
-            if path.stem in result:
-                raise AssetError(f"plugin '{owner}': the name '{path.stem}' is taken by {result[path.stem]}")
-            result[path.stem] = path
-    return result

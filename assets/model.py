@@ -69,6 +69,8 @@ class Mirror:
 class CompiledModel:
     """A simulation-ready robot. Arrays have one entry a joint, in the order of `joint_names`.
 
+    Of the joints in `sliding` the units have m for rad, N for N·m and kg for kg·m².
+
     Attributes:
         name: Robot name.
         hash: sha256 (hex) over the specification, the URDF, its meshes and the compiler's version.
@@ -96,6 +98,8 @@ class CompiledModel:
         disabled_collisions: Link pairs of the compiled model that must not collide.
         notes: What the compiler decided or found that a person should know: overlaps at rest, unphysical inertias, no
             mirror.
+        sliding: Those of `joint_names` that slide; the others turn. A slide's velocity limit is its controller's, see
+            `ActuatorGroup.velocity`.
     """
 
     name: str
@@ -133,6 +137,7 @@ class CompiledModel:
     disabled_collisions: tuple[tuple[str, str], ...]
     stances: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    sliding: tuple[str, ...] = ()
 
     def chain(self, link: str) -> tuple[str, ...]:
         """Names of the joints between the base and a link, from the base outwards."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 import importlib
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from training_ground.assets.library import load_part
 from training_ground.assets.poses import Array
 from training_ground.assets.sources import find_files
-from training_ground.assets.spec import RobotSpec
+from training_ground.assets.spec import Attachment, RobotSpec
 from training_ground.assets.tree import by_pattern
 from training_ground.configs.errors import AssetError, unknown
 
@@ -39,7 +41,7 @@ class Reference:
     """Pinocchio's model of a robot, its locked joints reduced away.
 
     Args:
-        spec: Read: `source`, `base`, `joints`, `locked`, `inertias`.
+        spec: Read: `source`, `removed`, `attached`, `base`, `joints`, `locked`, `inertias`.
         armature: (n,) kg·m² added to each child link's inertia about the joint axis, as the compiler does; none where
             absent.
         rotor: (n,) kg·m² added to the mass matrix's diagonal: an ideal rotor, which spins with its joint only.
@@ -163,8 +165,12 @@ class Reference:
 
 
 def _source(spec: RobotSpec, folder: Path | None) -> str:
-    """Return the URDF's text with the specification's inertias in it."""
+    """Return the URDF's text with the specification's inertias, without what it removes and with what it attaches."""
     root = ET.fromstring(find_files(spec.source, folder).urdf.read_bytes())
+    for name in spec.removed:
+        _remove(root, name)
+    for held in spec.attached:
+        _attach(root, held)
     for link in root.findall("link"):
         values = spec.inertias.get(link.get("name", ""))
         element = link.find("inertial/inertia")
@@ -172,3 +178,39 @@ def _source(spec: RobotSpec, folder: Path | None) -> str:
             for key, value in zip(("ixx", "ixy", "ixz", "iyy", "iyz", "izz"), values, strict=True):
                 element.set(key, repr(float(value)))
     return ET.tostring(root, encoding="unicode")
+
+
+def _remove(root: ET.Element, name: str) -> None:
+    """Take a link and all that hangs on it out of a URDF."""
+    for link in root.findall(f"link[@name='{name}']"):
+        root.remove(link)
+    for joint in root.findall("joint"):
+        parent, child = joint.find("parent"), joint.find("child")
+        if child is not None and child.get("link") == name:
+            root.remove(joint)
+        elif child is not None and parent is not None and parent.get("link") == name:
+            root.remove(joint)
+            _remove(root, child.get("link", ""))
+
+
+def _attach(root: ET.Element, held: Attachment) -> None:
+    """Put an object into a URDF: the file that the engine reads of it alone, its names prefixed."""
+    part = load_part(held.object)
+    with TemporaryDirectory() as folder:
+        own = ET.parse(part.write(Path(folder), visuals=False)).getroot()
+    for element in (*own.findall("link"), *own.findall("joint")):
+        for named, key in ((element, "name"), (element.find("parent"), "link"), (element.find("child"), "link")):
+            if named is not None:
+                named.set(key, f"{held.name}_{named.get(key)}")
+        root.append(element)
+    base = f"{held.name}_{part.pieces[0].name}"
+    places = {base: (held.link, held.at, held.rpy)}
+    for frame, place in part.frames.items():
+        name = f"{held.name}_{frame}"
+        ET.SubElement(root, "link", name=name)
+        places[name] = (f"{held.name}_{place.piece}" if place.piece else base, place.at, place.rpy)
+    for child, (parent, at, rpy) in places.items():
+        joint = ET.SubElement(root, "joint", name=f"{child}_mount", type="fixed")
+        ET.SubElement(joint, "parent", link=parent)
+        ET.SubElement(joint, "child", link=child)
+        ET.SubElement(joint, "origin", xyz=" ".join(map(repr, at)), rpy=" ".join(map(repr, rpy)))

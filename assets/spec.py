@@ -28,7 +28,10 @@ class Source(StrictModel):
 
 
 class ActuatorGroup(StrictModel):
-    """Actuators of every joint whose name matches; each joint must match exactly one group."""
+    """Actuators of every joint whose name matches; each joint must match exactly one group.
+
+    Of a sliding joint the units have m for rad and N for N·m.
+    """
 
     match: tuple[str, ...]
     """Shell-style patterns over joint names, such as `*_hip_pitch_joint`."""
@@ -37,13 +40,14 @@ class ActuatorGroup(StrictModel):
     kd: NonNegative
     """Derivative gain, N·m·s/rad."""
     armature: NonNegative = 0.0
-    """Reflected rotor inertia, kg·m²."""
+    """Reflected rotor inertia, kg·m²; a sliding joint has none."""
     friction: NonNegative = 0.0
     """Coulomb friction, N·m."""
     effort: Positive | None = None
     """Torque limit, N·m; the URDF's where absent."""
     velocity: Positive | None = None
-    """Speed at which the torque-speed curve reaches zero, rad/s; the URDF's where absent."""
+    """Speed at which the torque-speed curve reaches zero, rad/s; the URDF's where absent. Of a sliding joint, at which
+    its controller moves its target, m/s."""
     saturation: Annotated[float, Field(ge=1)] = 2.0
     """Stall torque over the torque limit; the torque-speed line falls from `saturation · effort` to 0 at `velocity`."""
 
@@ -104,6 +108,21 @@ class Hand(StrictModel):
         return self
 
 
+class Attachment(StrictModel):
+    """An end effector of our own: an object whose pieces become links of the robot, and whose joints are actuated."""
+
+    object: str
+    """A file of `assets/parts` or of a plugin's `parts` by name, or a path, relative to the specification's folder."""
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """What the names of its links and joints begin with, such as `left_gripper`."""
+    link: str
+    """The URDF's link that carries it."""
+    at: Vector3 = (0.0, 0.0, 0.0)
+    """Origin of the object's base in that link's frame, m."""
+    rpy: Vector3 = (0.0, 0.0, 0.0)
+    """Roll, pitch and yaw of the object's base in that link's frame as in a URDF, rad."""
+
+
 class ColliderRule(StrictModel):
     """How to make the colliders of the links whose name matches; the first rule that matches wins."""
 
@@ -134,6 +153,10 @@ class RobotSpec(StrictModel):
     title: str
     description: str
     source: Source
+    removed: tuple[str, ...] = ()
+    """Links of the URDF that are left out, with all that hangs on them."""
+    attached: tuple[Attachment, ...] = ()
+    """Objects of our own on links of the URDF."""
     base: str
     """The floating base's link."""
     torso: str
@@ -143,9 +166,9 @@ class RobotSpec(StrictModel):
     joints: tuple[str, ...]
     """Actuated joints in the order of every array."""
     locked: dict[str, float] = Field(default_factory=dict)
-    """Joints merged into their parent, with the angle (rad) at which they are locked."""
+    """Joints merged into their parent, with the position (rad; m where they slide) at which they are locked."""
     default_pose: dict[str, float] = Field(default_factory=dict)
-    """Angles in rad of the joints that do not stand at zero, by name or by pattern."""
+    """Positions in rad (m where they slide) of the joints that do not stand at zero, by name or by pattern."""
     actuators: tuple[ActuatorGroup, ...]
     feet: tuple[Foot, ...] = ()
     hands: tuple[Hand, ...] = ()

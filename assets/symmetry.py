@@ -32,7 +32,7 @@ def find_mirror(tree: Tree, spec: RobotSpec) -> tuple[Mirror | None, str]:
     """Derive the map of joint angles under reflection in the base's x-z plane.
 
     A rotation about axis a, reflected, is one about -R a (R reflects y), so the sign is that of the twin's axis against
-    -R a, with every joint at zero.
+    -R a, with every joint at zero; a slide along a, reflected, is one along R a.
 
     Args:
         tree: The robot.
@@ -53,14 +53,15 @@ def find_mirror(tree: Tree, spec: RobotSpec) -> tuple[Mirror | None, str]:
     twins = [pairs.get(name) or twin(name, spec.mirror_pattern, joint_names) for name in joint_names]
     permutation = np.array([joint_names.index(name) for name in twins], dtype=np.int64)
     poses = tree.poses(np.zeros(len(joint_names)))
-    axes = []
+    axes, reflected = [], []
     for index in range(len(joint_names)):
         joint = tree.bodies[index + 1].joint
         assert joint is not None
         axes.append(poses[index + 1].rotation @ joint.axis)
+        reflected.append((_REFLECT if joint.type == "prismatic" else -_REFLECT) @ axes[index])
     sign = np.empty(len(joint_names))
     for index, other in enumerate(permutation):
-        cosine = float(axes[other] @ (-_REFLECT @ axes[index]))
+        cosine = float(axes[other] @ reflected[index])
         if 1.0 - abs(cosine) > AXIS_TOLERANCE:
             what = "has no twin and lies" if other == index else f"and its twin '{joint_names[other]}' lie"
             return None, f"joint '{joint_names[index]}' {what} off the mirror plane at joint angles zero"

@@ -51,10 +51,8 @@ class Tree:
             if index not in result:
                 body = self.bodies[index]
                 assert body.joint is not None
-                axis, moved = body.joint.axis, float(position[index - 1])
-                slides = body.joint.type == "prismatic"
-                motion = Pose(position=axis * moved) if slides else Pose(rotation_about(axis, moved))
-                result[index] = pose(body.parent) @ body.pose @ motion
+                moved = _moved(body.joint, float(position[index - 1]))
+                result[index] = pose(body.parent) @ body.pose @ moved
             return result[index]
 
         return [pose(i) for i in range(len(self.bodies))]
@@ -137,9 +135,10 @@ def check_names(urdf: Urdf, spec: RobotSpec) -> None:
     for name in spec.joints:
         if name not in moving:
             raise AssetError(f"joints: {unknown('joint', name, moving)}")
-        if urdf.joints[name].type not in ("revolute", "continuous"):
+        if urdf.joints[name].type not in ("revolute", "continuous", "prismatic"):
             raise AssetError(
-                f"joints: '{name}' is {urdf.joints[name].type}; revolute and continuous joints are actuated, lock it"
+                f"joints: '{name}' is {urdf.joints[name].type}; revolute, continuous and prismatic joints are "
+                "actuated, lock it"
             )
     if len(set(spec.joints)) != len(spec.joints):
         repeated = next(name for name in spec.joints if spec.joints.count(name) > 1)
@@ -165,11 +164,12 @@ def _members(
     for link, pose in found:
         for joint in children.get(link.name, ()):
             if joint.name not in spec.joints:
-                found.append((urdf.links[joint.child], pose @ joint.pose @ _locked(joint, locked.get(joint.name, 0.0))))
+                found.append((urdf.links[joint.child], pose @ joint.pose @ _moved(joint, locked.get(joint.name, 0.0))))
     return found
 
 
-def _locked(joint: Joint, value: float) -> Pose:
+def _moved(joint: Joint, value: float) -> Pose:
+    """Return where a joint at `value`, rad or m, puts the child against its place at zero."""
     if joint.type in ("revolute", "continuous"):
         return Pose(rotation_about(joint.axis, value))
     if joint.type == "prismatic":

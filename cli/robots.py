@@ -108,6 +108,7 @@ def _describe(spec: RobotSpec, model: CompiledModel) -> dict[str, Any]:
         "locked": spec.locked,
         "symmetric": model.mirror is not None,
         "joints": joints,
+        "sliding": model.sliding,
         "notes": model.notes,
     }
 
@@ -117,6 +118,7 @@ def _lines(result: dict[str, Any]) -> list[Any]:
     rows = [tuple(v if isinstance(v, str) else float(v) for v in joint.values()) for joint in result["joints"]]
     feet = ", ".join(f"{f['link']} ({f['side']})" for f in result["feet"]) or "none"
     hands = ", ".join(f"{h['frame']}, {len(h['fingers'])} finger joints" for h in result["hands"]) or "none"
+    sliding = [f"sliding   {', '.join(result['sliding'])}: m, N, m/s, N/m, N·s/m, kg"] if result["sliding"] else []
     return [
         f"{result['title']}: {result['description']}\n",
         f"size      {result['mass_kg']:.2f} kg, {len(rows)} joints, base {result['default_height_m']:.3f} m high",
@@ -125,6 +127,7 @@ def _lines(result: dict[str, Any]) -> list[Any]:
         f"feet      {feet}",
         f"hands     {hands}",
         f"model     {result['model_hash'][:12]} in {result['directory']}",
+        *sliding,
         "",
         table("", columns, rows),
         *[f"note: {note}" for note in result["notes"]],

@@ -90,12 +90,13 @@ def robot_page(name: str, model: Any) -> str:
         *(values.tolist() for values in (model.kp, model.kd, model.armature)),
         strict=True,
     )
+    slides = f" These slide, with m for rad and N for N·m: {code(model.sliding)}." if model.sliding else ""
     return (
         f"# {spec.title}\n\n{spec.description}\n\n"
         f"![{spec.title} in its default pose]({name}.png)\n\n"
         f"{table(('', '`' + name + '`'), facts)}\n"
         f"```bash\ntg robots audit {name}\ntg envs list --robot {name}\n```\n\n"
-        f"## Joints\n\nIn the order of every array; gains in N·m/rad and N·m·s/rad, armature in kg·m².\n\n"
+        f"## Joints\n\nIn the order of every array; gains in N·m/rad and N·m·s/rad, armature in kg·m².{slides}\n\n"
         f"{table(columns, joints)}"
     )
 

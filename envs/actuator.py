@@ -94,12 +94,16 @@ class ActuatorParameters:
 
     @classmethod
     def from_model(cls, model: CompiledModel) -> ActuatorParameters:
-        """Nominal actuators of a compiled robot."""
+        """Nominal actuators of a compiled robot.
+
+        A slide has no torque-speed line: without its motor's inertia, which the engine cannot have, the line would
+        feed it energy at any physics step in use. Its controller keeps the speed, see `Drive.target_speed`.
+        """
         return cls(
             kp=model.kp,
             kd=model.kd,
             effort=model.effort_limit,
-            velocity=model.velocity_limit,
+            velocity=np.where(np.isin(model.joint_names, model.sliding), np.inf, model.velocity_limit),
             saturation=model.saturation,
             friction=model.friction,
             inertia=model.effective_inertia,

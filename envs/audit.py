@@ -14,13 +14,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from training_ground.assets.attaching import assembled
 from training_ground.assets.audit import AuditRow, row, theory_rows
 from training_ground.assets.catalog import load_spec
 from training_ground.assets.compiler import compile_spec
 from training_ground.assets.corrections import corrected
 from training_ground.assets.model import Array, CompiledModel
 from training_ground.assets.poses import quaternion_from_rotation, skew
-from training_ground.assets.reference import GRAVITY, Reference
+from training_ground.assets.reference import GRAVITY, Reference, pinocchio
 from training_ground.assets.sources import find_files
 from training_ground.assets.spec import RobotSpec
 from training_ground.assets.tree import build_tree
@@ -55,7 +56,7 @@ def audit_robot(
     """
     spec = load_spec(name_or_path)
     random = np.random.default_rng(seed)
-    Reference(spec)  # before the slow compilation: says at once if Pinocchio is missing
+    pinocchio()  # before the slow compilation: says at once if Pinocchio is missing
     try:
         model = compile_spec(spec)
     except AssetError as problem:
@@ -78,7 +79,7 @@ def _without_armature(
     spec: RobotSpec, model: CompiledModel, configurations: int, random: np.random.Generator
 ) -> list[AuditRow]:
     """Merge the URDF as the compiler does, but with bare links; compare with Pinocchio on the URDF as it is."""
-    urdf = corrected(read_urdf(find_files(spec.source).urdf), spec)
+    urdf = corrected(assembled(read_urdf(find_files(spec.source).urdf), spec), spec)
     tree = build_tree(urdf, spec, dict.fromkeys(spec.joints, 0.0))
     limits = list(zip(model.lower, model.upper, model.effort_limit, model.velocity_limit, strict=True))
     with TemporaryDirectory() as folder:

@@ -55,6 +55,7 @@ class Drive:
         torque: (n,) joint torques, mean over the last advance, N·m.
         frames: (1 + links, 13) base, then the links asked for, world frame: position (m), orientation (xyzw), linear
             velocity (m/s), angular velocity (rad/s), of the **centre-of-mass principal frame**, as the engine has it.
+        target_speed: (n,) how fast targets move at most, rad/s or m/s; None for as fast as they are commanded.
     """
 
     def __init__(self, substeps: Substeps, body: DrivenBody, parameters: ActuatorParameters, links: Sequence[int]):
@@ -64,6 +65,7 @@ class Drive:
         self.velocity: Array = np.zeros(joints)
         self.torque: Array = np.zeros(joints)
         self.frames: Array = np.zeros((1 + len(links), 13))
+        self.target_speed: Array | None = None
         self.body = body
         self.links = list(links)
         self._substeps = substeps
@@ -73,6 +75,9 @@ class Drive:
         """Simulate the world for `substeps` physics steps with joint targets (n), rad."""
         if not self._position_control:
             self._set_control(True)
+        if self.target_speed is not None and substeps:
+            reach = self.target_speed * (substeps * self._substeps.timestep)
+            target = np.clip(target, self.actuator.target - reach, self.actuator.target + reach)
         self.actuator.target[:] = target
         self._substeps.advance(substeps)
 

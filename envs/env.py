@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.assets.catalog import load_model
+from training_ground.assets.model import CompiledModel
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.configs.loading import validate
 from training_ground.envs import world as engine_world
@@ -77,9 +78,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             if not moving:
                 raise SimulationError(f"locked = {list(self.config.locked)}: leaves robot '{self.model.name}' no joint")
             self.model = load_model(self.config.robot, visuals=self.visible, moving=moving)
-        kp, kd = self.config.stiffness_scale, self.config.damping_scale
-        if (kp, kd) != (1.0, 1.0):
-            self.model = replace(self.model, kp=kp * self.model.kp, kd=kd * self.model.kd)
+        self.model = _with_gains(self.model, self.config.stiffness_scale, self.config.damping_scale)
         self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
         reason = task.unsupported(self.model, self.stance)
         if reason:
@@ -421,6 +420,16 @@ _SAVED = (
     "target", "action", "previous_action", "outcome", "steps", "episode_seed", "drawn", "terrain", "generator",
     "_ended",
 )  # fmt: skip
+
+
+def _with_gains(model: CompiledModel, stiffness: float, damping: float) -> CompiledModel:
+    """The model with factors on its gains, but for those of the fingers."""
+    if (stiffness, damping) == (1.0, 1.0):
+        return model
+    fingers = {name for hand in model.hands for name in hand.fingers}
+    arms = np.array([name not in fingers for name in model.joint_names])
+    kp, kd = (np.where(arms, factor, 1.0) for factor in (stiffness, damping))
+    return replace(model, kp=kp * model.kp, kd=kd * model.kd)
 
 
 def _version(name: str) -> str:

@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.assets.model import Mirror
+from training_ground.assets.model import CompiledModel, Mirror
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
 from training_ground.envs.channels import Channel
@@ -32,7 +32,7 @@ def robot_channels(robot: Robot, driven: Sequence[int], observed: Sequence[int])
     """
     names = robot.model.joint_names
     moved, joints = tuple(names[i] for i in driven), tuple(names[i] for i in observed)
-    n = len(joints)
+    n, (angle, speed, _) = len(joints), _units(robot.model, joints)
     free = (
         Channel("base_linear_velocity", (3,), "m/s", "base", "observation", "Velocity of the base's origin.", XYZ),
         Channel(
@@ -42,8 +42,8 @@ def robot_channels(robot: Robot, driven: Sequence[int], observed: Sequence[int])
     )
     return (
         *(free if robot.stance == "free" else ()),
-        Channel("joint_position", (n,), "rad", "joint", "observation", "Joint angles minus the default pose.", joints),
-        Channel("joint_velocity", (n,), "rad/s", "joint", "observation", "Joint speeds.", joints),
+        Channel("joint_position", (n,), angle, "joint", "observation", "Joint angles minus the default pose.", joints),
+        Channel("joint_velocity", (n,), speed, "joint", "observation", "Joint speeds.", joints),
         Channel(
             "previous_action", (len(moved),), "1", "joint", "observation", "The action of the last control step.", moved
         ),
@@ -56,11 +56,12 @@ def record_channels(robot: Robot, driven: Sequence[int], terms: tuple[str, ...])
     moved = tuple(joints[i] for i in driven)
     n, feet = len(joints), tuple(foot.link for foot in robot.model.feet)
     state = "state"
+    angle, speed, torque = _units(robot.model, joints)
     channels = [
         Channel("action", (len(moved),), "1", "joint", "action", "Action applied from this step to the next.", moved),
-        Channel("joint_angle", (n,), "rad", "joint", state, "Joint angles.", joints, "float64"),
-        Channel("joint_speed", (n,), "rad/s", "joint", state, "Joint speeds.", joints, "float64"),
-        Channel("joint_torque", (n,), "N·m", "joint", state, "Mean motor torques over the control step.", joints),
+        Channel("joint_angle", (n,), angle, "joint", state, "Joint angles.", joints, "float64"),
+        Channel("joint_speed", (n,), speed, "joint", state, "Joint speeds.", joints, "float64"),
+        Channel("joint_torque", (n,), torque, "joint", state, "Mean motor torques over the control step.", joints),
         Channel("base_position", (3,), "m", "world", state, "Origin of the base link.", XYZ, "float64"),
         Channel("base_orientation", (4,), "1", "world", state, "Quaternion of the base.", (*XYZ, "w"), "float64"),
         Channel("imu_angular_velocity", (3,), "rad/s", "imu", state, "Gyroscope.", XYZ),
@@ -80,6 +81,14 @@ def record_channels(robot: Robot, driven: Sequence[int], terms: tuple[str, ...])
         Channel("reward", (), "1", "none", "reward", "Sum of the reward terms.", (), "float64"),
         Channel("success", (), "1", "none", "event", "Whether the success predicate holds.", (), "bool"),
     )
+
+
+def _units(model: CompiledModel, joints: Sequence[str]) -> tuple[str, str, str]:
+    """Units of the position, speed and torque of joints: `rad or m` where some of them turn and some slide."""
+    slide = [name in model.sliding for name in joints]
+    if not any(slide):
+        return "rad", "rad/s", "N·m"
+    return ("m", "m/s", "N") if all(slide) else ("rad or m", "rad/s or m/s", "N·m or N")
 
 
 class Observation:

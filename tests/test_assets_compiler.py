@@ -127,7 +127,7 @@ def test_refuses(tmp_path: Path, fields: dict[str, object], message: str) -> Non
     [
         ('<mass value="0.5"/>', '<mass value="0"/>', "joint 'left_ankle' moves link 'left_foot'.*has no mass"),
         ('effort="20"', "", "joint 'left_ankle' has no effort limit.*set effort"),
-        ('name="left_hip" type="revolute"', 'name="left_hip" type="prismatic"', "'left_hip' is prismatic"),
+        ('name="left_hip" type="revolute"', 'name="left_hip" type="planar"', "'left_hip' is planar"),
         ('<box size="0.2 0.1 0.04"/>', '<mesh filename="package://nowhere/a.stl"/>', "nowhere/a.stl' not found"),
     ],
 )  # fmt: skip

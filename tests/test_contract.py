@@ -20,7 +20,7 @@ from training_ground.envs.env import HumanoidEnv
 from training_ground.envs.registration import make, task_ids, tasks
 
 STEPS = 60
-UNITS = {"1", "rad", "rad/s", "m", "m/s", "m/s²", "N", "N·m", "s", "kg"}
+UNITS = {"1", "rad", "rad/s", "m", "m/s", "m/s²", "N", "N·m", "s", "kg", "rad or m", "rad/s or m/s", "N·m or N"}
 RANDOM = {"friction": (0.4, 1.2), "mass_scale": (0.9, 1.1), "centre_of_mass": (0.0, 0.02), "gain_scale": (0.9, 1.1),
           "motor_strength": (0.9, 1.1), "delay_s": (0.0, 0.015), "joint_friction": (0.0, 0.1)}  # fmt: skip
 NOISE = {"scale": {"joint_position": 0.01, "joint_velocity": 0.5}, "latency_steps": (0, 3), "dropout": 0.2}

@@ -10,6 +10,7 @@ import numpy as np
 import pybullet as engine
 from numpy.typing import NDArray
 
+from training_ground.assets.attaching import assembled
 from training_ground.assets.catalog import load_model, load_spec
 from training_ground.assets.compiler import actuators
 from training_ground.assets.corrections import corrected
@@ -26,7 +27,7 @@ Array = NDArray[np.float64]
 def tree_of(robot: str) -> Tree:
     """The merged tree of a robot, armature included: the input of `assets/dynamics.py`."""
     spec = load_spec(robot)
-    urdf = corrected(read_urdf(find_files(spec.source).urdf), spec)
+    urdf = corrected(assembled(read_urdf(find_files(spec.source).urdf), spec), spec)
     rotors = {name: a.armature for name, a in zip(spec.joints, actuators(spec, urdf), strict=True)}
     return build_tree(urdf, spec, rotors)
 

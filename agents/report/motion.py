@@ -44,8 +44,8 @@ def figure_data(figure: Figure) -> dict[str, Any]:
                     "colour": [round(float(c), 4) for c in mesh.colour],
                 }
             )
-        place = {"parent": part.parent, "joint": part.joint, "position": part.position}
-        parts.append({**place, "orientation": part.orientation, "axis": part.axis, "meshes": meshes})
+        place = {"parent": part.parent, "joint": part.joint, "position": part.position, "orientation": part.orientation}
+        parts.append({**place, "axis": part.axis, "slides": part.slides, "meshes": meshes})
     return {"name": figure.model.name, "height": figure.model.default_height, "parts": parts}
 
 

@@ -56,6 +56,7 @@ class Part:
         position: (3,) of the joint in the parent's frame, m.
         orientation: (4,) xyzw of the joint in the parent's frame at angle zero.
         axis: (3,) unit vector of the joint in the link's frame.
+        slides: Whether the joint slides along it; the others turn about it.
         meshes: What is drawn.
     """
 
@@ -65,6 +66,7 @@ class Part:
     position: Vector
     orientation: Quaternion
     axis: Vector
+    slides: bool
     meshes: tuple[Mesh, ...]
 
 
@@ -102,7 +104,7 @@ class Figure:
         Args:
             position: (3,) of the base link's frame in the world, m.
             orientation: (4,) xyzw of the base link's frame in the world.
-            joints: (n,) angles in the model's order, rad.
+            joints: (n,) positions in the model's order, rad or m.
         """
         x, y, z = position
         a, b, c, d = orientation
@@ -115,6 +117,10 @@ class Figure:
             dx, dy, dz = rotations.rotate(carrier, part.position)
             turned = rotations.multiply(carrier, part.orientation)
             angle = float(joints[part.joint])
+            if part.slides:
+                ax, ay, az = rotations.rotate(turned, part.axis)
+                found.append(((px + dx + ax * angle, py + dy + ay * angle, pz + dz + az * angle), turned))
+                continue
             s = math.sin(angle / 2)
             about = (part.axis[0] * s, part.axis[1] * s, part.axis[2] * s, math.cos(angle / 2))
             found.append(((px + dx, py + dy, pz + dz), rotations.multiply(turned, about)))
@@ -129,7 +135,7 @@ def _parts(root: ET.Element, model: CompiledModel) -> tuple[Part, ...]:
         meshes = {link.get("name", ""): _colliders(link, folder) for link in root.iter("link")}
     index = {name: i for i, name in enumerate(model.joint_names)}
     places = {model.base_link: 0}
-    parts = [Part(model.base_link, -1, -1, *_origin(None), (0.0, 0.0, 1.0), meshes[model.base_link])]
+    parts = [Part(model.base_link, -1, -1, *_origin(None), (0.0, 0.0, 1.0), False, meshes[model.base_link])]
     waiting = [name for name in model.link_names if name != model.base_link]
     while waiting:
         ready = [name for name in waiting if _child(joints[name], "parent").get("link") in places]
@@ -141,9 +147,9 @@ def _parts(root: ET.Element, model: CompiledModel) -> tuple[Part, ...]:
             parent = places[_child(joint, "parent").get("link", "")]
             position, orientation = _origin(joint.find("origin"))
             axis = _numbers(_child(joint, "axis").get("xyz"))
-            parts.append(
-                Part(name, parent, index[joint.get("name", "")], position, orientation, axis, meshes.get(name, ()))
-            )
+            slides = joint.get("type") == "prismatic"
+            number = index[joint.get("name", "")]
+            parts.append(Part(name, parent, number, position, orientation, axis, slides, meshes.get(name, ())))
         waiting = [name for name in waiting if name not in places]
     return tuple(parts)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from training_ground.assets.model import CompiledModel
 from training_ground.envs import ballast as ballast_points
 from training_ground.envs.actuator import ActuatorParameters
@@ -71,6 +73,9 @@ class Body(Solid):
         numbers = [self._link(name) for name in links]
         self._offsets = [self._inertial_frame(number) for number in (-1, *numbers)]
         self._drive = self.world.substeps.drive(self, ActuatorParameters.from_model(self.model), numbers)
+        if self.model.sliding:
+            slides = np.isin(self.model.joint_names, self.model.sliding)
+            self._drive.target_speed = np.where(slides, self.model.velocity_limit, np.inf)
         return self._drive
 
     def link_state(self, name: str) -> LinkState:
