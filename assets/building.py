@@ -89,6 +89,7 @@ def _model(
         joint_names=spec.joints,
         parents=tuple(body.parent for body in tree.bodies[1:]),
         default_position=default,
+        work_position=_work_position(spec, drives, default),
         lower=column("lower"),
         upper=column("upper"),
         effort_limit=column("effort"),
@@ -126,6 +127,16 @@ def _default_position(spec: RobotSpec, urdf: Urdf, drives: Sequence[Actuator]) -
             unit = "m" if urdf.joints[name].type == "prismatic" else "rad"
             raise AssetError(f"default_pose: {name} = {value:g} {unit} is outside of its limits {limits}")
     return default
+
+
+def _work_position(spec: RobotSpec, drives: Sequence[Actuator], default: Array) -> Array:
+    chosen = by_pattern(spec.work_pose, spec.joints, "work_pose")
+    work = np.array([chosen.get(name, rest) for name, rest in zip(spec.joints, default.tolist(), strict=True)])
+    for name, value, drive in zip(spec.joints, work, drives, strict=True):
+        if not drive.lower <= value <= drive.upper:
+            limits = f"[{drive.lower:g}, {drive.upper:g}]"
+            raise AssetError(f"work_pose: {name} = {value:g} is outside of its limits {limits}")
+    return work
 
 
 def _frames(tree: Tree) -> dict[str, Frame]:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from training_ground.assets.dynamics import GRAVITY
 from training_ground.assets.model import CompiledModel
 from training_ground.assets.poses import Array
 from training_ground.assets.urdf import read_urdf
+
+
+def at_work(model: CompiledModel) -> CompiledModel:
+    """Return the model whose default pose is its work pose, with what holds that against gravity."""
+    change = model.work_position - model.default_position
+    if not change.any():
+        return model
+    gravity = Gravity(model)
+    heavier = gravity.torque(model.work_position) - gravity.torque(model.default_position)
+    # Legs stay as they are, so that the ground's share in holding them does, too.
+    return replace(
+        model,
+        default_position=model.work_position,
+        hanging_torque=model.hanging_torque + heavier,
+        standing_torque=model.standing_torque + heavier,
+    )
 
 
 class Gravity:

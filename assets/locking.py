@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 from training_ground.assets.model import CompiledModel
 from training_ground.assets.spec import ActuatorGroup, Hand, RobotSpec
+from training_ground.assets.tree import by_pattern
 
 
 def locked_spec(spec: RobotSpec, model: CompiledModel, moving: Collection[str]) -> RobotSpec:
@@ -24,11 +25,17 @@ def locked_spec(spec: RobotSpec, model: CompiledModel, moving: Collection[str]) 
             "joints": joints,
             "locked": {**spec.locked, **{name: rest[name] for name in spec.joints if name not in moving}},
             "default_pose": {name: rest[name] for name in joints if rest[name]},
+            "work_pose": _work_pose(spec, joints),
             "actuators": tuple(_group(group, joints) for group in spec.actuators if _matched(group, joints)),
             "hands": tuple(_hand(hand, moving) for hand in spec.hands),
             "mirror_pairs": {a: b for a, b in spec.mirror_pairs.items() if a in moving and b in moving},
         }
     )
+
+
+def _work_pose(spec: RobotSpec, joints: Collection[str]) -> dict[str, float]:
+    chosen = by_pattern(spec.work_pose, spec.joints, "work_pose")
+    return {name: angle for name, angle in chosen.items() if name in joints}
 
 
 def _hand(hand: Hand, moving: Collection[str]) -> Hand:

@@ -81,7 +81,8 @@ class CompiledModel:
         link_names: Links, the base first, then each joint's child in the order of `joint_names`.
         joint_names: Joints in order (n).
         parents: Index in `link_names` of the link that each joint hangs on.
-        default_position: rad.  lower, upper: position limits, rad.
+        default_position: rad.  work_position: the same with the hands ready to work, rad.
+        lower, upper: position limits, rad.
         effort_limit: N·m.  velocity_limit: rad/s.  saturation: stall torque over effort limit.
         kp: N·m/rad.  kd: N·m·s/rad.  armature: kg·m².  friction: N·m.
         effective_inertia: 1/(M⁻¹)ⱼⱼ at the default pose with a floating base, armature included, kg·m².
@@ -113,6 +114,7 @@ class CompiledModel:
     joint_names: tuple[str, ...]
     parents: tuple[int, ...]
     default_position: Array
+    work_position: Array
     lower: Array
     upper: Array
     effort_limit: Array

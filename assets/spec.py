@@ -169,6 +169,9 @@ class RobotSpec(StrictModel):
     """Joints merged into their parent, with the position (rad; m where they slide) at which they are locked."""
     default_pose: dict[str, float] = Field(default_factory=dict)
     """Positions in rad (m where they slide) of the joints that do not stand at zero, by name or by pattern."""
+    work_pose: dict[str, float] = Field(default_factory=dict)
+    """Angles in rad, by name or by pattern, in place of the default pose's where the robot works with its hands: they
+    wait in front of it, over a bench."""
     actuators: tuple[ActuatorGroup, ...]
     feet: tuple[Foot, ...] = ()
     hands: tuple[Hand, ...] = ()

@@ -53,6 +53,7 @@ class CellTask(Task):
     mechanisms: ClassVar[tuple[str, ...]] = ()
     grips: ClassVar[bool] = True
     stances = ("mounted",)
+    works = True
     defaults: ClassVar[dict[str, Any]] = {
         "robot": "g1_dex3",
         "locked": ("legs",),

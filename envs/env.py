@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.assets.catalog import load_model
+from training_ground.assets.gravity import at_work
 from training_ground.assets.model import CompiledModel
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.configs.loading import validate
@@ -78,6 +79,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             if not moving:
                 raise SimulationError(f"locked = {list(self.config.locked)}: leaves robot '{self.model.name}' no joint")
             self.model = load_model(self.config.robot, visuals=self.visible, moving=moving)
+        if task.works:
+            self.model = at_work(self.model)
         self.model = _with_gains(self.model, self.config.stiffness_scale, self.config.damping_scale)
         self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
         reason = task.unsupported(self.model, self.stance)

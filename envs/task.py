@@ -57,6 +57,7 @@ class Task:
         phases: Names of the phases that it reports.
         action_scale: rad a unit of action in control mode `joint_position`; `range` where a full action shall reach
             every joint's limits; None for a share of each motor's torque.
+        works: Whether the robot begins in its work pose, the hands in front of it.
         defaults: Options of the environment (`EnvOptions`) that are different for this task.
         episode_length_s: Length of an episode, s.
         config_type: Its keyword arguments.
@@ -73,6 +74,7 @@ class Task:
     phases: ClassVar[tuple[str, ...]] = ("",)
     action_scale: ClassVar[float | Literal["range"] | None] = None
     defaults: ClassVar[dict[str, Any]] = {}
+    works: ClassVar[bool] = False
     episode_length_s: ClassVar[float] = 20.0
     config_type: ClassVar[type[TaskConfig]] = TaskConfig
     adjustable: ClassVar[tuple[str, ...]] = ()
