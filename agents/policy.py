@@ -115,8 +115,9 @@ def load_policy(
     """Return the policy called `name`.
 
     Args:
-        name: `zero`, `random`, the name of a shipped bundle such as `stand_g1`, `shipped` for the one that belongs to
-            `env_id` and `robot`, or the path of a bundle's folder or of a training run.
+        name: `zero`, `random`, `expert` for the scripted one of whatever task it plays, the name of a shipped bundle
+            such as `stand_g1`, `shipped` for the one that belongs to `env_id` and `robot`, or the path of a bundle's
+            folder or of a training run.
         env_id: Task id, needed by `shipped`.
         robot: Robot name, needed by `shipped`.
         seed: Seed of the random policy.
@@ -133,6 +134,10 @@ def load_policy(
         return ZeroPolicy()
     if text == "random":
         return RandomPolicy(seed)
+    if text == "expert":
+        from training_ground.agents.experts.catalog import TaskExpert
+
+        return TaskExpert()
     if text == "shipped":
         if env_id is None or robot is None:
             raise AgentError("policy 'shipped' needs a task and a robot")
@@ -170,4 +175,4 @@ def bundle_folder(name: str | Path) -> Path:
 
 def choices() -> list[str]:
     """Return every policy name that `load_policy` knows without a path."""
-    return ["zero", "random", "shipped", *shipped_policies()]
+    return ["zero", "random", "expert", "shipped", *shipped_policies()]

@@ -53,6 +53,29 @@ class Gravity:
             up: (3,) unit vector away from the ground, in the base link's frame; z where absent.
         """
         up = np.array([0.0, 0.0, 1.0]) if up is None else up
+        origins, axes, centres = self._place(angles)
+        count = len(angles)
+        mass = self._mass.copy()
+        moment = mass[:, None] * centres
+        for i in range(count - 1, -1, -1):  # what hangs on a joint hangs on those before it
+            parent = self._parents[i] - 1
+            if parent >= 0:
+                mass[parent] += mass[i]
+                moment[parent] += moment[i]
+        weight = GRAVITY * up
+        levers = moment - mass[:, None] * origins
+        torque = (axes * np.cross(levers, weight)).sum(axis=1)
+        slides = np.array(self._slides)
+        torque[slides] = mass[slides] * (axes[slides] @ weight)
+        return torque
+
+    def potential(self, angles: Array, up: Array | None = None) -> float:
+        """Return the potential energy of what the joints move, J, from the base link's height; arguments as above."""
+        up = np.array([0.0, 0.0, 1.0]) if up is None else up
+        return float(GRAVITY * self._mass @ (self._place(angles)[2] @ up))
+
+    def _place(self, angles: Array) -> tuple[Array, Array, Array]:
+        """Origins, joint axes and centres of mass (n, 3) of the links, in the base link's frame."""
         count = len(angles)
         turns, origins, axes = np.empty((count + 1, 3, 3)), np.empty((count + 1, 3)), np.empty((count, 3))
         turns[0], origins[0] = np.eye(3), 0.0
@@ -68,16 +91,4 @@ class Gravity:
             x, y, z = along.tolist()  # Rodrigues: the columns of the still frame turned about the axis
             cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
             turns[i + 1] = still + sines[i] * (cross @ still) + (1.0 - cosines[i]) * (cross @ (cross @ still))
-        mass = self._mass.copy()
-        moment = mass[:, None] * (origins[1:] + np.einsum("nij,nj->ni", turns[1:], self._centre))
-        for i in range(count - 1, -1, -1):  # what hangs on a joint hangs on those before it
-            parent = self._parents[i] - 1
-            if parent >= 0:
-                mass[parent] += mass[i]
-                moment[parent] += moment[i]
-        weight = GRAVITY * up
-        levers = moment - mass[:, None] * origins[1:]
-        torque = (axes * np.cross(levers, weight)).sum(axis=1)
-        slides = np.array(self._slides)
-        torque[slides] = mass[slides] * (axes[slides] @ weight)
-        return torque
+        return origins[1:], axes, origins[1:] + np.einsum("nij,nj->ni", turns[1:], self._centre)

@@ -32,7 +32,7 @@ training uses those below. With --sweep every value meets the same seeds; where 
 stands for both of its ends. Ctrl-C keeps the episodes that have finished, in --out too."""
 )
 @click.option(
-    "--policy", required=True, metavar="NAME", help="zero, random, shipped, a shipped one, a bundle or a run."
+    "--policy", required=True, metavar="NAME", help="zero, random, expert, shipped, a shipped one, a bundle or a run."
 )
 @click.option("--task", metavar="NAME", help="Stand, or TrainingGround/Stand-v0.")
 @env_options

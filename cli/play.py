@@ -29,7 +29,7 @@ come. Only this machine can reach the page. Ctrl-C ends it."""
 )
 @click.argument("task", default="Stand", metavar="[TASK]")
 @env_options
-@click.option("--policy", metavar="NAME", help="zero, random, shipped, a shipped one, a bundle or a run.")
+@click.option("--policy", metavar="NAME", help="zero, random, expert, shipped, a shipped one, a bundle or a run.")
 @runtime_option
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Of the first episode.")
 @click.option("--episodes", type=click.IntRange(1), help="Stop after as many; a video has 1 where absent.")

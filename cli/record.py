@@ -23,7 +23,7 @@ not kept. Replay them with `tg replay`, check them with `tg data verify`."""
 @click.argument("task", metavar="TASK")
 @env_options
 @click.option(
-    "--policy", default="random", show_default=True, metavar="NAME", help="zero, random, shipped, or a bundle."
+    "--policy", default="random", show_default=True, metavar="NAME", help="zero, random, expert, shipped, or a bundle."
 )
 @click.option("--episodes", type=click.IntRange(1, 10_000_000), default=20, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of the first one.")

@@ -46,7 +46,7 @@ class Cell:
             self._set(name, {})
         for frame in spec.reach:
             self.frame(frame)
-        self._require_room()
+        self.require_room()
 
     def frame(self, name: str) -> LinkState:
         """State of a frame, world axes: `item` for an item's own, or `item.frame`.
@@ -111,7 +111,7 @@ class Cell:
             raise SimulationError(f"items.{name}.upon = '{item.upon}': {problem}") from problem
         return state.position, state.orientation
 
-    def _require_room(self) -> None:
+    def require_room(self) -> None:
         """Refuse a layout whose items reach into each other."""
         allowed = {frozenset(pair) for pair in self.spec.touching}
         for (a, first), (b, second) in combinations(self.things.items(), 2):

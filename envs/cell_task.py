@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -45,13 +45,13 @@ class CellTask(Task):
         cell: File of `assets/cells`.
         objects: Frames, as `item` or `item.frame`, whose pose a policy sees.
         mechanisms: Joints, as `item.joint`, whose position a policy sees.
-        grips: Whether the robot must be able to grip.
+        tool: What a hand must be able to do: `grip`, or `tip` where it points and presses.
     """
 
     cell: ClassVar[str]
     objects: ClassVar[tuple[str, ...]] = ()
     mechanisms: ClassVar[tuple[str, ...]] = ()
-    grips: ClassVar[bool] = True
+    tool: ClassVar[Literal["grip", "tip"]] = "grip"
     stances = ("mounted",)
     works = True
     defaults: ClassVar[dict[str, Any]] = {
@@ -80,11 +80,10 @@ class CellTask(Task):
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
-        """A robot needs hands, and for most tasks hands that grip."""
-        if not model.hands:
-            return f"robot '{model.name}' has no hands; task '{cls.id}' needs them"
-        if cls.grips and not any(hand.grip for hand in model.hands):
-            return f"robot '{model.name}' has no hand that grips; task '{cls.id}' needs one"
+        """A robot needs a hand of which its specification says how it grips or points."""
+        if not any(getattr(hand, cls.tool) for hand in model.hands):
+            does = "grips" if cls.tool == "grip" else "points"
+            return f"robot '{model.name}' has no hand that {does} (hands.{cls.tool}); task '{cls.id}' needs one"
         return super().unsupported(model, stance)
 
     @classmethod

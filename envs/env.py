@@ -73,19 +73,14 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.config, task_config = split_options(task, options)
         self.model = load_model(self.config.robot, visuals=self.visible)
+        self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
+        self._require_fit(task)
         if self.config.locked:
-            locked = named_joints("locked", self.config.locked, self.model)
-            moving = [name for i, name in enumerate(self.model.joint_names) if i not in locked]
-            if not moving:
-                raise SimulationError(f"locked = {list(self.config.locked)}: leaves robot '{self.model.name}' no joint")
-            self.model = load_model(self.config.robot, visuals=self.visible, moving=moving)
+            self.model = self._locked()
+            self._require_fit(task)
         if task.works:
             self.model = at_work(self.model)
         self.model = _with_gains(self.model, self.config.stiffness_scale, self.config.damping_scale)
-        self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
-        reason = task.unsupported(self.model, self.stance)
-        if reason:
-            raise SimulationError(reason)
         self.control_timestep = self.config.physics_timestep * self.config.decimation
         self.max_steps = max(1, round((self.config.episode_length_s or task.episode_length_s) / self.control_timestep))
         self.metadata = {**self.metadata, "render_fps": round(1 / self.control_timestep)}
@@ -123,6 +118,19 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def visible(self) -> bool:
         """Whether cameras see the robot."""
         return self.config.visuals or self.render_mode is not None
+
+    def _require_fit(self, task: type[Task]) -> None:
+        reason = task.unsupported(self.model, self.stance)
+        if reason:
+            raise SimulationError(reason)
+
+    def _locked(self) -> CompiledModel:
+        """The model without the joints that the options lock."""
+        locked = named_joints("locked", self.config.locked, self.model)
+        moving = [name for i, name in enumerate(self.model.joint_names) if i not in locked]
+        if not moving:
+            raise SimulationError(f"locked = {list(self.config.locked)}: leaves robot '{self.model.name}' no joint")
+        return load_model(self.config.robot, visuals=self.visible, moving=moving)
 
     def _build_world(self, task: type[Task]) -> None:
         config = self.config

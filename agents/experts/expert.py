@@ -75,7 +75,10 @@ class Expert:
         if self._cleared is not inner:
             self._cleared, self.clearance = inner, Clearance(inner)
         self.arms = {hand.side: Arm(inner, hand, self.clearance) for hand in inner.model.hands}
-        self.wanted = inner.robot.joint_position.copy()
+        # The arms' kinematics count on a trunk in its default pose, wherever it was drawn to begin.
+        self.wanted = inner.model.default_position.copy()
+        for arm in self.arms.values():
+            self.wanted[arm.joints] = inner.robot.joint_position[arm.joints]
         self.attempt, self.trouble = 0, ""
         self._integral = np.zeros_like(self.wanted)
         fingers = [i for arm in self.arms.values() for i in arm.fingers]
@@ -201,7 +204,9 @@ class Expert:
         place = self.frame(name).position
         return min(self.arms, key=lambda side: float(np.linalg.norm(place - self.arms[side].shoulder())))
 
-    def choose(self, side: str, options: Sequence[Pose], *, to: str, clear: float = 0.08) -> Pose:
+    def choose(
+        self, side: str, options: Sequence[Pose], *, to: str, clear: float = 0.08, touching: Collection[str] = ()
+    ) -> Pose:
         """Return the pose, of several that serve, to which the arm comes most easily.
 
         Args:
@@ -209,6 +214,7 @@ class Expert:
             options: In the world; each is also reached from `clear` metres before it, along its z.
             to: What the waypoint is called where none can be reached.
             clear: m.
+            touching: Items that the robot may touch, such as what it holds.
 
         Raises:
             CannotReach: None of them can be reached.
@@ -216,7 +222,7 @@ class Expert:
         arm, best, ease, why = self.arms[side], None, np.inf, ""
         self.clearance.look()
         for option in options:
-            found, reason = arm.search(back(option, clear), self.wanted)
+            found, reason = arm.search(back(option, clear), self.wanted, touching=touching)
             why = why or reason
             for before in found[:2]:
                 there = self.wanted.copy()

@@ -35,7 +35,7 @@ class PressButton(CellTask):
     id = "PressButton"
     instruction = "Press the button that is asked for, and take your hand away."
     cell = "operator_station"
-    grips = False
+    tool = "tip"
     objects = tuple(f"panel.{name}" for name in BUTTONS)
     mechanisms = tuple(f"panel.{name}" for name in BUTTONS)
     terms = ("near", "travel", "done")
