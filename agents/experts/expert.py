@@ -32,6 +32,9 @@ INTEGRAL_GAIN = 3.0
 INTEGRAL_LIMIT = 0.5
 """rad by which they do at most."""
 
+SETTLED = 6
+"""Control steps for which a hand must be in its place before it counts as settled."""
+
 
 class CannotReach(Exception):
     """A waypoint that no joint angles lead to; the message names it."""
@@ -95,13 +98,17 @@ class Expert:
         error = np.where(self._corrected, self.wanted - env.robot.joint_position, 0.0)
         change = INTEGRAL_GAIN * env.control_timestep * error
         self._integral = np.clip(self._integral + change, -INTEGRAL_LIMIT, INTEGRAL_LIMIT)
+        before = self.wanted.copy()
         if not self.trouble:
             try:
                 next(self._steps, None)
             except CannotReach as problem:
                 self.trouble = str(problem)
         up = np.array([-g for g in env.robot.projected_gravity])
-        target = self.wanted + self._gravity.torque(self.wanted, up) / env.model.kp + self._integral
+        # Damping brakes what moves; a target that runs ahead makes up for it, or hands would trail and then overshoot.
+        speed = np.where(self._corrected, (self.wanted - before) / env.control_timestep, 0.0)
+        ahead = (self._gravity.torque(self.wanted, up) + env.model.kd * speed) / env.model.kp
+        target = self.wanted + ahead + self._integral
         return np.clip((target - env.action_origin) / env.action_scale, -1.0, 1.0).astype(np.float32)
 
     # ---- what a procedure is written in ------------------------------------------------------------------------------
@@ -191,11 +198,24 @@ class Expert:
             self._follow(arm, Pose(start.rotation, start.position + (i + 1) * step * along), to, last=False)
             yield
 
+    def follow(self, side: str, goal: Goal, seconds: float, *, to: str) -> Steps:
+        """Keep a hand at a goal that moves, for a time.
+
+        Raises:
+            CannotReach: No joint angles lead on.
+        """
+        aim = goal if callable(goal) else lambda: goal
+        for _ in range(max(1, round(seconds / self.env.control_timestep))):
+            self._follow(self.arms[side], aim(), to, last=False)
+            yield
+
     def settle(self, side: str, goal: Goal, *, within: float = 0.002, longest: float = 1.0) -> Steps:
-        """Wait until a hand is where it was told to be, within a distance in m, or for a time in s."""
-        arm, aim = self.arms[side], goal if callable(goal) else lambda: goal
+        """Wait until a hand stays where it was told to be, within a distance in m, or for a time in s."""
+        arm, aim, there = self.arms[side], goal if callable(goal) else lambda: goal, 0
         for _ in range(round(longest / self.env.control_timestep)):
-            if float(np.linalg.norm(aim().position - arm.pose().position)) <= within:
+            # Arms swing: being there once is not enough.
+            there = there + 1 if float(np.linalg.norm(aim().position - arm.pose().position)) <= within else 0
+            if there == SETTLED:
                 return
             yield
 
@@ -205,8 +225,9 @@ class Expert:
         return min(self.arms, key=lambda side: float(np.linalg.norm(place - self.arms[side].shoulder())))
 
     def choose(
-        self, side: str, options: Sequence[Pose], *, to: str, clear: float = 0.08, touching: Collection[str] = ()
-    ) -> Pose:
+        self, side: str, options: Sequence[Pose], *, to: str, clear: float = 0.08,
+        touching: Collection[str] | None = None,
+    ) -> Pose:  # fmt: skip
         """Return the pose, of several that serve, to which the arm comes most easily.
 
         Args:
@@ -214,7 +235,8 @@ class Expert:
             options: In the world; each is also reached from `clear` metres before it, along its z.
             to: What the waypoint is called where none can be reached.
             clear: m.
-            touching: Items that the robot may touch, such as what it holds.
+            touching: Items that the robot may touch, such as what it holds; None where it may touch nothing before the
+                pose, and anything at the pose itself.
 
         Raises:
             CannotReach: None of them can be reached.
@@ -222,14 +244,19 @@ class Expert:
         arm, best, ease, why = self.arms[side], None, np.inf, ""
         self.clearance.look()
         for option in options:
-            found, reason = arm.search(back(option, clear), self.wanted, touching=touching)
+            found, reason = arm.search(back(option, clear), self.wanted, touching=touching or ())
             why = why or reason
             for before in found[:2]:
                 there = self.wanted.copy()
                 there[arm.joints] = before.angles
                 last = arm.follow(option, there)
                 strain = arm.strain(last.angles) + arm.strain(before.angles)
-                if last.reached and strain < ease:
+                if not last.reached or strain >= ease:
+                    continue
+                there[arm.joints] = last.angles
+                blocked = "" if touching is None else self.clearance.blocked(there, touching=touching)
+                why = why or blocked
+                if not blocked:
                     best, ease = option, strain
         if best is None:
             raise CannotReach(f"waypoint '{to}', {side} hand: {why}")
@@ -271,6 +298,18 @@ class Expert:
             far, turned = 1000 * found.position_error, math.degrees(found.orientation_error)
             raise CannotReach(f"waypoint '{to}', {arm.hand.side} hand: no nearer than {far:.0f} mm and {turned:.0f}°")
         self.wanted[arm.joints] = found.angles
+
+
+def together(*motions: Steps) -> Steps:
+    """Make several motions at once, until the last one is done."""
+    left, done = list(motions), object()
+    while left := [motion for motion in left if next(motion, done) is not done]:
+        yield
+
+
+def raised(pose: Pose, height: float) -> Pose:
+    """Return a pose higher up by a height in m."""
+    return Pose(pose.rotation, pose.position + np.array([0.0, 0.0, height]))
 
 
 def back(pose: Pose, distance: float) -> Pose:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training_ground.agents.experts.expert import CannotReach, Expert, Steps, around, back
+from training_ground.agents.experts.expert import CannotReach, Expert, Steps, around, back, raised
 from training_ground.assets.poses import Array, Pose, rotation_about
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -23,11 +23,6 @@ MOST_FORCE = 12.0
 """N on the hand at which it presses no more."""
 SEATED = 0.003
 """m over its place at which a part has gone in."""
-
-
-def raised(pose: Pose, height: float) -> Pose:
-    """Return a pose higher up, m."""
-    return Pose(pose.rotation, pose.position + height * UP)
 
 
 class Handler(Expert):
