@@ -49,7 +49,7 @@ def model_from_json(data: dict[str, Any], directory: Path) -> CompiledModel:
     }
     values["feet"] = tuple(FootModel(link, side, np.array(sole)) for link, side, sole in data["feet"])
     values["hands"] = tuple(
-        HandModel(**{name: tuple(value) if isinstance(value, list) else value for name, value in hand.items()})
+        HandModel(**{**hand, **{name: tuple(hand[name]) for name in ("fingers", "open", "closed", "pointing")}})
         for hand in data["hands"]
     )
     mirror = data["mirror"]

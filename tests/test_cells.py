@@ -157,7 +157,7 @@ def test_an_episode_in_a_cell_repeats_after_restore_with_its_masses():
     kept = env.save()
 
     def rest() -> list[Any]:
-        return [env.step(np.full(env.action_space.shape, 0.05, np.float32))[0] for _ in range(10)]
+        return [env.step(np.full(env.action.shape, 0.05, np.float32))[0] for _ in range(10)]
 
     first = rest()
     env.reset(seed=4)  # another mass, another friction
@@ -178,7 +178,7 @@ def test_shoulders_stand_as_high_as_the_cell_says(env: HumanoidEnv):
 def test_the_robot_waits_in_its_work_pose_and_holds_it(env: HumanoidEnv):
     env.reset(seed=0)
     for _ in range(100):
-        env.step(np.zeros(env.action_space.shape, np.float32))
+        env.step(np.zeros(env.action.shape, np.float32))
     assert np.abs(env.robot.joint_position - env.model.default_position).max() < 2e-3
     assert not env.robot.touching
 
@@ -219,7 +219,7 @@ def press(env: HumanoidEnv, button: str, force: float, seconds: float) -> dict[s
     info: dict[str, Any] = {}
     panel.drive_to(button, 0.008 if force else None)
     for _ in range(round(seconds / env.control_timestep)):
-        *_, terminated, truncated, info = env.step(np.zeros(env.action_space.shape, np.float32))
+        *_, terminated, truncated, info = env.step(np.zeros(env.action.shape, np.float32))
         if terminated or truncated:
             break
     return info

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,13 +45,15 @@ def play(env: HumanoidEnv, policy, seed: int, most: int = 10_000):
 class Trial(Expert):
     """Does what a test says."""
 
+    what: Callable[[Expert], Steps]
+
     def procedure(self) -> Steps:
         yield from self.what(self)
 
 
-def trial(what) -> Trial:
+def trial(what: Callable[[Expert], Any]) -> Trial:
     expert = Trial()
-    expert.what = what  # type: ignore[attr-defined]
+    expert.what = what
     return expert
 
 
