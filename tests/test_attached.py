@@ -162,7 +162,7 @@ def test_wrong_attachments_are_clear_errors(changes, message):
 @pytest.mark.parametrize("field", ["spring", "damping", "friction"])
 def test_a_robots_joint_has_no_mechanism(field, tmp_path):
     spec = changed(attached=attachment(object=own_part(tmp_path, **{field: 5.0})))
-    with pytest.raises(AssetError, match=rf"'left_gripper_finger_a' has {field} = 5; .* leave {field} out"):
+    with pytest.raises(AssetError, match=rf"'left_gripper_finger_a' has {field} = 5\.0; .* leave {field} out"):
         assembled(read_urdf(find_files(spec.source).urdf), spec)
 
 

@@ -32,6 +32,9 @@ INTEGRAL_GAIN = 3.0
 INTEGRAL_LIMIT = 0.5
 """rad by which they do at most."""
 
+STRAYED = 0.01
+"""m off its line at which a hand on its way gives up."""
+
 SETTLED = 6
 """Control steps for which a hand must be in its place before it counts as settled."""
 
@@ -164,11 +167,11 @@ class Expert:
         for solution in found[:4]:
             way = arm.way(solution.angles, self.wanted, touching=touching)
             if way is not None:
-                yield from self._along(arm, way, speed)
+                yield from self.along(arm, way, speed)
                 return
         raise CannotReach(f"waypoint '{to}', {side} hand: {'no way leads there' if found else why}")
 
-    def _along(self, arm: Arm, way: Sequence[Array], speed: float) -> Steps:
+    def along(self, arm: Arm, way: Sequence[Array], speed: float) -> Steps:
         """Move an arm's joints along the corners of a way, slowing down only at its ends."""
         lengths = [float(np.abs(b - a).max()) for a, b in pairwise(way)]
         count = max(5, math.ceil(sum(lengths) / speed / self.env.control_timestep))
@@ -294,7 +297,7 @@ class Expert:
     def _follow(self, arm: Arm, goal: Pose, to: str, *, last: bool) -> None:
         """Take the joint angles of a pose near the present one; on the way an inexact one will do."""
         found = arm.follow(goal, self.wanted)
-        if not found.reached and (last or found.position_error > 0.03):
+        if not found.reached and (last or found.position_error > STRAYED):
             far, turned = 1000 * found.position_error, math.degrees(found.orientation_error)
             raise CannotReach(f"waypoint '{to}', {arm.hand.side} hand: no nearer than {far:.0f} mm and {turned:.0f}°")
         self.wanted[arm.joints] = found.angles
