@@ -48,19 +48,19 @@ class Chain:
     @property
     def root(self) -> Array:
         """Place (3,) of the first joint that moves, in the base link's frame at the default pose, m."""
-        return self._links.place(self.default)[1][self._links.moving][0]
+        return self._links.place(self.default[None])[1][0, self._links.moving][0]
 
     @property
     def length(self) -> float:
         """Distance from that joint to the frame along the links, m: the frame gets no farther from it."""
-        origins = self._links.place(self.default)[1][int(self._links.moving.argmax()) :]
+        origins = self._links.place(self.default[None])[1][0, int(self._links.moving.argmax()) :]
         steps = np.linalg.norm(np.diff(origins, axis=0), axis=1).sum()
         return float(steps + np.linalg.norm(self._end.position))
 
     def pose(self, angles: Array) -> Pose:
         """Return the frame's pose in the base link's frame at joint angles (k), rad."""
-        rotations, origins, _ = self._links.place(angles)
-        return Pose(rotations[-1], origins[-1]) @ self._end
+        rotations, origins, _ = self._links.place(angles[None])
+        return Pose(rotations[0, -1], origins[0, -1]) @ self._end
 
     def jacobian(self, angles: Array) -> tuple[Pose, Array]:
         """Return the frame's pose as `pose` does, and how it moves.
@@ -69,20 +69,29 @@ class Chain:
             The pose; and (6, k): velocity of the frame's origin, m/s, above its angular velocity, rad/s, along the
             base link's axes, for each joint at 1 rad/s (1 m/s where it slides).
         """
+        rotations, positions, jacobians = self.jacobians(angles[None])
+        return Pose(rotations[0], positions[0]), jacobians[0]
+
+    def jacobians(self, angles: Array) -> tuple[Array, Array, Array]:
+        """As `jacobian`, for many joint angles (b, k) at once: rotations (b, 3, 3), positions (b, 3) and (b, 6, k)."""
         rotations, origins, axes = self._links.place(angles)
-        pose = Pose(rotations[-1], origins[-1]) @ self._end
+        positions = origins[:, -1] + rotations[:, -1] @ self._end.position
         moved = self._links.moving
         # A joint turns about its axis through the origin of the link that it carries.
-        linear, angular = np.cross(axes[moved], pose.position - origins[moved]), axes[moved]
+        linear, angular = np.cross(axes[:, moved], positions[:, None] - origins[:, moved]), axes[:, moved]
         slides = self._links.slides[moved]
-        linear[slides], angular[slides] = angular[slides], 0.0
-        return pose, np.concatenate([linear.T, angular.T])
+        linear[:, slides], angular[:, slides] = angular[:, slides], 0.0
+        jacobians = np.concatenate([linear, angular], axis=2).transpose(0, 2, 1)
+        return rotations[:, -1] @ self._end.rotation, positions, jacobians
 
 
-def arm(model: CompiledModel, hand: HandModel, frame: str | None = None) -> Chain:
-    """Return the chain of an arm without the trunk, to a frame of its hand; to its working point where absent."""
-    own = set(model.groups["arms"]) - set(hand.fingers) or None
-    return Chain(model, frame or hand.frame, own)
+def arm(model: CompiledModel, hand: HandModel, frame: str | None = None, *, waist: bool = False) -> Chain:
+    """Return the chain of an arm to a frame of its hand, to its working point where absent; from the shoulder on, or
+    from the waist."""
+    own = set(model.groups["arms"]) - set(hand.fingers)
+    if waist:
+        own |= set(model.groups.get("trunk", ()))
+    return Chain(model, frame or hand.frame, own or None)
 
 
 def shoulder(model: CompiledModel) -> float:
@@ -102,24 +111,26 @@ class _Links:
         self.slides = np.array([name in model.sliding for name in names])
         self._axes = np.array([joints[name].axis for name in names])
         self._offsets = [joints[name].pose.position for name in names]
-        self._turns = []
+        turns = []
         for name in names:
             still, k = joints[name].pose.rotation, skew(joints[name].axis) * (name not in model.sliding)
-            self._turns.append((still @ (np.eye(3) + k @ k), still @ k, -still @ k @ k))
+            turns.append((still @ (np.eye(3) + k @ k), still @ k, -still @ k @ k))
+        self._still, self._along, self._across = (np.array(parts) for parts in zip(*turns, strict=True))
 
     def place(self, angles: Array) -> tuple[Array, Array, Array]:
-        """Rotations (m, 3, 3), origins (m, 3) and joint axes (m, 3) of the chain's links, in the base link's frame."""
-        whole = self._default.copy()
-        whole[self.moving] = angles
-        count = len(whole)
-        rotations, origins, axes = np.empty((count, 3, 3)), np.empty((count, 3)), np.empty((count, 3))
-        rotation, origin = np.eye(3), np.zeros(3)
-        sines, cosines = np.sin(whole).tolist(), np.cos(whole).tolist()
-        for i, (still, along, across) in enumerate(self._turns):
-            origin = origin + rotation @ self._offsets[i]
-            rotation = rotation @ (still + sines[i] * along + cosines[i] * across)
-            axes[i] = rotation @ self._axes[i]
+        """Rotations (b, m, 3, 3), origins (b, m, 3) and joint axes (b, m, 3) of the chain's links in the base link's
+        frame, for many joint angles (b, k)."""
+        whole = np.repeat(self._default[None], len(angles), axis=0)
+        whole[:, self.moving] = angles
+        sines, cosines = np.sin(whole)[..., None, None], np.cos(whole)[..., None, None]
+        turns = self._still + sines * self._along + cosines * self._across
+        rotations, origins, axes = np.empty_like(turns), np.empty((*whole.shape, 3)), np.empty((*whole.shape, 3))
+        rotation, origin = np.eye(3)[None], np.zeros((1, 3))
+        for i, offset in enumerate(self._offsets):
+            origin = origin + rotation @ offset
+            rotation = rotation @ turns[:, i]
+            axes[:, i] = rotation @ self._axes[i]
             if self.slides[i]:
-                origin = origin + axes[i] * whole[i]
-            rotations[i], origins[i] = rotation, origin
+                origin = origin + axes[:, i] * whole[:, i, None]
+            rotations[:, i], origins[:, i] = rotation, origin
         return rotations, origins, axes

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from training_ground.assets.devices import DeviceSpec
 from training_ground.assets.objects import Name
 from training_ground.assets.spec import NonNegative, Positive, Vector3
 from training_ground.configs.errors import AssetError, unknown
@@ -40,6 +41,10 @@ class Spread(StrictModel):
     """Share of its mass."""
     friction: tuple[Positive, Positive] | None = None
     """Range of its Coulomb coefficient; the part's own where absent."""
+    resistance: tuple[NonNegative, NonNegative] | None = None
+    """Range of the factor on the friction of its joints."""
+    carries: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the speed at which its surface carries."""
 
 
 class Item(StrictModel):
@@ -55,7 +60,15 @@ class Item(StrictModel):
     """Orientation of its frame on that, rad."""
     fixed: bool = False
     """Whether it is screwed down."""
+    carries: Vector3 = (0.0, 0.0, 0.0)
+    """Velocity of its surface along its own axes, m/s: a conveyor belt, which must be fixed."""
     spread: Spread = Spread()
+
+    @model_validator(mode="after")
+    def _belts_are_fixed(self) -> Item:
+        if any(self.carries) and not self.fixed:
+            raise ValueError(f"carries = {list(self.carries)}: only the surface of an item that is 'fixed' can carry")
+        return self
 
 
 class CellSpec(StrictModel):
@@ -71,6 +84,8 @@ class CellSpec(StrictModel):
     """Frames, as `item.frame`, that a hand must get to wherever they are drawn."""
     touching: tuple[tuple[str, str], ...] = ()
     """Pairs of items that overlap by design."""
+    devices: DeviceSpec = DeviceSpec(sensors={})
+    """Sensors and machines; they speak of `item.joint`."""
     tiers: dict[Tier, dict[str, Any]] = Field(default_factory=dict)
     """What of this file is different in a tier, laid over it key by key."""
 

@@ -16,7 +16,7 @@ from training_ground.assets.fitting import Collider
 from training_ground.assets.inertia import Inertia, solid_inertia
 from training_ground.assets.mechanisms import UNLIMITED, Mechanism, Name
 from training_ground.assets.poses import Pose
-from training_ground.assets.spec import Positive, Vector3
+from training_ground.assets.spec import NonNegative, Positive, Vector3
 from training_ground.assets.tree import Body, Tree
 from training_ground.assets.urdf import Joint
 from training_ground.assets.writing import write_urdf
@@ -66,6 +66,9 @@ class Piece(StrictModel):
     """kg."""
     friction: Positive = 0.7
     """Coulomb coefficient against a robot, whose links count as 1; of two objects the engine multiplies theirs."""
+    rolling: NonNegative = 0.0
+    """Lever arm of its rolling resistance on what has a friction of 1, m: some 0.5 mm for hard things. What is round
+    and has none rolls for ever."""
     parent: str | None = None
     """The piece that carries it; None for the object's base."""
     joint: Mechanism | None = None

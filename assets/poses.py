@@ -79,6 +79,22 @@ def rotation_vector(rotation: Array) -> Array:
     return v[:3] * (2.0 * np.arctan2(length, v[3]) / length) if length > 0.0 else np.zeros(3)
 
 
+def rotation_vectors(rotations: Array) -> Array:
+    """Return the (b, 3) rotation vectors of (b, 3, 3) rotations, as `rotation_vector` does for one."""
+    m, trace = rotations, np.trace(rotations, axis1=1, axis2=2)
+    # Each row is the quaternion times four of its own component; the largest is taken (Shepperd 1978).
+    rows = np.empty((len(m), 4, 4))
+    rows[:, :3, :3] = m + m.transpose(0, 2, 1)
+    for i, (j, k) in enumerate(((1, 2), (2, 0), (0, 1))):
+        rows[:, i, i] = 2.0 * m[:, i, i] - trace + 1.0
+        rows[:, i, 3] = rows[:, 3, i] = m[:, k, j] - m[:, j, k]
+    rows[:, 3, 3] = trace + 1.0
+    q = rows[np.arange(len(m)), np.diagonal(rows, axis1=1, axis2=2).argmax(axis=1)]
+    q *= np.where(q[:, 3] < 0.0, -1.0, 1.0)[:, None]
+    length = np.linalg.norm(q[:, :3], axis=1)
+    return q[:, :3] * (2.0 * np.arctan2(length, q[:, 3]) / np.maximum(length, 1e-300))[:, None]
+
+
 def skew(v: Array) -> Array:
     """Return the (3, 3) matrix with `skew(v) @ u == cross(v, u)`."""
     return np.array([[0.0, -v[2], v[1]], [v[2], 0.0, -v[0]], [-v[1], v[0], 0.0]])

@@ -23,6 +23,7 @@ Examples:
   tg play Stand --video stand.mp4 --seed 7  one episode as a video, without a browser
   tg play Stand --frames out/frames
   tg play Walk --strip walk.png             two steps of each foot from the side, and what the feet did
+  tg play TrayToTray --policy expert --strip tray.png     the phases of work in a cell
 
 In the browser: speed, pause, single step, push, reset with a seed, policy, and the reward's terms as they
 come. Only this machine can reach the page. Ctrl-C ends it."""
@@ -38,7 +39,9 @@ come. Only this machine can reach the page. Ctrl-C ends it."""
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.mp4", help="Write a video.")
 @click.option("--frames", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write PNG pictures.")
 @click.option("--strip", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Draw a film strip.")
-@click.option("--strip-from", type=click.FloatRange(0), metavar="S", help="Begin of the strip; else found in the gait.")
+@click.option(
+    "--strip-from", type=click.FloatRange(0), metavar="S", help="Begin of the strip; else found in gait or work."
+)
 @click.option(
     "--strip-length", type=click.FloatRange(0.1), metavar="S", help="Its length; else two cycles of the gait."
 )
@@ -106,10 +109,11 @@ def _prepare(
     from training_ground.agents.learned import LearnedPolicy
     from training_ground.agents.policy import ZeroPolicy, load_policy, shipped_name, shipped_policies
     from training_ground.agents.stepping import full_id
+    from training_ground.envs import registration
     from training_ground.envs.registration import make
 
     env_id = full_id(task)
-    robot = kwargs.setdefault("robot", "g1")
+    robot = kwargs.setdefault("robot", registration.task(env_id).defaults.get("robot", "g1"))
     if policy is None and shipped_name(env_id, robot) not in shipped_policies():
         actor: Any = ZeroPolicy()
     else:
@@ -143,12 +147,15 @@ def _draw(
 def _draw_strip(
     session: Session, path: Path, begin: float | None, length: float | None, as_json: bool
 ) -> dict[str, Any]:
-    from training_ground.agents.viewing.sheet import COLUMNS, ROWS, check_name, draw_sheet, write_sheet
+    from training_ground.agents.viewing import sheet, work_sheet
+    from training_ground.envs.cell_task import CellTask
 
-    check_name(path)
-    with progress("drawing", ROWS * COLUMNS, unit="pictures", quiet=as_json) as shown:
-        picture, what = draw_sheet(session, begin, length, shown.advance)
-    write_sheet(path, picture)
+    sheet.check_name(path)
+    works = isinstance(session.env.task, CellTask)
+    kind, draw = (work_sheet, work_sheet.draw_work_sheet) if works else (sheet, sheet.draw_sheet)
+    with progress("drawing", kind.ROWS * kind.COLUMNS, unit="pictures", quiet=as_json) as shown:
+        picture, what = draw(session, begin, length, shown.advance)
+    sheet.write_sheet(path, picture)
     return {"path": str(path), **what}
 
 

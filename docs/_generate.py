@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import math
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -15,10 +17,20 @@ from typing import Any
 import _picture
 import click
 
+from training_ground.agents.experts.catalog import expert_names
 from training_ground.assets.catalog import load_model, load_spec, robot_names
 from training_ground.cli.main import tg
 from training_ground.configs.errors import TrainingGroundError
 from training_ground.envs.registration import make, task, task_ids
+from training_ground.envs.task import Task
+
+DOCS = Path(__file__).resolve().parent
+EXPERTS = DOCS / "results" / "experts" / "experts.json"
+"""What `benchmarks/experts.py` measured."""
+MEASURED = (
+    "Measured by `python benchmarks/experts.py` over seeds from 1,000,000 on. "
+    "Episodes a minute: of two cores, from the CPU time."
+)
 
 SHOWN_ROBOT = "g1"
 """Robot whose channels a task's page shows, where it can do the task."""
@@ -119,9 +131,42 @@ def task_page(env_id: str, robots: dict[str, Any]) -> str:
         f"- Reward terms: {code(kind.terms)}\n- Failures: {code(kind.failures)}\n"
         f"- Phases: {code(phase for phase in kind.phases if phase)}\n\n"
         f"## Robots\n\n{table(('robot', 'stances'), ((f'{{doc}}`../robots/{n}`', code(s)) for n, s in able.items()))}\n"
+        + _work(kind)
         + (f"## Options of this task\n\n{table(('option', 'default', ''), options)}\n" if options else "")
         + _channels(env_id, able)
     )
+
+
+def _work(kind: type[Task]) -> str:
+    """What a task's scripted expert does, in pictures and numbers; nothing where it has none."""
+    if kind.id not in expert_names():
+        return ""
+    picture = DOCS / "images" / "experts" / f"{snake(kind.id)}.png"
+    rows = [row for row in json.loads(EXPERTS.read_text(encoding="utf-8")) if row["task"] == kind.id]
+    listed = [
+        (
+            row["tier"],
+            f"`{row['robot']}`",
+            f"{row['successes']} of {row['episodes']}",
+            "{:.1%} to {:.1%}".format(*row["wilson_95"]),
+            *(f"{row['cycle_time_s'][key]} s" if row["successes"] else "–" for key in ("median", "p95")),
+            row["episodes_per_minute"],
+        )
+        for row in rows
+    ]
+    columns = ("tier", "robot", "success", "95 % interval", "cycle, median", "95th percentile", "episodes a minute")
+    return (
+        "## The scripted expert\n\n"
+        + (f"![Phases of the work](../../images/experts/{picture.name})\n\n" if picture.exists() else "")
+        + f"```bash\ntg eval --task {kind.id} --policy expert\n"
+        f"tg record {kind.id} --policy expert --episodes 20\n```\n\n"
+        + (f"{table(columns, listed)}\n{MEASURED}\n\n" if rows else "")
+    )
+
+
+def snake(name: str) -> str:
+    """Return a task's name as its files have it."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def field_text(config: type, key: str) -> str:

@@ -60,7 +60,8 @@ class Cell:
         return self.things[item].frame(frame) if frame else self.things[item].state
 
     def draw(self, generator: np.random.Generator) -> dict[str, dict[str, Any]]:
-        """Draw how each item differs in an episode: `shift` (3) in m, `yaw` in rad, `mass` as a factor, `friction`."""
+        """Draw how each item differs in an episode: `shift` (3) in m, `yaw` in rad, `mass` as a factor, `friction`,
+        `resistance` and `carries` as factors."""
         drawn: dict[str, dict[str, Any]] = {}
         for name, item in self.spec.items.items():
             spread, one = item.spread, dict[str, Any]()
@@ -72,23 +73,33 @@ class Cell:
                 one["mass"] = float(generator.uniform(1 - spread.mass, 1 + spread.mass))
             if spread.friction:
                 one["friction"] = float(generator.uniform(*spread.friction))
+            if spread.resistance:
+                one["resistance"] = float(generator.uniform(*spread.resistance))
+            if spread.carries:
+                one["carries"] = float(generator.uniform(1 - spread.carries, 1 + spread.carries))
             if one:
                 drawn[name] = one
         return drawn
 
     def apply(self, drawn: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give the things the mass and friction that were drawn; the others have their own again."""
+        """Give the things the mass and frictions that were drawn; the others have their own again."""
         for name, item in self.spec.items.items():
             one = drawn.get(name, {})
             if item.spread.mass:
                 self.things[name].set_mass(one.get("mass", 1.0))
             if item.spread.friction:
                 self.things[name].set_friction(one.get("friction"))
+            if item.spread.resistance:
+                self.things[name].set_resistance(one.get("resistance", 1.0))
 
     def place(self, drawn: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put everything where an episode has it, at rest."""
+        """Put everything where an episode has it, at rest; belts run."""
         for name in self.things:
             self._set(name, drawn.get(name, {}))
+        for name, item in self.spec.items.items():
+            if any(item.carries):
+                factor = drawn.get(name, {}).get("carries", 1.0)
+                self.things[name].carry([factor * part for part in item.carries])
 
     def _set(self, name: str, drawn: Mapping[str, Any]) -> None:
         item = self.spec.items[name]

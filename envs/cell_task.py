@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from training_ground.assets.kinematics import arm
 from training_ground.assets.layout import Tier
@@ -15,6 +16,7 @@ from training_ground.configs.errors import SimulationError
 from training_ground.envs import rotations
 from training_ground.envs.cell import Cell
 from training_ground.envs.channels import Channel
+from training_ground.envs.devices import Devices
 from training_ground.envs.states import LinkState
 from training_ground.envs.task import Task, TaskConfig
 
@@ -36,6 +38,8 @@ class CellConfig(TaskConfig):
 
     tier: Tier = "nominal"
     """`nominal`, `tight` (geometry), `flow` (moving, mixed) or `disturbed` (events)."""
+    end_after_success_s: Annotated[float, Field(ge=0)] | None = 0.5
+    """s for which success must have held for the episode to end early, truncated; never where None."""
 
 
 class CellTask(Task):
@@ -44,12 +48,14 @@ class CellTask(Task):
     Class attributes:
         cell: File of `assets/cells`.
         objects: Frames, as `item` or `item.frame`, whose pose a policy sees.
+        places: Frames of what stands fixed and upright: of them a policy sees the horizontal place and the yaw.
         mechanisms: Joints, as `item.joint`, whose position a policy sees.
         tool: What a hand must be able to do: `grip`, or `tip` where it points and presses.
     """
 
     cell: ClassVar[str]
     objects: ClassVar[tuple[str, ...]] = ()
+    places: ClassVar[tuple[str, ...]] = ()
     mechanisms: ClassVar[tuple[str, ...]] = ()
     tool: ClassVar[Literal["grip", "tip"]] = "grip"
     stances = ("mounted",)
@@ -74,6 +80,7 @@ class CellTask(Task):
         super().__init__(config, env)
         self.place = Cell(load_cell(self.cell).tier(config.tier), env.world, visuals=env.visible)
         self.hands = tuple(hand for hand in env.model.hands)
+        self.devices = Devices(self.place.spec.devices, self.place.things)
         self._hand_links = {hand.side: _links(env.model, hand) for hand in self.hands}
         self._require_reach()
         self._hold_steps = max(1, round(HOLD_S / env.control_timestep))
@@ -112,6 +119,12 @@ class CellTask(Task):
             seen.append(Channel(f"{label}_position", (3,), "m", "base", role, f"Position of {name}.", _XYZ))
             seen.append(Channel(f"{label}_orientation", (4,), "1", "base", role, f"Quaternion of {name}.", _XYZW))
             seen.append(Channel(f"{label}_place", (3,), "m", "world", "state", f"Position of {name}.", _XYZ, "float64"))
+        for name in self.places:
+            label = name.replace(".", "_")
+            seen.append(
+                Channel(f"{label}_position", (2,), "m", "base", role, f"Horizontal place of {name}.", ("x", "y"))
+            )
+            seen.append(Channel(f"{label}_yaw", (), "rad", "base", role, f"Turn of {name} about the vertical."))
         if self.mechanisms:
             joints = tuple(name.replace(".", "_") for name in self.mechanisms)
             text = "Position of the mechanisms as a share of their travel."
@@ -132,6 +145,10 @@ class CellTask(Task):
             label, state = name.replace(".", "_"), self.place.frame(name)
             values[f"{label}_position"], values[f"{label}_orientation"] = self._in_base(state)
             values[f"{label}_place"] = state.position
+        for name in self.places:
+            place, turn = self._in_base(self.place.frame(name))
+            values[f"{name.replace('.', '_')}_position"] = place[:2]
+            values[f"{name.replace('.', '_')}_yaw"] = 2.0 * math.atan2(turn[2], turn[3])
         if self.mechanisms:
             values["mechanism"] = [self.travel(name) for name in self.mechanisms]
         return values
@@ -178,10 +195,33 @@ class CellTask(Task):
         robot, place = self.env.robot, self.place.frame(name).position
         return min(math.dist(robot.frame(hand.tip or hand.frame).position, place) for hand in self.hands)
 
-    def touches(self, item: str) -> bool:
-        """Whether the robot touches an item."""
+    def grip_distance(self, name: str) -> float:
+        """Distance of a frame from the nearest point where a hand grips, m."""
+        robot, place = self.env.robot, self.place.frame(name).position
+        return min(math.dist(robot.frame(hand.grip or hand.frame).position, place) for hand in self.hands)
+
+    def distance(self, name: str, other: str) -> float:
+        """Distance between the origins of two frames, m."""
+        return math.dist(self.place.frame(name).position, self.place.frame(other).position)
+
+    def inside(self, name: str, item: str) -> bool:
+        """Whether a frame's origin is in the space between the frames `low` and `high` of an item."""
+        box = self.place.frame(f"{item}.low")
+        offset = [a - b for a, b in zip(self.place.frame(name).position, box.position, strict=True)]
+        local = rotations.rotate_inverse(box.orientation, offset)
+        frames = self.place.things[item].spec.frames
+        size = [b - a for a, b in zip(frames["low"].at, frames["high"].at, strict=True)]
+        return all(0.0 <= part <= whole for part, whole in zip(local, size, strict=True))
+
+    def touches(self, item: str, side: str | None = None) -> bool:
+        """Whether the robot touches an item, with the hand on a side where one is given."""
+        links = None if side is None else self._hand_links[side]
         name = self.env.model.name
-        return any(contact.other == name for contact in self.place.things[item].contacts())
+        return any(
+            # The engine lists points some millimetres apart as well.
+            contact.other == name and contact.normal_force > 0.0 and (links is None or contact.other_link in links)
+            for contact in self.place.things[item].contacts()
+        )
 
     def at_rest(self, item: str) -> bool:
         """Whether an item is slower than 2 cm/s."""
@@ -192,6 +232,25 @@ class CellTask(Task):
         counts = self.state.values["held"]
         counts[name] = counts.get(name, 0) + 1 if condition else 0
         return counts[name] >= self._hold_steps
+
+    def done(self, condition: bool) -> bool:
+        """Whether success holds: a condition has for half a second without a break. Asked once a control step."""
+        state, success = self.state.values, self.held("done", condition)
+        state["lasting"] = state["lasting"] + 1 if success else 0
+        if state["lasting"] == 1:
+            state["cycle_time"] = self.env.steps * self.env.control_timestep
+        return success
+
+    @property
+    def finished(self) -> bool:
+        """Whether success has held for long enough."""
+        enough = self.config.end_after_success_s
+        return enough is not None and self.state.values["lasting"] * self.env.control_timestep > enough
+
+    def metrics(self) -> dict[str, float]:
+        """Time until success, s, where there is success."""
+        state = self.state.values
+        return {"cycle_time": state["cycle_time"]} if state["lasting"] else {}
 
     # ---- episodes ----------------------------------------------------------------------------------------------------
 
@@ -206,7 +265,22 @@ class CellTask(Task):
     def reset(self, generator: np.random.Generator) -> None:
         """Put everything in its place."""
         self.place.place(self.env.drawn["cell"])
-        self.state.values = {"held": {}, "steady": {}}
+        self.devices.reset()
+        self.state.values = {"held": {}, "steady": {}, "lasting": 0}
+
+    def before_step(self) -> None:
+        """Sensors are read and machines go on once a control step, as a controller's cycle has it."""
+        self.devices.update(self.env.control_timestep)
+
+    def save(self) -> Any:
+        """The machines' states, besides."""
+        return super().save(), self.devices.save()
+
+    def restore(self, saved: Any) -> None:
+        """Return to what `save` gave."""
+        state, devices = saved
+        super().restore(state)
+        self.devices.restore(devices)
 
     def _require_reach(self) -> None:
         """Refuse a layout that asks for what no hand comes to, even with a straight arm."""

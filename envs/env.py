@@ -191,7 +191,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if not math.isfinite(reward):
             raise SimulationError(self._diverged(outcome))
         terminated = outcome.failure is not None
-        truncated = not terminated and self.steps >= self.max_steps
+        truncated = not terminated and (self.steps >= self.max_steps or self.task.finished)
         self._ended = terminated or truncated
         return self._observe(), reward, terminated, truncated, self._info()
 
@@ -335,7 +335,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def save(self) -> Snapshot:
         """Keep the exact state: world, actuators, task, sensors and generators."""
         rest = {name: copy.deepcopy(getattr(self, name)) for name in _SAVED}
-        rest["task"] = copy.deepcopy(self.task.state)
+        rest["task"] = self.task.save()
         rest["robot"] = self.robot.save()
         rest["sensing"] = self.sensing.save()
         rest["observation"] = self.observation.save()
@@ -351,7 +351,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.robot.randomise(self.drawn)
         self.task.apply(self.drawn)
         self.robot.restore(rest["robot"])
-        self.task.state = rest["task"]
+        self.task.restore(rest["task"])
         self.sensing.restore(rest["sensing"])
         self.np_random = rest["np_random"]
         self.observation.restore(rest["observation"])

@@ -1,7 +1,10 @@
-"""What acts on an object's joint in place of its spring, damping and friction: a catch, a lock, a motor.
+"""What acts on an object's joint in place of its spring, damping and friction: a catch, a lock, a motor, or friction
+that sticks.
 
 Each is the joint's actuator with other numbers. A hold is stiff PD with a limit on its effort; a motor under way has a
-derivative gain only and a commanded speed, and holds where it has arrived.
+derivative gain only and a commanded speed, and holds where it has arrived. Friction that sticks is a hold with the
+friction as its effort; what gives way drags its place along, as a bristle does. Without it light joints would creep:
+the actuator's friction is a ramp over the speed.
 """
 
 from __future__ import annotations
@@ -11,8 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from training_ground.assets.mechanisms import UNLIMITED, Catch, Mechanism
 from training_ground.configs.errors import SimulationError
+from training_ground.envs.actuator import FRICTION_SHARE
 from training_ground.envs.drive import Drive, Substeps
 
 STIFFNESS, DAMPING = 0.5, 0.9
@@ -45,6 +51,7 @@ class Holding:
         caught: Catches that hold now.
         locked: Positions that are locked, m or rad.
         motors: Motors.
+        stuck: Places where friction holds, m or rad.
 
     Raises:
         SimulationError: At the world's physics step a catch would be too soft for its width.
@@ -67,24 +74,34 @@ class Holding:
         self.caught: list[Catch | None] = [None] * len(joints)
         self.locked: list[float | None] = [None] * len(joints)
         self.motors: list[Motor | None] = [None] * len(joints)
-        if any(mechanism.catches for mechanism in self._joints):
+        self.stuck: list[float | None] = [None] * len(joints)
+        # A spring would go on acting while friction sticks, which a hold in its place does not.
+        self._sticks = [joint.friction > 0.0 and joint.spring == 0.0 for joint in self._joints]
+        if any(self._sticks) or any(mechanism.catches for mechanism in self._joints):
             substeps.after.append(self.look)
 
     def reset(self) -> None:
         """Unlock everything, stop every motor, and catch what stands in a catch."""
         count = len(self._joints)
         self.caught, self.locked, self.motors = [None] * count, [None] * count, [None] * count
+        self.stuck = [None] * count
         self._apply()
         self.look()
 
     def save(self) -> tuple[Any, ...]:
         """Everything that `restore` needs beside the drive's own state."""
-        return tuple(self.caught), tuple(self.locked), tuple(self.motors)
+        return tuple(self.caught), tuple(self.locked), tuple(self.motors), tuple(self.stuck)
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Return to what `save` gave; the drive must be restored afterwards."""
-        self.caught, self.locked, self.motors = (list(values) for values in state)
+        self.caught, self.locked, self.motors, self.stuck = (list(values) for values in state)
         self._require_prepare()
+        self._apply()
+
+    def resist(self, scale: float) -> None:
+        """Scale the joints' own friction, by what their mechanisms say."""
+        friction = np.array([joint.friction for joint in self._joints])
+        self._own = replace(self._own, friction=scale * friction)
         self._apply()
 
     def lock(self, joint: int, on: bool) -> None:
@@ -110,10 +127,11 @@ class Holding:
         self.look()
 
     def look(self) -> None:
-        """See which catches hold by where the joints are now."""
+        """See which catches hold by where the joints are now, and where friction sticks."""
         changed = False
         for i, joint in enumerate(self._joints):
-            if not joint.catches or self.locked[i] is not None or self.motors[i] is not None:
+            if self.locked[i] is not None or self.motors[i] is not None:
+                self.stuck[i] = None
                 continue
             position, now = float(self._drive.position[i]), self.caught[i]
             new = next((catch for catch in joint.catches if abs(position - catch.at) <= catch.width), None)
@@ -122,8 +140,22 @@ class Holding:
                 new = now
             if new is not now:
                 self.caught[i], changed = new, True
+            before, self.stuck[i] = self.stuck[i], self._stick(i) if new is None and self._sticks[i] else None
+            changed = changed or (before is None) != (self.stuck[i] is None)
+            if self.stuck[i] is not None and before is not None:
+                self._drive.actuator.target[i] = self.stuck[i]
         if changed:
             self._apply()
+
+    def _stick(self, i: int) -> float | None:
+        """Place where friction holds a joint; None where it slides too fast for that."""
+        own, position = self._own, float(self._drive.position[i])
+        friction = float(own.friction[i])
+        ramp = max(own.friction_speed, friction * self._substeps.timestep / (FRICTION_SHARE * float(own.inertia[i])))
+        if friction == 0.0 or abs(float(self._drive.velocity[i])) >= ramp:
+            return None
+        give, at = friction / self._kp[i], self.stuck[i]
+        return position if at is None else min(max(at, position - give), position + give)
 
     def _require_prepare(self) -> None:
         if any(self.motors) and self._prepare not in self._substeps.before:
@@ -167,7 +199,8 @@ class Holding:
         kp, kd, effort, friction = own.kp.copy(), own.kd.copy(), own.effort.copy(), own.friction.copy()
         for i, joint in enumerate(self._joints):
             lock, motor, catch = self.locked[i], self.motors[i], self.caught[i]
-            if lock is None and motor is None and catch is None:
+            stuck = self.stuck[i]
+            if lock is None and motor is None and catch is None and stuck is None:
                 actuator.target[i], actuator.feedforward[i] = joint.rest, 0.0
                 continue
             kp[i], kd[i], friction[i] = self._kp[i], self._kd[i], 0.0
@@ -181,4 +214,6 @@ class Holding:
                     kp[i] = 0.0
             elif catch is not None:
                 effort[i], actuator.target[i], actuator.feedforward[i] = catch.force, catch.at, 0.0
+            elif stuck is not None:
+                effort[i], actuator.target[i], actuator.feedforward[i] = float(own.friction[i]), stuck, 0.0
         self._drive.set_parameters(replace(own, kp=kp, kd=kd, effort=effort, friction=friction))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -146,9 +147,22 @@ class Task:
     def before_step(self) -> None:
         """Act on the world before a control step: pushes, commands, moving goals."""
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do, asked after each step: the episode is then truncated."""
+        return False
+
     def values(self) -> dict[str, NDArray[np.float64] | list[float] | float]:
         """Current values of the task's channels, by name."""
         return {}
+
+    def save(self) -> Any:
+        """Everything of the task that changes during an episode, for `restore`."""
+        return copy.deepcopy(self.state)
+
+    def restore(self, saved: Any) -> None:
+        """Return to what `save` gave; the world must be restored before."""
+        self.state = saved
 
     def metrics(self) -> dict[str, float]:
         """What an episode is measured by beside its reward and success, by name; asked for at its end."""

@@ -29,9 +29,9 @@ def frame_digest(env: HumanoidEnv) -> str:
 
 
 def actions(env: HumanoidEnv, steps: int, seed: int = 0) -> NDArray[np.float32]:
-    """Random actions (steps, n), the same for the same seed."""
-    generator = np.random.default_rng(seed)
-    return generator.uniform(-1, 1, (steps, *(env.action_space.shape or ()))).astype(np.float32)
+    """Random actions (steps, n), the same for the same seed; small ones where they reach every joint's whole range."""
+    generator, most = np.random.default_rng(seed), 0.1 if env.task.action_scale == "range" else 1.0
+    return generator.uniform(-most, most, (steps, *(env.action_space.shape or ()))).astype(np.float32)
 
 
 def advance(env: HumanoidEnv, chosen: NDArray[np.float32]) -> list[str]:

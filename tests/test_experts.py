@@ -93,6 +93,16 @@ def test_the_expert_presses_the_button_and_repeats_bit_for_bit(env: HumanoidEnv)
     assert not info["success"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", expert_names())
+def test_every_expert_does_its_task(name: str):
+    env = make(name)
+    policy = load_policy("expert")
+    results = [play(env, policy, seed)[1] for seed in (1_000_000, 1_000_001)]
+    env.close()
+    assert [info["success"] for info in results] == [True, True], [info["failure"] for info in results]
+
+
 def test_a_waypoint_that_cannot_be_reached_is_named(env: HumanoidEnv, caplog: pytest.LogCaptureFixture):
     def what(expert: Expert) -> Steps:
         yield from expert.travel("right", Pose(np.eye(3), np.array([1.5, 0.0, 1.0])), to="the far end")

@@ -50,6 +50,37 @@ def pull(thing: Thing, force: float) -> None:
     thing.world.advance(1)
 
 
+# ---- friction --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["slide", "turn"])
+@pytest.mark.parametrize("mass", [0.05, 2.0])
+def test_friction_holds_to_its_force_and_no_further(kind: str, mass: float):
+    """A light joint too, whose friction ramp is so flat that it would creep."""
+    friction = FORCES[kind]
+    thing = added(mechanism(kind, mass, friction=friction))
+    for _ in range(100):
+        pull(thing, 0.95 * friction)
+    held = where(thing)
+    for _ in range(500):
+        pull(thing, 0.95 * friction)
+    assert where(thing) == pytest.approx(held, abs=1e-5)
+    for _ in range(200):
+        pull(thing, -1.2 * friction)
+    assert where(thing) < held - 0.01
+
+
+def test_what_friction_brakes_stops_where_theory_says_and_stays():
+    thing = added(mechanism("slide", 2.0, friction=5.0))
+    thing.set_joints([0.0], [0.5])
+    for _ in range(250):
+        thing.world.advance(1)
+    stopped = where(thing)
+    assert stopped == pytest.approx(0.5**2 / (2 * 5.0 / 2.0), rel=0.02)
+    thing.world.advance(500)
+    assert where(thing) == pytest.approx(stopped, abs=1e-6)
+
+
 # ---- catches ---------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import pydantic
 import pytest
 
 from training_ground.assets.inertia import Inertia, solid_inertia
+from training_ground.assets.layout import Item
 from training_ground.assets.objects import ObjectSpec, simple
 from training_ground.configs.errors import SimulationError
 from training_ground.envs.world import Thing, World
@@ -218,6 +219,27 @@ def test_a_belt_carries_at_its_speed(turned: float):
     for _ in range(50):
         scene.advance(10)
     assert along() == pytest.approx(stopped, abs=0.01)
+
+
+def test_rolling_resistance_stops_what_rolls():
+    """Without any, a cylinder on the floor has not stopped after three seconds."""
+    scene = world(0.002)
+    gone = {}
+    for name, rolling in (("free", 0.0), ("braked", 0.001)):
+        spec = simple(name, "cylinder", (0.03, 0.08), 0.3, friction=0.7, rolling=rolling)
+        roll = scene.add(spec, name=name, position=(0.0, 0.5 * (name == "free"), 0.0301))
+        roll.set_base((0.0, 0.5 * (name == "free"), 0.0301), (math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5)), (0.3, 0, 0),
+                      (0, 10, 0))  # fmt: skip
+        gone[name] = roll
+    run(scene, 3.0)
+    assert gone["free"].state.linear_velocity[0] > 0.1
+    assert abs(gone["braked"].state.linear_velocity[0]) < 0.02
+
+
+def test_only_what_is_fixed_carries():
+    with pytest.raises(pydantic.ValidationError, match="only the surface of an item that is 'fixed'"):
+        Item.model_validate({"part": "belt", "carries": [0, 0.1, 0]})
+    assert Item.model_validate({"part": "belt", "carries": [0, 0.1, 0], "fixed": True}).carries == (0, 0.1, 0)
 
 
 def test_a_mechanism_too_stiff_for_the_step_is_refused():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,14 @@ from training_ground.assets.poses import Array, Pose, rotation_about, rotation_f
 from training_ground.envs.env import HumanoidEnv
 from training_ground.envs.states import LinkState
 
+WAIST = 0.7
+"""rad by which an arm makes the trunk turn or lean at most."""
+_LOOK = 0.025
+"""m between the places at which a straight way is looked at."""
+
+LEANING = 0.005
+"""m by which what an arm leans on at the beginning of a way may reach into it."""
+
 
 class Arm:
     """An arm with its hand.
@@ -25,17 +33,27 @@ class Arm:
         env: Of the robot.
         hand: At the arm's end.
         clearance: Tells what poses run into.
+        waist: Whether the trunk moves with the arm.
 
     Attributes:
-        joints: Indices of the arm's joints, shoulder to wrist, in the robot's arrays.
+        joints: Indices of the arm's joints, from the waist or shoulder to the wrist, in the robot's arrays.
+        own: The same without the waist's.
         fingers: Indices of the fingers' joints.
+        favourite: Angles (k) near which it should be where a pose leaves the choice; None for its default pose.
     """
 
-    def __init__(self, env: HumanoidEnv, hand: HandModel, clearance: Clearance) -> None:
+    def __init__(self, env: HumanoidEnv, hand: HandModel, clearance: Clearance, *, waist: bool = False) -> None:
         self.hand, self._env, self.clearance = hand, env, clearance
-        self._chains = {"grip": arm_chain(env.model, hand, hand.grip or hand.frame)}
-        self._chains["tip"] = arm_chain(env.model, hand, hand.tip or hand.frame)
+        frames = {"grip": hand.grip or hand.frame, "tip": hand.tip or hand.frame}
+        self._chains = {tool: arm_chain(env.model, hand, frame, waist=waist) for tool, frame in frames.items()}
+        self._alone = arm_chain(env.model, hand)
+        self.own, self._shoulder = self._alone.indices, self._alone.root
+        for one in self._chains.values():  # farther than this a trunk only turns where an arm has no better way
+            turned = ~np.isin(one.indices, self.own)
+            one.lower[turned] = np.maximum(one.lower, one.default - WAIST)[turned]
+            one.upper[turned] = np.minimum(one.upper, one.default + WAIST)[turned]
         self.use("grip" if hand.grip else "tip")
+        self.favourite: Array | None = None
         self.joints: NDArray[np.int64] = self.chain.indices
         self.fingers: NDArray[np.int64] = np.array([env.model.joint_names.index(f) for f in hand.fingers], np.int64)
 
@@ -45,13 +63,13 @@ class Arm:
         self._frame = {"grip": self.hand.grip, "tip": self.hand.tip}[tool] or self.hand.frame
 
     def shoulder(self) -> Array:
-        """Place (3,) of the arm's first joint in the world, m."""
-        return self._base().points(self.chain.root[None])[0]
+        """Place (3,) of the arm's first joint in the world, the trunk upright, m."""
+        return self._base().points(self._shoulder[None])[0]
 
     def strain(self, angles: Array) -> float:
         """How far angles (k) are from the default pose at most, each as a share of its joint's range."""
-        chain = self.chain
-        return float((np.abs(angles - chain.default) / (chain.upper - chain.lower)).max())
+        own = self.chain
+        return float((np.abs(angles - own.default) / (own.upper - own.lower)).max())
 
     def _base(self) -> Pose:
         return pose_of(self._env.robot.base)
@@ -69,6 +87,14 @@ class Arm:
         near = wanted[self.joints]
         return solve(self.chain, self._base().inverse() @ goal, near, posture=near, starts=1)
 
+    def hanging(self, wanted: Array) -> Array:
+        """Angles of its own joints with which the hand is low beside the body, far enough from it to turn."""
+        chain, near = self._alone, wanted[self.own]
+        x, y, z = self._shoulder
+        place = np.array([x, y + math.copysign(0.35 * chain.length, y), z - 0.7 * chain.length])
+        goal = Pose(rotation_about(np.array([0.0, 1.0, 0.0]), 1.0) @ chain.pose(near).rotation, place)
+        return solve(chain, goal, near, position_tolerance=0.03, orientation_tolerance=0.5, starts=1).angles
+
     def search(self, goal: Pose, wanted: Array, *, touching: Collection[str] = ()) -> tuple[list[Solution], str]:
         """Find ways to hold a pose in the world that run into nothing, the most comfortable first.
 
@@ -80,10 +106,26 @@ class Arm:
         Returns:
             The solutions, and in words why there is none.
         """
-        local, near = self._base().inverse() @ goal, wanted[self.joints]
+        return self.searches([goal], wanted, touching=touching)[0]
+
+    def searches(
+        self, goals: Sequence[Pose], wanted: Array, *, touching: Collection[str] = ()
+    ) -> list[tuple[list[Solution], str]]:
+        """As `search`, for several goals: faster than one after the other."""
+        local, near = [self._base().inverse() @ goal for goal in goals], wanted[self.joints]
+        ways = attempts(self.chain, local, near, posture=self.chain.default)
+        if self.favourite is not None:
+            liked = attempts(self.chain, local, self.favourite, posture=self.favourite, starts=1)
+            ways = [[*first, *others] for first, others in zip(liked, ways, strict=True)]
+        return [self._free(found, near, wanted, touching) for found in ways]
+
+    def _free(
+        self, ways: Sequence[Solution], near: Array, wanted: Array, touching: Collection[str]
+    ) -> tuple[list[Solution], str]:
+        """Of solutions take those that reach, differ and run into nothing, the most comfortable first."""
         found: list[Solution] = []
         far, turned, why = np.inf, np.inf, ""
-        for one in attempts(self.chain, local, near, posture=self.chain.default):
+        for one in ways:
             if not one.reached:
                 if one.position_error + one.orientation_error < far + turned:
                     far, turned = one.position_error, one.orientation_error
@@ -95,17 +137,65 @@ class Arm:
                 why = blocked
             else:
                 found.append(one)
-        found.sort(key=lambda one: self.strain(one.angles) + 0.1 * float(np.abs(one.angles - near).max()))
+        found.sort(key=lambda one: self._cost(one.angles, near))
         return found, why or f"the hand gets no nearer than {1000 * far:.0f} mm and {math.degrees(turned):.0f}°"
 
-    def way(self, goal: Array, wanted: Array, *, touching: Collection[str] = ()) -> list[Array] | None:
-        """Find corners of a way of the joints (k) from `wanted` to `goal` that runs into nothing."""
+    def _cost(self, angles: Array, near: Array) -> float:
+        if self.favourite is not None:
+            return float(np.abs(angles - self.favourite).max())
+        return self.strain(angles) + 0.1 * float(np.abs(angles - near).max())
 
-        def free(angles: Array) -> bool:
-            return not self.clearance.blocked(self._whole(angles, wanted), touching=touching)
+    def straight(
+        self, angles: Array, end: Pose, wanted: Array, *, touching: Collection[str] | None = ()
+    ) -> tuple[Solution | None, str]:
+        """Go on from angles (k) to a pose in the world on a straight line, in thought.
 
-        chain = self.chain
-        return plan(wanted[self.joints], goal, chain.lower, chain.upper, free, self._env.episode_seed)
+        Args:
+            angles: rad.
+            end: Of the frame that moves.
+            wanted: (n) rad, of all the robot's joints.
+            touching: Items that the robot may touch there; None where it may touch anything.
+
+        Returns:
+            The solution at the end, or None and in words what is in the way.
+        """
+        there = self._whole(angles, wanted)
+        start = self.planned(there)
+        count = max(1, math.ceil(blend(start, end, 1.0)[1] / _LOOK))
+        found = None
+        for i in range(count):
+            found = self.follow(blend(start, end, (i + 1) / count)[0], there)
+            if not found.reached:
+                return None, f"the hand gets no nearer than {1000 * found.position_error:.0f} mm in a straight line"
+            there[self.joints] = found.angles
+            blocked = "" if touching is None else self.clearance.blocked(there, touching=touching)
+            if blocked:
+                return None, blocked
+        return found, ""
+
+    def way(
+        self, goal: Array, wanted: Array, *, touching: Collection[str] = (), carrying: tuple[str, Pose] | None = None
+    ) -> list[Array] | None:
+        """Find corners of a way of the joints (k) from `wanted` to `goal` that runs into nothing.
+
+        Args:
+            goal: rad.
+            wanted: (n) rad, of all the robot's joints.
+            touching: Items that the robot may touch on the way.
+            carrying: An item in the hand, and the hand's pose in its frame: it must not run into anything either.
+        """
+
+        def blocked(whole: Array, slack: float) -> bool:
+            carried = (carrying[0], self.planned(whole) @ carrying[1].inverse()) if carrying else None
+            return bool(self.clearance.blocked(whole, touching=touching, slack=slack, carried=carried))
+
+        # Where the arm leans on something now, it must be allowed to leave.
+        slack = LEANING if blocked(wanted, 0.0) else 0.0
+        lower, upper = self.chain.lower, self.chain.upper
+        return plan(
+            wanted[self.joints], goal, lower, upper, lambda angles: not blocked(self._whole(angles, wanted), slack),
+            self._env.episode_seed,
+        )  # fmt: skip
 
     def _whole(self, angles: Array, wanted: Array) -> Array:
         whole = wanted.copy()

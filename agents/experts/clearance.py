@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
-from training_ground.assets.poses import Array
+from training_ground.assets.poses import Array, Pose, quaternion_from_rotation
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.env import HumanoidEnv
 from training_ground.envs.world import World
 
+if TYPE_CHECKING:
+    from training_ground.agents.experts.mechanism import Mechanism
+
 DEEPEST = 0.002
 """m by which a link may reach into something: colliders are simplified shapes."""
+OWN = 0.0005
+"""m by which its links may reach into each other: they stop each other in the simulation as well."""
 
 
 class Clearance:
@@ -40,20 +46,39 @@ class Clearance:
             if thing.joint_names:
                 copy.set_joints(list(thing.joint_position.values()))
 
-    def blocked(self, joints: Array, *, touching: Collection[str] = ()) -> str:
+    def put(self, mechanism: Mechanism, at: float) -> None:
+        """Put a mechanism somewhere, m or rad, until the next look."""
+        position = {**self._things[mechanism.item].joint_position, mechanism.joint: at}
+        self._copies[mechanism.item].set_joints(list(position.values()))
+
+    def blocked(
+        self, joints: Array, *, touching: Collection[str] = (), slack: float = 0.0,
+        carried: tuple[str, Pose] | None = None,
+    ) -> str:  # fmt: skip
         """Return what the robot would run into with its joints (n) at these angles, as text; empty where nothing.
 
         Args:
             joints: rad.
             touching: Items that it may touch.
+            slack: m by which it may reach deeper into anything than it may as a rule.
+            carried: An item that it holds, and where that would be in the world: it must not run into anything either.
         """
+        if carried is not None:
+            where = carried[1]
+            self._copies[carried[0]].set_base(
+                where.position.tolist(), quaternion_from_rotation(where.rotation).tolist()
+            )
         self._body.set_joints(joints.tolist())
         self._world.detect_contacts()
         for contact in self._body.contacts():
-            if contact.distance < -DEEPEST and contact.other not in touching:
+            own = contact.other == self._body.name
+            if contact.distance < -slack - (OWN if own else DEEPEST) and contact.other not in touching:
                 links = self._body.link_names
-                own = contact.other == self._body.name
                 return f"{links[contact.link]} into {contact.other_link if own else contact.other}"
+        if carried is not None:
+            for contact in self._copies[carried[0]].contacts():
+                if contact.distance < -slack - DEEPEST and contact.other != self._body.name:
+                    return f"{carried[0]} into {contact.other}"
         return ""
 
     def close(self) -> None:

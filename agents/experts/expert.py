@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Generator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from training_ground.agents.experts.arm import Arm, blend, pose_of, smooth
 from training_ground.agents.experts.clearance import Clearance
+from training_ground.agents.experts.mechanism import Mechanism
 from training_ground.assets.gravity import Gravity
 from training_ground.assets.poses import Array, Pose, rotation_about
 from training_ground.configs.errors import AgentError
@@ -26,6 +27,7 @@ from training_ground.envs.env import HumanoidEnv
 
 Steps = Generator[None, None, None]
 Goal = Pose | Callable[[], Pose]
+Along = tuple[Mechanism, float]
 
 INTEGRAL_GAIN = 3.0
 """1/s: how fast the targets move on where a joint stands off what was wanted, through weight or friction."""
@@ -38,6 +40,12 @@ STRAYED = 0.01
 SETTLED = 6
 """Control steps for which a hand must be in its place before it counts as settled."""
 
+TURNS = 12
+"""Turns about a button's axis in which a finger may press it."""
+
+STATIONS = 7
+"""Places on a mechanism's way at which it is tried whether an arm comes along."""
+
 
 class CannotReach(Exception):
     """A waypoint that no joint angles lead to; the message names it."""
@@ -45,6 +53,9 @@ class CannotReach(Exception):
 
 class Expert:
     """A scripted policy for one task: a subclass fills in `procedure`.
+
+    Class attributes:
+        waist: Whether the trunk moves with the arm that works; then only one arm can.
 
     Attributes:
         env: The environment of the episode.
@@ -54,6 +65,7 @@ class Expert:
     """
 
     name = "expert"
+    waist: ClassVar[bool] = False
     env: HumanoidEnv
     task: Any
     arms: dict[str, Arm]
@@ -80,8 +92,8 @@ class Expert:
         self.env, self.task = inner, inner.task
         if self._cleared is not inner:
             self._cleared, self.clearance = inner, Clearance(inner)
-        self.arms = {hand.side: Arm(inner, hand, self.clearance) for hand in inner.model.hands}
-        # The arms' kinematics count on a trunk in its default pose, wherever it was drawn to begin.
+        self.arms = {hand.side: Arm(inner, hand, self.clearance, waist=self.waist) for hand in inner.model.hands}
+        # The kinematics of arms alone count on a trunk in its default pose, wherever it was drawn to begin.
         self.wanted = inner.model.default_position.copy()
         for arm in self.arms.values():
             self.wanted[arm.joints] = inner.robot.joint_position[arm.joints]
@@ -90,6 +102,10 @@ class Expert:
         fingers = [i for arm in self.arms.values() for i in arm.fingers]
         # Fingers push on what they hold: they have no business where they are told to be.
         self._corrected = np.array([i not in fingers for i in range(len(self.wanted))])
+        # The arms' chains take the trunk to be at its default pose, but an episode starts a little off it.
+        moving = [*fingers, *(i for arm in self.arms.values() for i in arm.joints)]
+        trunk = np.setdiff1d(np.arange(len(self.wanted)), moving)
+        self.wanted[trunk] = inner.model.default_position[trunk]
         self._gravity = Gravity(inner.model)
         for arm in self.arms.values():
             arm.release(self.wanted)
@@ -125,7 +141,9 @@ class Expert:
         for _ in range(max(1, round(seconds / self.env.control_timestep))):
             yield
 
-    def move(self, side: str, goal: Goal, *, to: str, speed: float = 0.4, turn: float = 2.0) -> Steps:
+    def move(
+        self, side: str, goal: Goal, *, to: str, speed: float = 0.4, turn: float = 2.0, exact: bool = True
+    ) -> Steps:
         """Bring a hand's grip frame to a pose on a straight line; a goal that moves is followed.
 
         Args:
@@ -134,6 +152,7 @@ class Expert:
             to: What the waypoint is called where it cannot be reached.
             speed: Mean speed along the line, m/s.
             turn: Mean rate of turning, rad/s.
+            exact: Whether some millimetres off will not do at the end.
 
         Raises:
             CannotReach: No joint angles lead there.
@@ -145,10 +164,13 @@ class Expert:
         count = max(1, math.ceil(seconds / self.env.control_timestep))
         for i in range(count):
             where = blend(start, aim(), smooth((i + 1) / count))[0]
-            self._follow(arm, where, to, last=i + 1 == count)
+            self._follow(arm, where, to, last=exact and i + 1 == count)
             yield
 
-    def travel(self, side: str, goal: Pose, *, to: str, speed: float = 1.0, touching: Collection[str] = ()) -> Steps:
+    def travel(
+        self, side: str, goal: Pose, *, to: str, speed: float = 1.0, touching: Collection[str] = (),
+        then: Pose | None = None, grasping: Collection[str] = (), carrying: tuple[str, Pose] | None = None,
+    ) -> Steps:  # fmt: skip
         """Bring a hand to a pose through free space, around what is in the way.
 
         Args:
@@ -157,6 +179,9 @@ class Expert:
             to: What the waypoint is called where it cannot be reached.
             speed: Mean speed of the fastest joint, rad/s.
             touching: Items that the robot may touch on the way, such as what it holds.
+            then: Where the hand will go on to in a straight line; what stands in the way of that counts as well.
+            grasping: Items that the robot may touch on that line only.
+            carrying: An item in the hand, and the hand's pose in its frame; on the way it runs into nothing either.
 
         Raises:
             CannotReach: No joint angles lead there, or no way.
@@ -164,8 +189,11 @@ class Expert:
         arm = self.arms[side]
         self.clearance.look()
         found, why = arm.search(goal, self.wanted, touching=touching)
+        if then is not None:
+            there = (*touching, *grasping)
+            found = [one for one in found if arm.straight(one.angles, then, self.wanted, touching=there)[0]]
         for solution in found[:4]:
-            way = arm.way(solution.angles, self.wanted, touching=touching)
+            way = arm.way(solution.angles, self.wanted, touching=touching, carrying=carrying)
             if way is not None:
                 yield from self.along(arm, way, speed)
                 return
@@ -229,7 +257,7 @@ class Expert:
 
     def choose(
         self, side: str, options: Sequence[Pose], *, to: str, clear: float = 0.08,
-        touching: Collection[str] | None = None,
+        touching: Collection[str] | None = None, along: Along | None = None,
     ) -> Pose:  # fmt: skip
         """Return the pose, of several that serve, to which the arm comes most easily.
 
@@ -240,30 +268,53 @@ class Expert:
             clear: m.
             touching: Items that the robot may touch, such as what it holds; None where it may touch nothing before the
                 pose, and anything at the pose itself.
+            along: A mechanism that the hand will take along, and to which position, m or rad: the arm must come along
+                and draw back there, in nothing's way with its hand open.
 
         Raises:
             CannotReach: None of them can be reached.
         """
-        arm, best, ease, why = self.arms[side], None, np.inf, ""
+        arm, best, favourite, ease, why = self.arms[side], None, None, np.inf, ""
+        arm.favourite = None
         self.clearance.look()
-        for option in options:
-            found, reason = arm.search(back(option, clear), self.wanted, touching=touching or ())
+        ways = arm.searches([back(option, clear) for option in options], self.wanted, touching=touching or ())
+        for option, (found, reason) in zip(options, ways, strict=True):
             why = why or reason
-            for before in found[:2]:
-                there = self.wanted.copy()
-                there[arm.joints] = before.angles
-                last = arm.follow(option, there)
-                strain = arm.strain(last.angles) + arm.strain(before.angles)
-                if not last.reached or strain >= ease:
-                    continue
-                there[arm.joints] = last.angles
-                blocked = "" if touching is None else self.clearance.blocked(there, touching=touching)
-                why = why or blocked
-                if not blocked:
-                    best, ease = option, strain
+            for before in found[:3]:
+                strain, problem = self._strain(arm, option, before.angles, clear, touching, along)
+                why = why or problem
+                if strain < ease:
+                    best, favourite, ease = option, before.angles, strain
         if best is None:
             raise CannotReach(f"waypoint '{to}', {side} hand: {why}")
+        arm.favourite = favourite
         return best
+
+    def _strain(
+        self, arm: Arm, option: Pose, before: Array, clear: float, touching: Collection[str] | None, along: Along | None
+    ) -> tuple[float, str]:
+        """Return the mean strain of an arm that grasps, from angles (k) before it, and takes along what it shall;
+        infinite with the reason where it cannot."""
+        strains = [arm.strain(before)]
+        if along is None:
+            last, blocked = arm.straight(before, option, self.wanted, touching=touching)
+            return (np.inf, blocked) if last is None else (float(np.mean([*strains, arm.strain(last.angles)])), "")
+        self.clearance.look()
+        mechanism, goal = along
+        stations = [(mechanism.moved(option, at), at) for at in np.linspace(mechanism.position, goal, STATIONS)]
+        stations.append((back(stations[-1][0], clear), goal))
+        wanted = self.wanted.copy()
+        wanted[arm.joints] = before
+        for pose, at in stations:
+            found = arm.follow(pose, wanted)
+            if not found.reached:
+                return np.inf, f"on its way it gets no nearer than {1000 * found.position_error:.0f} mm"
+            wanted[arm.joints] = found.angles
+            strains.append(arm.strain(found.angles))
+            self.clearance.put(mechanism, at)
+            if blocked := self.clearance.blocked(wanted, touching=touching or ()):
+                return np.inf, blocked
+        return float(np.mean(strains)), ""
 
     def point(self, side: str, seconds: float = 0.3) -> Steps:
         """Stretch the finger that presses; from now on the hand's tip is what moves."""
@@ -272,14 +323,53 @@ class Expert:
         if arm.hand.pointing:
             yield from self._fingers(side, arm.hand.pointing, seconds)
 
+    def press(self, side: str, button: str, *, distance: float = 0.04) -> Steps:
+        """Press a button once with the finger's tip and draw back.
+
+        Args:
+            side: Of the hand.
+            button: Its frame, as `item.joint`, also the name of its joint; z is the way to press.
+            distance: m that the tip moves on at most after it has come close.
+
+        Raises:
+            CannotReach: No joint angles lead there.
+        """
+        yield from self.point(side)
+        front = self.choose(side, around(self.frame(button), TURNS), to=button)
+        yield from self.travel(side, back(front, 0.08), to=f"in front of {button}")
+        yield from self.move(side, back(front, 0.02), to=f"close to {button}")
+        yield from self.settle(side, back(front, 0.02))
+
+        def pressed() -> bool:
+            return self.task.travel(button) > 0.9
+
+        yield from self.guarded(side, front.rotation[:, 2], distance, to=button, speed=0.04, until=pressed)
+        yield from self.move(side, back(front, 0.08), to=f"away from {button}")
+
+    def retreat(self, side: str) -> Steps:
+        """Take a hand out of the way: back to where it began, or beside the body if something stands there now."""
+        arm = self.arms[side]
+        self.clearance.look()
+        hanging = self.wanted.copy()
+        hanging[arm.own] = arm.hanging(self.wanted)
+        for goal in (arm.chain.default, hanging[arm.joints]):
+            way = arm.way(goal, self.wanted)
+            if way is not None:
+                yield from self.along(arm, way, 1.0)
+                return
+
     def close(self, side: str, seconds: float = 0.5) -> Steps:
         """Close a hand around what is between its fingers."""
         yield from self._fingers(side, self.arms[side].hand.closed, seconds)
 
     def open(self, side: str, seconds: float = 0.4) -> Steps:
         """Open a hand; from now on the point where it grips is what moves."""
-        self.arms[side].use("grip")
-        yield from self._fingers(side, self.arms[side].hand.open, seconds)
+        arm = self.arms[side]
+        arm.use("grip")
+        if any(self.task.touches(item, side) for item in self.task.place.things):
+            # All fingers let go in the same measure, or the one that pushes longest shoves the part away.
+            yield from self._fingers(side, self.env.robot.joint_position[arm.fingers], 0.2)
+        yield from self._fingers(side, arm.hand.open, seconds)
 
     def force(self, side: str) -> float:
         """Size of the contact force on a hand, N."""
@@ -287,7 +377,7 @@ class Expert:
 
     # ---- inside ------------------------------------------------------------------------------------------------------
 
-    def _fingers(self, side: str, goal: Sequence[float], seconds: float) -> Steps:
+    def _fingers(self, side: str, goal: Sequence[float] | Array, seconds: float) -> Steps:
         fingers = self.arms[side].fingers
         start, count = self.wanted[fingers].copy(), max(1, round(seconds / self.env.control_timestep))
         for i in range(count):

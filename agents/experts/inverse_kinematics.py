@@ -9,13 +9,14 @@ others, spread evenly over the joints' ranges, in an order that is always the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from training_ground.assets.kinematics import Chain
-from training_ground.assets.poses import Array, Pose, rotation_vector
+from training_ground.assets.poses import Array, Pose, rotation_vectors
 
 POSITION_TOLERANCE = 1e-3
 """m."""
@@ -33,7 +34,8 @@ _LENGTH = 0.3
 _PULL = 0.1
 """Share of the way to the posture that an iteration takes in the directions that the pose leaves free."""
 _PROGRESS = 0.98
-"""An iteration that leaves more of the error than this, five times running, leads nowhere."""
+"""An iteration that leaves more of the error than this, several times running, leads nowhere."""
+_PATIENCE = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,35 +79,35 @@ def solve(
     Returns:
         The first solution within the tolerances, or else the nearest one that was found.
     """
+    first = chain.default if start is None else np.clip(start, chain.lower, chain.upper)
+    pull = first if posture is None else posture
     best: Solution | None = None
-    for found in attempts(
-        chain, goal, start, posture=posture, position_tolerance=position_tolerance,
-        orientation_tolerance=orientation_tolerance, starts=starts,
-    ):  # fmt: skip
-        if found.reached:
-            return found
-        if best is None or _cost(found) < _cost(best):
-            best = found
+    for some in _batches(starts):
+        angles = np.array([first if i == 0 else _spread(chain, i) for i in some])
+        for found in _descend(chain, [goal] * len(angles), angles, pull, position_tolerance, orientation_tolerance):
+            if found.reached:
+                return found
+            if best is None or _cost(found) < _cost(best):
+                best = found
     assert best is not None
     return best
 
 
 def attempts(
-    chain: Chain,
-    goal: Pose,
-    start: Array | None = None,
-    *,
-    posture: Array | None = None,
-    position_tolerance: float = POSITION_TOLERANCE,
-    orientation_tolerance: float = ORIENTATION_TOLERANCE,
-    starts: int = _STARTS,
-) -> Iterator[Solution]:
-    """Yield what each start leads to, near or not, for who wants more than the first solution; arguments as `solve`."""
-    start = chain.default if start is None else np.clip(start, chain.lower, chain.upper)
-    posture = start if posture is None else posture
-    for attempt in range(starts):
-        angles = start if attempt == 0 else _spread(chain, attempt)
-        yield _descend(chain, goal, angles, posture, position_tolerance, orientation_tolerance)
+    chain: Chain, goals: Sequence[Pose], start: Array, *, posture: Array, starts: int = _STARTS
+) -> list[list[Solution]]:
+    """For each of several goals, find what every start leads to, near or not; arguments otherwise as `solve`."""
+    angles = np.array([np.clip(start, chain.lower, chain.upper), *(_spread(chain, i) for i in range(1, starts))])
+    every = [goal for goal in goals for _ in range(starts)]
+    tolerances = POSITION_TOLERANCE, ORIENTATION_TOLERANCE
+    found = _descend(chain, every, np.tile(angles, (len(goals), 1)), posture, *tolerances)
+    return [found[i : i + starts] for i in range(0, len(found), starts)]
+
+
+def _batches(starts: int) -> list[range]:
+    """The first start mostly leads there: the others are only tried, many at once, where it does not."""
+    edges = [0, *(edge for edge in (1, 5) if edge < starts), starts]
+    return [range(a, b) for a, b in pairwise(edges)]
 
 
 def _cost(solution: Solution) -> float:
@@ -122,42 +124,48 @@ def _spread(chain: Chain, attempt: int) -> Array:
     return chain.lower + share * (chain.upper - chain.lower)
 
 
-def _descend(chain: Chain, goal: Pose, angles: Array, posture: Array, position: float, orientation: float) -> Solution:
+def _descend(
+    chain: Chain, goals: Sequence[Pose], angles: Array, posture: Array, position: float, orientation: float
+) -> list[Solution]:
+    """Go on from each row of angles (b, k) towards its goal, all rows at once; return the nearest of each way."""
     weight = np.array([1.0 / _LENGTH] * 3 + [1.0] * 3)
-    stuck, before = 0, np.inf
-    best = Solution(angles, np.inf, np.inf, False)
+    rotations, positions = np.array([goal.rotation for goal in goals]), np.array([goal.position for goal in goals])
+    count = len(goals)
+    now, best, stuck = angles.copy(), angles.copy(), np.zeros(count, int)
+    far, turned, before = np.full(count, np.inf), np.full(count, np.inf), np.full(count, np.inf)
+    left = np.arange(count)
     for _ in range(_ITERATIONS):
-        pose, jacobian = chain.jacobian(angles)
-        shift, turn = goal.position - pose.position, rotation_vector(goal.rotation @ pose.rotation.T)
-        far, turned = float(np.linalg.norm(shift)), float(np.linalg.norm(turn))
-        found = Solution(angles, far, turned, far <= position and turned <= orientation)
-        if _cost(found) < _cost(best):
-            best = found
-        if found.reached:
+        there, place, jacobian = chain.jacobians(now[left])
+        shift, turn = positions[left] - place, rotation_vectors(rotations[left] @ there.transpose(0, 2, 1))
+        apart, askew = np.linalg.norm(shift, axis=1), np.linalg.norm(turn, axis=1)
+        better = apart / _LENGTH + askew < far[left] / _LENGTH + turned[left]
+        rows = left[better]
+        far[rows], turned[rows], best[rows] = apart[better], askew[better], now[rows]
+        error = weight * np.concatenate([shift, turn], axis=1)
+        size = (error * error).sum(axis=1)
+        stuck[left] = np.where(size > _PROGRESS * before[left], stuck[left] + 1, 0)
+        before[left] = size
+        going = ((apart > position) | (askew > orientation)) & (stuck[left] < _PATIENCE)
+        if not going.any():
             break
-        error = weight * np.concatenate([shift, turn])
-        size = float(error @ error)
-        stuck = stuck + 1 if size > _PROGRESS * before else 0
-        if stuck == 5:
-            break
-        before = size
-        angles = _step(chain, angles, weight[:, None] * jacobian, error, posture, 0.5 * size + _DAMPING)
-    return best
+        left = left[going]
+        damping = 0.5 * size[going] + _DAMPING
+        now[left] = _step(chain, now[left], weight[:, None] * jacobian[going], error[going], posture, damping)
+    reached = (far <= position) & (turned <= orientation)
+    return [Solution(*row) for row in zip(best, far.tolist(), turned.tolist(), reached.tolist(), strict=True)]
 
 
-def _step(chain: Chain, angles: Array, jacobian: Array, error: Array, posture: Array, damping: float) -> Array:
-    """Take one damped step, joints that would leave their limits held where they are."""
-    free, change = np.ones(len(angles), bool), np.zeros(len(angles))
-    for _ in range(len(angles)):
-        change[:] = 0.0
-        j = jacobian[:, free]
-        pull = _PULL * (posture - angles)[free]
+def _step(chain: Chain, angles: Array, jacobian: Array, error: Array, posture: Array, damping: Array) -> Array:
+    """Take one damped step from each row, joints that would leave their limits held where they are."""
+    free = np.ones(angles.shape, bool)
+    inverse, change = np.eye(6) * damping[:, None, None], np.zeros_like(angles)
+    for _ in range(angles.shape[1]):
+        j, pull = jacobian * free[:, None], _PULL * (posture - angles) * free
         # The step for the error, and what of the pull does not disturb it: both from the same damped inverse.
-        inner = np.linalg.solve(j @ j.T + damping * np.eye(6), error - j @ pull)
-        change[free] = j.T @ inner + pull
-        largest = float(np.abs(change).max())
-        if largest > _LARGEST_STEP:
-            change *= _LARGEST_STEP / largest
+        rest = error[..., None] - j @ pull[..., None]
+        change = (j.transpose(0, 2, 1) @ np.linalg.solve(j @ j.transpose(0, 2, 1) + inverse, rest))[..., 0] + pull
+        largest = np.abs(change).max(axis=1, keepdims=True)
+        change *= _LARGEST_STEP / np.maximum(largest, _LARGEST_STEP)
         leaving = free & (((angles >= chain.upper) & (change > 0)) | ((angles <= chain.lower) & (change < 0)))
         if not leaving.any():
             break

@@ -21,7 +21,7 @@ def plan(start: Array, goal: Array, lower: Array, upper: Array, free: Free, seed
     """Find a way: the straight one if it is free, else what RRT-Connect finds (Kuffner and LaValle 2000), smoothed.
 
     Args:
-        start, goal: (k) angles, rad; the goal must be free.
+        start, goal: (k) angles, rad.
         lower, upper: (k) limits, rad.
         free: Whether angles (k) run into nothing.
         seed: The same seed finds the same way.
@@ -31,6 +31,8 @@ def plan(start: Array, goal: Array, lower: Array, upper: Array, free: Free, seed
     """
     if _free_between(start, goal, free):
         return [start, goal]
+    if not free(goal):
+        return None
     generator = np.random.default_rng(seed)
     trees: list[list[tuple[Array, int]]] = [[(start, -1)], [(goal, -1)]]
     for attempt in range(_TRIES):

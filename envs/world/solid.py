@@ -99,9 +99,9 @@ class Solid:
             group, mask = (_STATIC if self.fixed and link == -1 else _MOVING) if on else (0, 0)
             engine.setCollisionFilterGroupMask(uid, link, group, mask, client)
 
-    def _set_surface(self, link: int, friction: float, moments: Sequence[float]) -> None:
+    def _set_surface(self, link: int, friction: float, moments: Sequence[float], rolling: float = 0.0) -> None:
         """Take away the engine's defaults that nothing real has (damping, bounce), and give a link its moments of
-        inertia, kg·m², which the URDF reader sets to zero where they break the triangle inequality."""
+        inertia, kg·m², which the URDF reader sets to zero where they break the triangle inequality; `rolling` in m."""
         engine.changeDynamics(
             self.uid,
             link,
@@ -111,7 +111,7 @@ class Solid:
             jointDamping=0.0,
             lateralFriction=friction,
             spinningFriction=0.0,
-            rollingFriction=0.0,
+            rollingFriction=rolling,
             restitution=0.0,
             physicsClientId=self._client,
         )

@@ -40,7 +40,8 @@ class Thing(Solid):
             path = spec.write(Path(folder), visuals=visuals)
             super().__init__(world, path, name, spec.pieces[0].name, tuple(joints), fixed=fixed, position=position)
         for piece in spec.pieces:
-            self._set_surface(self._link(piece.name), piece.friction, piece.inertia().principal()[1].tolist())
+            moments = piece.inertia().principal()[1].tolist()
+            self._set_surface(self._link(piece.name), piece.friction, moments, piece.rolling)
         self._at_rest = (tuple(position), (0.0, 0.0, 0.0, 1.0))
         self._surface_speed = (0.0, 0.0, 0.0)
         self._offsets = [self._inertial_frame(link) for link in self._link_index.values()]
@@ -67,6 +68,11 @@ class Thing(Solid):
     def joint_position(self) -> dict[str, float]:
         """Position of each joint after the last advance, m or rad."""
         return {} if self.drive is None else dict(zip(self.joint_names, self.drive.position.tolist(), strict=True))
+
+    @property
+    def carries(self) -> tuple[float, float, float]:
+        """Velocity of its surface along its own axes, m/s."""
+        return self._surface_speed
 
     @property
     def caught(self) -> dict[str, float | None]:
@@ -129,6 +135,11 @@ class Thing(Solid):
         for piece in self.spec.pieces:
             value = piece.friction if friction is None else friction
             engine.changeDynamics(self.uid, self._link(piece.name), lateralFriction=value, physicsClientId=self._client)
+
+    def set_resistance(self, scale: float = 1.0) -> None:
+        """Scale the friction of every joint; 1 is the specification's."""
+        if self.holding is not None:
+            self.holding.resist(scale)
 
     def set_joints(self, position: Sequence[float], velocity: Sequence[float] | None = None) -> None:
         """Put the joints at positions (n), m or rad, with velocities (n) (zero where absent); what stands in a catch is

@@ -73,7 +73,7 @@ class PressButton(CellTask):
         elif self.steady("force", self.largest_force()) > MOST_FORCE:
             failure = "over_force"
         apart = self.tip_distance(goal)
-        success = self.held("done", state["pressed"] and travel < 0.5 and apart > WITHDRAWN)
+        success = self.done(state["pressed"] and travel < 0.5 and apart > WITHDRAWN)
         phase = "withdraw" if state["pressed"] else "engage" if travel > 0.1 else "approach"
         terms = {
             "near": 0.2 * (1.0 if state["pressed"] else near(apart, 0.2)),

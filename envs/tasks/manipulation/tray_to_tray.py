@@ -72,8 +72,8 @@ class TrayToTray(CellTask):
         lean = math.acos(min(1.0, max(-1.0, rotations.rotate(cell.orientation, (0.0, 0.0, 1.0))[2])))
         touched, lifted = self.touches("cell"), cell.position[2] - self.state.values["floor"]
         inside = beside < 0.001 + WITHIN and abs(above) < DEPTH and lean < UPRIGHT
-        success = self.held("done", inside and self.at_rest("cell") and not touched)
-        fallen = lifted < -0.05 or (lean > 1.0 and not touched)
+        success = self.done(inside and self.at_rest("cell") and not touched)
+        fallen = not touched and (lifted < -0.05 or lean > 1.0)
         reach = min(math.dist(self.env.robot.frame(h.grip).position, cell.position) for h in self.hands if h.grip)
         if inside:
             phase = "release"
