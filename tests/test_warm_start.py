@@ -76,7 +76,7 @@ def test_a_resumed_run_goes_on_from_its_own_copy_with_the_same_bits(tmp_path, mo
 
 def test_what_does_not_fit_is_refused_before_anything_runs(tmp_path):
     cases = (
-        (["env.kwargs.robot=talos"], "stand_talos"),
+        (["env.kwargs.robot=icub"], "stand_icub"),
         (["env.kwargs.robot=talos", "start_from=stand_g1"], "robot: g1 in the bundle, talos"),
         (["env.kwargs.driven=['*']", "eval.kwargs.driven=['*']"], "driven joint 'waist_yaw_joint' only in the env"),
         (LEGS, r"channel 'joint_position' \[29\] rad"),
