@@ -223,6 +223,11 @@ class CellTask(Task):
             for contact in self.place.things[item].contacts()
         )
 
+    def lean(self, name: str) -> float:
+        """Angle of a frame's z to the vertical, rad."""
+        up = rotations.rotate(self.place.frame(name).orientation, (0.0, 0.0, 1.0))[2]
+        return math.acos(min(1.0, max(-1.0, up)))
+
     def at_rest(self, item: str) -> bool:
         """Whether an item is slower than 2 cm/s."""
         return math.hypot(*self.place.things[item].state.linear_velocity) < SLOW

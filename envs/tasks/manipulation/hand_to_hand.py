@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from training_ground.envs import rotations
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.rewards import near
 from training_ground.envs.task import Outcome
@@ -63,7 +62,7 @@ class HandToHand(CellTask):
             state["first"] = state["first"] or holding[0]
             state["passed"] = state["passed"] or holding[0] != state["first"]
         beside = math.hypot(part.position[0] - mat.position[0], part.position[1] - mat.position[1])
-        lean = math.acos(min(1.0, max(-1.0, rotations.rotate(part.orientation, (0.0, 0.0, 1.0))[2])))
+        lean = self.lean("part")
         stands = beside < WITHIN and abs(part.position[2] - mat.position[2]) < 0.003 and lean < UPRIGHT
         there, touched, apart = state["passed"] and stands, self.touches("part"), self.grip_distance("part.middle")
         success = self.done(there and self.at_rest("part") and not touched and apart > 0.05)

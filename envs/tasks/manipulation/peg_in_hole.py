@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from training_ground.envs import rotations
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.rewards import near
 from training_ground.envs.task import Outcome
@@ -59,7 +58,7 @@ class PegInHole(CellTask):
         beside = math.hypot(pin.position[0] - hole.position[0], pin.position[1] - hole.position[1])
         depth = DEPTH - (pin.position[2] - hole.position[2]) if beside < BESIDE else 0.0
         lifted = pin.position[2] - self.state.values["floor"]
-        lean = math.acos(min(1.0, max(-1.0, rotations.rotate(pin.orientation, (0.0, 0.0, 1.0))[2])))
+        lean = self.lean("pin")
         touched, apart = self.touches("pin"), self.grip_distance("pin.grasp")
         seated = depth >= SEATED * DEPTH
         success = self.done(seated and self.at_rest("pin") and not touched and apart > 0.05)

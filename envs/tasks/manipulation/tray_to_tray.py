@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from training_ground.envs import rotations
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.channels import Channel
 from training_ground.envs.rewards import near
@@ -69,7 +68,7 @@ class TrayToTray(CellTask):
         cell, slot = self.place.frame("cell"), self.place.frame(self.goal)
         beside = math.hypot(cell.position[0] - slot.position[0], cell.position[1] - slot.position[1])
         above = cell.position[2] - slot.position[2]
-        lean = math.acos(min(1.0, max(-1.0, rotations.rotate(cell.orientation, (0.0, 0.0, 1.0))[2])))
+        lean = self.lean("cell")
         touched, lifted = self.touches("cell"), cell.position[2] - self.state.values["floor"]
         inside = beside < 0.001 + WITHIN and abs(above) < DEPTH and lean < UPRIGHT
         success = self.done(inside and self.at_rest("cell") and not touched)
