@@ -47,6 +47,15 @@ class Spread(StrictModel):
     """Share of the speed at which its surface carries."""
 
 
+class Faulty(StrictModel):
+    """An event: an item may be another part than it should be."""
+
+    part: str
+    """A file of `assets/parts`."""
+    chance: Annotated[float, Field(gt=0, le=1)]
+    """In each episode."""
+
+
 class Item(StrictModel):
     """Something in a cell."""
 
@@ -63,11 +72,38 @@ class Item(StrictModel):
     carries: Vector3 = (0.0, 0.0, 0.0)
     """Velocity of its surface along its own axes, m/s: a conveyor belt, which must be fixed."""
     spread: Spread = Spread()
+    faulty: Faulty | None = None
+    """The part that it may be instead, by chance."""
 
     @model_validator(mode="after")
     def _belts_are_fixed(self) -> Item:
         if any(self.carries) and not self.fixed:
             raise ValueError(f"carries = {list(self.carries)}: only the surface of an item that is 'fixed' can carry")
+        return self
+
+
+class Camera(StrictModel):
+    """A camera that stands fixed in a cell, with a lamp of its own."""
+
+    upon: str
+    """What it stands on, as `item` or `item.frame`."""
+    at: Vector3
+    """Of its optical centre on that, m."""
+    target: Vector3
+    """Point on that, m, through which its optical axis goes; z is up in its pictures."""
+    width: Annotated[int, Field(ge=16, le=640)] = 160
+    height: Annotated[int, Field(ge=16, le=640)] = 160
+    field_of_view: Annotated[float, Field(gt=0, lt=math.pi)] = 0.9
+    """Vertical, rad."""
+    rate: Positive = 5.0
+    """Pictures a second in an observation; one can be triggered at any time."""
+    light: Vector3 = (1.5, -1.0, 3.0)
+    """Direction towards the lamp, along the axes of what it stands on."""
+
+    @model_validator(mode="after")
+    def _looks_somewhere(self) -> Camera:
+        if math.dist(self.at, self.target) < 0.01:
+            raise ValueError(f"target = {list(self.target)}: must be 1 cm or more from at = {list(self.at)}")
         return self
 
 
@@ -86,6 +122,7 @@ class CellSpec(StrictModel):
     """Pairs of items that overlap by design."""
     devices: DeviceSpec = DeviceSpec(sensors={})
     """Sensors and machines; they speak of `item.joint`."""
+    cameras: dict[Name, Camera] = Field(default_factory=dict)
     tiers: dict[Tier, dict[str, Any]] = Field(default_factory=dict)
     """What of this file is different in a tier, laid over it key by key."""
 
@@ -103,6 +140,9 @@ class CellSpec(StrictModel):
         for frame in self.reach:
             if frame.partition(".")[0] not in self.items:
                 raise ValueError(f"reach: {unknown('item', frame.partition('.')[0], self.items)}")
+        for name, camera in self.cameras.items():
+            if camera.upon.partition(".")[0] not in self.items:
+                raise ValueError(f"cameras.{name}.upon: {unknown('item', camera.upon.partition('.')[0], self.items)}")
         return self
 
     def tier(self, name: Tier) -> CellSpec:

@@ -186,7 +186,7 @@ def _channels(env_id: str, able: dict[str, list[str]]) -> str:
     robot = SHOWN_ROBOT if SHOWN_ROBOT in able else next(iter(able), None)
     if robot is None:
         return ""
-    env = make(env_id, robot=robot)
+    env = make(env_id, robot=robot, observation_format="dict")  # which has pictures, too
     rows = [
         (f"`{c.name}`", "×".join(map(str, c.shape)) or "1", c.unit, c.frame, c.role, c.description)
         for c in env.channels

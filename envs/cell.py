@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training_ground.assets.layout import CellSpec, Item
 from training_ground.assets.library import load_part
@@ -17,6 +19,11 @@ from training_ground.envs.world import Thing, World
 
 OVERLAP = 0.001
 """m by which things may reach into each other before a layout is refused."""
+
+STORE = (6.0, 0.0)
+"""Where the parts of an item that are not used in an episode stand, m along x and y: far from everything."""
+BESIDE = 0.5
+"""m from one of them to the next."""
 
 Place = tuple[rotations.Vector, rotations.Quaternion]
 
@@ -30,7 +37,7 @@ class Cell:
         visuals: Whether cameras see it.
 
     Attributes:
-        things: By the name of their item.
+        things: By the name of their item: what it is in this episode.
 
     Raises:
         AssetError: A part is unknown.
@@ -38,12 +45,17 @@ class Cell:
     """
 
     def __init__(self, spec: CellSpec, world: World, *, visuals: bool = False) -> None:
-        self.spec = spec
+        self.spec, self._world, self._visuals = spec, world, visuals
         self.things: dict[str, Thing] = {}
+        self._choices: dict[str, tuple[Thing, Thing]] = {}
         for name, item in spec.items.items():
             part = load_part(item.part)
             self.things[name] = world.add(part, name=name, fixed=item.fixed, visuals=visuals)
             self._set(name, {})
+            if item.faulty:
+                other = world.add(load_part(item.faulty.part), name=f"{name}_faulty", fixed=item.fixed, visuals=visuals)
+                self._choices[name] = self.things[name], other
+        self._store()
         for frame in spec.reach:
             self.frame(frame)
         self.require_room()
@@ -59,9 +71,34 @@ class Cell:
             raise SimulationError(unknown(f"item of cell '{self.spec.name}'", item, self.things))
         return self.things[item].frame(frame) if frame else self.things[item].state
 
+    def picture(self, name: str) -> NDArray[np.uint8]:
+        """Take a picture (height, width, 3) with a camera now.
+
+        Raises:
+            SimulationError: There is none, or the cell was built without what cameras see.
+        """
+        if name not in self.spec.cameras:
+            raise SimulationError(unknown(f"camera of cell '{self.spec.name}'", name, self.spec.cameras))
+        if not self._visuals:
+            raise SimulationError(f"camera '{name}' of cell '{self.spec.name}': sees nothing without visuals")
+        camera = self.spec.cameras[name]
+        stand = self.frame(camera.upon)
+        eye, target = (
+            [p + m for p, m in zip(stand.position, rotations.rotate(stand.orientation, at), strict=True)]
+            for at in (camera.at, camera.target)
+        )
+        return self._world.camera(
+            eye,
+            target,
+            width=camera.width,
+            height=camera.height,
+            field_of_view_deg=math.degrees(camera.field_of_view),
+            light=rotations.rotate(stand.orientation, camera.light),
+        ).rgb
+
     def draw(self, generator: np.random.Generator) -> dict[str, dict[str, Any]]:
         """Draw how each item differs in an episode: `shift` (3) in m, `yaw` in rad, `mass` as a factor, `friction`,
-        `resistance` and `carries` as factors."""
+        `resistance` and `carries` as factors, `faulty`."""
         drawn: dict[str, dict[str, Any]] = {}
         for name, item in self.spec.items.items():
             spread, one = item.spread, dict[str, Any]()
@@ -77,12 +114,16 @@ class Cell:
                 one["resistance"] = float(generator.uniform(*spread.resistance))
             if spread.carries:
                 one["carries"] = float(generator.uniform(1 - spread.carries, 1 + spread.carries))
+            if item.faulty:
+                one["faulty"] = bool(generator.random() < item.faulty.chance)
             if one:
                 drawn[name] = one
         return drawn
 
     def apply(self, drawn: Mapping[str, Mapping[str, Any]]) -> None:
-        """Give the things the mass and frictions that were drawn; the others have their own again."""
+        """Take the parts that were drawn, with the mass and frictions that were; the others have their own again."""
+        for name, choices in self._choices.items():
+            self.things[name] = choices[drawn.get(name, {}).get("faulty", False)]
         for name, item in self.spec.items.items():
             one = drawn.get(name, {})
             if item.spread.mass:
@@ -94,16 +135,25 @@ class Cell:
 
     def place(self, drawn: Mapping[str, Mapping[str, Any]]) -> None:
         """Put everything where an episode has it, at rest; belts run."""
-        for thing in self.things.values():
+        for thing in (*self.things.values(), *self._unused()):
             # Pairs of convex shapes keep the axis that last parted them: an episode must not depend on the one before.
             thing.let_collide(False)
             thing.let_collide(True)
+        self._store()
         for name in self.things:
             self._set(name, drawn.get(name, {}))
         for name, item in self.spec.items.items():
             if any(item.carries):
                 factor = drawn.get(name, {}).get("carries", 1.0)
                 self.things[name].carry([factor * part for part in item.carries])
+
+    def _store(self) -> None:
+        """Put the parts that are not used where they are in nobody's way."""
+        for i, thing in enumerate(self._unused()):
+            thing.place((STORE[0], STORE[1] + i * BESIDE, 0.0))
+
+    def _unused(self) -> list[Thing]:
+        return [one for name, choices in self._choices.items() for one in choices if one is not self.things[name]]
 
     def _set(self, name: str, drawn: Mapping[str, Any]) -> None:
         item = self.spec.items[name]

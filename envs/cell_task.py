@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from training_ground.assets.kinematics import arm
@@ -80,6 +81,7 @@ class CellTask(Task):
         super().__init__(config, env)
         self.place = Cell(load_cell(self.cell).tier(config.tier), env.world, visuals=env.visible)
         self.hands = tuple(hand for hand in env.model.hands)
+        self._due = {n: max(1, round(1 / (c.rate * env.control_timestep))) for n, c in self.place.spec.cameras.items()}
         self.devices = Devices(self.place.spec.devices, self.place.things)
         self._hand_links = {hand.side: _links(env.model, hand) for hand in self.hands}
         self._require_reach()
@@ -97,6 +99,11 @@ class CellTask(Task):
     def tracked(cls, model: CompiledModel) -> tuple[str, ...]:
         """Where the hands grip and point."""
         return tuple(frame for hand in model.hands for frame in (hand.grip, hand.tip or hand.frame) if frame)
+
+    @classmethod
+    def has_cameras(cls) -> bool:
+        """Whether there are any in the cell."""
+        return bool(load_cell(cls.cell).cameras)
 
     @classmethod
     def shoulder_height(cls) -> float | None:
@@ -129,6 +136,9 @@ class CellTask(Task):
             joints = tuple(name.replace(".", "_") for name in self.mechanisms)
             text = "Position of the mechanisms as a share of their travel."
             seen.append(Channel("mechanism", (len(joints),), "1", "none", role, text, joints))
+        for name, camera in self.place.spec.cameras.items():
+            text, shape, rgb = f"What camera {name} sees.", (camera.height, camera.width, 3), ("red", "green", "blue")
+            seen.append(Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", camera.rate))
         return tuple(seen)
 
     def values(self) -> dict[str, Any]:
@@ -152,6 +162,15 @@ class CellTask(Task):
         if self.mechanisms:
             values["mechanism"] = [self.travel(name) for name in self.mechanisms]
         return values
+
+    def pictures(self) -> dict[str, NDArray[np.uint8]]:
+        """What each camera saw when its last picture was due."""
+        steps, kept = self.env.steps, self.state.values["pictures"]
+        for name, every in self._due.items():
+            due = steps - steps % every
+            if name not in kept or kept[name][0] < due:
+                kept[name] = due, self.place.picture(name)
+        return {f"camera_{name}": picture.copy() for name, (_, picture) in kept.items()}
 
     def _in_base(self, state: LinkState) -> tuple[rotations.Vector, rotations.Quaternion]:
         base = self.env.robot.base
@@ -271,7 +290,7 @@ class CellTask(Task):
         """Put everything in its place."""
         self.place.place(self.env.drawn["cell"])
         self.devices.reset()
-        self.state.values = {"held": {}, "steady": {}, "lasting": 0}
+        self.state.values = {"held": {}, "steady": {}, "lasting": 0, "pictures": {}}
 
     def before_step(self) -> None:
         """Sensors are read and machines go on once a control step, as a controller's cycle has it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Role = Literal["observation", "state", "action", "reward", "event"]
+Role = Literal["observation", "picture", "state", "action", "reward", "event"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Channel:
         unit: SI unit as text (`rad`, `rad/s`, `m`, `N`, `N·m`, `1` for a pure number).
         frame: Frame that the numbers are in: `world`, `heading` (z up, x where the base looks), `base`, `imu`,
             `joint`, or `none`.
-        role: `observation` is what a policy may see; `state` the simulator's truth; `action`, `reward` terms and
-            `event` flags complete a record.
+        role: `observation` is what a policy may see, and so is `picture`, (height, width, 3) uint8, where observations
+            are no flat vector; `state` the simulator's truth; `action`, `reward` terms and `event` flags complete a
+            record.
         description: One sentence.
         components: Names along the last axis, such as joint names; empty where there is one number.
         dtype: numpy dtype name.

@@ -31,7 +31,7 @@ from training_ground.envs.task import Outcome, Task
 from training_ground.envs.terrain import FLAT, THICKNESS, Terrain
 from training_ground.envs.world import SavedState, World
 
-Observed = NDArray[np.float32] | dict[str, NDArray[np.float32]]
+Observed = NDArray[np.float32] | dict[str, NDArray[Any]]
 
 RENDER_SIZE = (480, 640)
 
@@ -72,6 +72,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             raise SimulationError(f"render_mode = {render_mode!r}: allowed are None and 'rgb_array'")
         self.render_mode = render_mode
         self.config, task_config = split_options(task, options)
+        self._looks = task.has_cameras()
         self.model = load_model(self.config.robot, visuals=self.visible)
         self.stance = self.config.stance or next((s for s in task.stances if s in self.model.stances), task.stances[0])
         self._require_fit(task)
@@ -92,8 +93,10 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._driven = np.array(driven)
         self._all_driven = len(self._driven) == len(names)
         self.action_joints = tuple(names[i] for i in self._driven)
-        history = self.config.observation_history
-        self.observation = Observation(self.robot, self.task, self.control_timestep, driven, observed, history)
+        self.observation = Observation(
+            self.robot, self.task, self.control_timestep, driven, observed, self.config.observation_history,
+            pictures=self.config.observation_format == "dict",
+        )  # fmt: skip
         self.channels: tuple[Channel, ...] = self.observation.channels
         self.sensing = Sensing(self.config.noise, self.observation.observed)
         self.observation_space = self.observation.space(self.config.observation_format)
@@ -117,7 +120,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     @property
     def visible(self) -> bool:
         """Whether cameras see the robot."""
-        return self.config.visuals or self.render_mode is not None
+        return self.config.visuals or self.render_mode is not None or self._looks
 
     def _require_fit(self, task: type[Task]) -> None:
         reason = task.unsupported(self.model, self.stance)
@@ -228,8 +231,10 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def _observe(self) -> Observed:
         truth = self.observation.read(self)
         seen = self.sensing.apply(truth, self.generator)
-        flat = self.config.observation_format == "flat"
-        return self.observation.with_history(seen) if flat else self.observation.split(seen)
+        if self.config.observation_format == "flat":
+            return self.observation.with_history(seen)
+        pictures = self.task.pictures() if self.observation.pictures else {}
+        return {**self.observation.split(seen), **pictures}
 
     def _info(self) -> dict[str, Any]:
         outcome = self.outcome

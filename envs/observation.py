@@ -101,9 +101,11 @@ class Observation:
         driven: Indices of the joints that the action moves.
         observed: Indices of the joints that the observation tells of.
         history: Observations in the flat vector that the environment gives.
+        pictures: Whether to have the task's pictures, which no flat vector holds.
 
     Attributes:
         observed: Observation channels, in the order of the flat vector.
+        pictures: Those that are pictures.
         channels: All channels, the observed ones first.
     """
 
@@ -115,11 +117,14 @@ class Observation:
         driven: Sequence[int],
         observed: Sequence[int],
         history: int = 1,
+        *,
+        pictures: bool = False,
     ) -> None:
         own = task.channels()
         self.observed = (*robot_channels(robot, driven, observed), *(c for c in own if c.role == "observation"))
-        rest = tuple(c for c in own if c.role != "observation")
-        self.channels = (*self.observed, *record_channels(robot, driven, task.terms), *rest)
+        self.pictures = tuple(c for c in own if pictures and c.role == "picture")
+        rest = tuple(c for c in own if c.role not in ("observation", "picture"))
+        self.channels = (*self.observed, *self.pictures, *record_channels(robot, driven, task.terms), *rest)
         self._free = robot.stance == "free"
         self._task_names = [c.name for c in own if c.role == "observation"]
         self._timestep = control_timestep
@@ -148,12 +153,13 @@ class Observation:
         self._carriers: tuple[LinkState, LinkState] = (robot.imu_carrier, robot.imu_carrier)
 
     def space(self, kind: str) -> gymnasium.Space[Any]:
-        """Observation space: one Box (d,), or a Dict of Boxes by channel name."""
+        """Observation space: one Box (d,), or a Dict of Boxes by channel name, those of pictures uint8."""
         if kind == "flat":
             return gymnasium.spaces.Box(-np.inf, np.inf, (self._history * self._flat.size,), np.float32)
         boxes: dict[str, gymnasium.Space[Any]] = {
             c.name: gymnasium.spaces.Box(-np.inf, np.inf, c.shape, np.float32) for c in self.observed
         }
+        boxes |= {c.name: gymnasium.spaces.Box(0, 255, c.shape, np.uint8) for c in self.pictures}
         return gymnasium.spaces.Dict(boxes)
 
     def action_mirror(self) -> Mirror:
@@ -285,6 +291,8 @@ class Observation:
             values.update(foot_force=robot.foot_force.reshape(-1), foot_contact=robot.foot_contact)
         values.update({f"reward_{name}": value for name, value in outcome.terms.items()})
         values.update(env.task.values())
+        if self.pictures:
+            values.update(env.task.pictures())
         return {c.name: np.array(values[c.name], dtype=c.dtype).reshape(c.shape) for c in self.channels}
 
     def save(self) -> Any:

@@ -53,10 +53,11 @@ class EnvOptions(StrictModel):
     randomisation: Randomisation = Randomisation()
     noise: Noise | None = None
     observation_format: Literal["flat", "dict"] = "flat"
+    """One vector, or a dictionary by channel, which has the pictures of the task's cameras besides."""
     observation_history: Annotated[int, Field(ge=1, le=64)] = 1
     """Observations in the flat vector, the newest first; before there were as many, the first one stands in."""
     visuals: bool = False
-    """Whether to load the meshes that cameras see; `render_mode` implies it."""
+    """Whether to load the meshes that cameras see; `render_mode` and a task with cameras imply it."""
 
     @model_validator(mode="after")
     def _delay_fits(self) -> EnvOptions:

@@ -111,6 +111,11 @@ class Task:
         """Height of a mounted robot's shoulders over the floor, m; None where its stand has the usual height."""
         return None
 
+    @classmethod
+    def has_cameras(cls) -> bool:
+        """Whether it takes pictures: the meshes that cameras see are loaded then."""
+        return False
+
     def channels(self) -> tuple[Channel, ...]:
         """Channels that the task adds to the environment's own."""
         return ()
@@ -154,6 +159,11 @@ class Task:
 
     def values(self) -> dict[str, NDArray[np.float64] | list[float] | float]:
         """Current values of the task's channels, by name."""
+        return {}
+
+    def pictures(self) -> dict[str, NDArray[np.uint8]]:
+        """The latest picture of each channel that is one, (height, width, 3), by name; asked for once a control step
+        where observations hold pictures."""
         return {}
 
     def save(self) -> Any:

@@ -52,8 +52,8 @@ def put(task: CellTask, item: str, frame: str, shift: Sequence[float] = (0.0, 0.
 
 
 def test_every_task_in_a_cell_is_judged_here():
-    judged = {"BinPick", "BeltPick", "HandToHand", "KitOrder", "OpenDrawer", "OpenDoor", "PegInHole", "TendPress",
-              "TrayToTray", "TurnValve"}  # fmt: skip
+    judged = {"BinPick", "BeltPick", "HandToHand", "KitOrder", "OpenDrawer", "OpenDoor", "PegInHole", "SortDefects",
+              "TendPress", "TrayToTray", "TurnValve"}  # fmt: skip
     elsewhere = {"PressButton"}  # test_cells.py
     assert {name for name, kind in tasks().items() if issubclass(kind, CellTask)} == judged | elsewhere
 
@@ -125,6 +125,23 @@ def test_peg_in_hole_wants_the_pin_in_all_the_way():
     env, task = begin("PegInHole")
     put(task, "pin", "bench.top", (0.2, 0.3, 0.03), ON_ITS_SIDE)
     assert watch(env, 0.5)["failure"] == "slip"
+
+
+def test_sort_defects_wants_each_part_in_its_own_bin():
+    env, task = begin("SortDefects")
+    bins = {name: "reject" if task.swollen(name) else "good" for name in ("first", "second")}
+    put(task, "first", f"{bins['first']}.floor")
+    assert not watch(env, 1.0)["success"]
+    put(task, "second", f"{bins['second']}.floor", (0.05, 0.05, 0.001))
+    info = watch(env, 2.0)
+    assert info["success"] and info["metrics"]["caught"] == info["metrics"]["defective"]
+    env, task = begin("SortDefects")
+    put(task, "first", "good.floor" if task.swollen("first") else "reject.floor")
+    assert watch(env, 0.2)["failure"] == "wrong_item"
+    assert task.metrics()["rejected"] == float(not task.swollen("first"))
+    env, task = begin("SortDefects")
+    put(task, "second", "bench.top", (0.2, 0.0, 0.001))
+    assert watch(env, 0.2)["failure"] == "slip"
 
 
 def test_hand_to_hand_does_not_count_what_was_never_passed():

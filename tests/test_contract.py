@@ -324,6 +324,8 @@ def test_both_observation_formats_agree(combination, env):
     parts, _ = other.reset(seed=4)
     for action in actions(env, 5):
         assert other.observation_space.contains(parts)
+        seen = [parts.pop(c.name) for c in other.observation.pictures]
+        assert all(picture.dtype == np.uint8 and picture.std() > 1.0 for picture in seen)
         assert list(parts) == [c.name for c in env.observation.observed]
         assert np.concatenate([p.ravel() for p in parts.values()]).tobytes() == flat.tobytes()
         flat, parts = env.step(action)[0], other.step(action)[0]

@@ -160,7 +160,7 @@ class Handling(Expert):
         here, angles = arm.planned(self.wanted), self.wanted[arm.joints]
         ways = [away(here, share * distance) for away in (back, raised) for share in (1.0, 0.75, 0.5)]
         free = [way for way in ways if arm.straight(angles, way, self.wanted, touching=None)[0]]
-        yield from self.move(side, (free or ways)[0], to=to, speed=0.15)
+        yield from self.move(side, (free or ways)[0], to=to, speed=0.15, exact=False)
 
     def across(self, item: str) -> list[Pose]:
         """Ways to grip an item that has fallen over: from above, across its length."""

@@ -24,6 +24,7 @@ def take_picture(
     near: float,
     far: float,
     shadow: bool,
+    light: Sequence[float],
 ) -> CameraImage:
     """Take a picture; arguments as in `World.camera`."""
     view = engine.computeViewMatrix(list(eye), list(target), list(up))
@@ -33,12 +34,15 @@ def take_picture(
         height,
         view,
         projection,
-        lightDirection=[1.5, -1.0, 3.0],
+        lightDirection=list(light),
         shadow=int(shadow),
         renderer=engine.ER_TINY_RENDERER,
         flags=engine.ER_SEGMENTATION_MASK_OBJECT_AND_LINKINDEX,
         physicsClientId=client,
     )
+    # Every other picture of the renderer has a pixel here and there that is brighter by one: an odd number of calls
+    # between two pictures keeps those of a state equal, whatever was looked at before.
+    engine.getCameraImage(1, 1, renderer=engine.ER_TINY_RENDERER, physicsClientId=client)
     rgb = np.asarray(rgba, dtype=np.uint8).reshape(height, width, 4)[:, :, :3].copy()
     z = np.asarray(buffer, dtype=np.float32).reshape(height, width)
     depth = (far * near / (far - (far - near) * z)).astype(np.float32)

@@ -223,6 +223,7 @@ class World:
         near: float = 0.05,
         far: float = 20.0,
         shadow: bool = False,
+        light: Sequence[float] = (1.5, -1.0, 3.0),
     ) -> CameraImage:
         """Take a picture with the engine's software renderer.
 
@@ -236,6 +237,7 @@ class World:
             near: Nearest distance seen, m.
             far: Farthest distance seen, m.
             shadow: Whether the light casts shadows (slower).
+            light: (3,) direction towards the lamp, far away.
         """
         self._require_open()
         return take_picture(
@@ -250,4 +252,5 @@ class World:
             near=near,
             far=far,
             shadow=shadow,
+            light=light,
         )

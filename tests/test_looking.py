@@ -1,0 +1,84 @@
+"""What an inspection camera's pictures tell of parts: real pictures of the cell, nobody's hand in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from training_ground.agents.experts.looking import FACE, OUTLINE, shows_bulge, unevenness
+from training_ground.assets.library import load_cell
+from training_ground.configs.errors import SimulationError
+from training_ground.envs import rotations
+from training_ground.envs.cell import Cell
+from training_ground.envs.world import World
+
+DRAWN = {"first": {"faulty": True}}
+
+
+@pytest.fixture(scope="module")
+def cell() -> Iterator[Cell]:
+    world = World()
+    found = Cell(load_cell("inspection_station"), world, visuals=True)
+    found.apply(DRAWN)
+    found.place(DRAWN)
+    yield found
+    world.close()
+
+
+def show(cell: Cell, name: str, turn: float, lean: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """A picture of a part before the camera: turned about its axis, then leaning, rad."""
+    x, y, z = cell.frame("table.middle").position
+    pose = rotations.multiply(rotations.from_euler(*lean, 0.0), rotations.from_euler(0.0, 0.0, turn))
+    cell.things[name].place((x, y, z + 0.001), pose)
+    picture = cell.picture("inspection")
+    cell.things[name].place((x, y - 5.0, z))
+    return picture
+
+
+def test_pictures_on_the_way_round_show_every_bulge_and_nothing_on_a_smooth_wall(cell: Cell):
+    for i, turn in enumerate(np.linspace(0.0, 2 * np.pi, 24, endpoint=False)):
+        lean = (0.02 * np.cos(7.0 * i), 0.02 * np.sin(7.0 * i))
+        views = turn + np.arange(0.0, 2 * np.pi, 1.6)  # twice as far from each other as the expert's
+        assert any(shows_bulge(show(cell, "first", view, lean)) for view in views), turn
+        assert not any(shows_bulge(show(cell, "second", view, lean)) for view in views), turn
+
+
+def test_a_view_alone_does_not_show_what_is_behind(cell: Cell):
+    away = show(cell, "first", np.pi / 2)  # the bulge is at x of the part, the camera looks along y
+    assert not shows_bulge(away)
+    assert shows_bulge(show(cell, "first", -np.pi / 2))
+
+
+def test_the_thresholds_stand_well_apart_from_both(cell: Cell):
+    turns = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
+    smooth = np.array([unevenness(show(cell, "second", turn)) for turn in turns])
+    facing = np.array([unevenness(show(cell, "first", -np.pi / 2 + turn)) for turn in np.linspace(-1.0, 1.0, 11)])
+    assert smooth[:, 0].max() < 0.6 * FACE and smooth[:, 1].max() < 0.8 * OUTLINE
+    assert facing[:, 0].min() > 1.5 * FACE
+
+
+def test_without_a_part_there_is_nothing_to_say(cell: Cell):
+    assert unevenness(cell.picture("inspection")) is None
+    assert not shows_bulge(cell.picture("inspection"))
+
+
+def test_bad_cameras_are_refused(cell: Cell):
+    with pytest.raises(SimulationError, match=r"camera.*'inspektion'.*inspection"):
+        cell.picture("inspektion")
+    world = World()
+    blind = Cell(load_cell("inspection_station"), world)
+    with pytest.raises(SimulationError, match="visuals"):
+        blind.picture("inspection")
+    world.close()
+
+
+def test_a_picture_does_not_depend_on_those_before(cell: Cell):
+    """Two turns at which every other picture was once another by one grey level in one pixel."""
+    x, y, z = cell.frame("table.middle").position
+    for turn in (24 * 0.063, 97 * 0.063):
+        cell.things["second"].place((x, y, z + 0.001), rotations.from_euler(0.0, 0.0, turn))
+        pictures = [cell.picture("inspection") for _ in range(4)]
+        assert all((picture == pictures[0]).all() for picture in pictures)
+    cell.things["second"].place((x, y - 5.0, z))
