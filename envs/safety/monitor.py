@@ -19,7 +19,7 @@ from training_ground.envs.safety import contacts
 from training_ground.envs.safety.contacts import LARGEST_TIMESTEP, Touches
 from training_ground.envs.safety.options import Cause, SafetyOptions
 from training_ground.envs.safety.separation import Separation
-from training_ground.envs.safety.stopping import Brake, Stop
+from training_ground.envs.safety.stopping import LONGEST_S, Brake, Stop
 from training_ground.envs.task import Outcome
 from training_ground.envs.world import Thing
 
@@ -161,7 +161,8 @@ class Monitor:
         if watched.stop is not None:
             watched.state = STOPPED
             if watched.stop.emergency:
-                ended = self._options.after_emergency_stop == "unsafe" and watched.stop.time is not None
+                over = watched.stop.time is not None or watched.stop.elapsed > LONGEST_S
+                ended = over and self._options.after_emergency_stop == "unsafe"
                 return replace(outcome, success=False, failure=outcome.failure or ("unsafe" if ended else None))
         else:
             near = watched.touches.now >= CLOSE

@@ -18,7 +18,7 @@ class SafetyOptions(StrictModel):
     others are emergency stops, which end with the episode."""
     after_emergency_stop: Literal["unsafe", "hold"] = "unsafe"
     """Whether the episode fails with `unsafe` once the robot stands still, or goes on with a robot that does."""
-    stopping_s: Positive = 0.3
+    stopping_s: Positive = 0.4
     """s that the robot is taken to need for a stop. Measured with the G1 (`docs/safety.md`); `stop_time` in an episode's
     metrics tells whether it held."""
     sensing_s: NonNegative = 0.0
