@@ -1,8 +1,8 @@
 """Objects that are no robots: rigid pieces of simple shapes, some hanging on others by a joint.
 
-A bench is one piece, a drawer two. A joint is a passive mechanism (`assets/mechanisms.py`). Where no piece has one, they
-are one rigid body whose pieces have names, materials and regions of their own, as a person's mannequin. Robots come from
-published URDF files; objects are described here, outright.
+A bench is one piece, a drawer two. A joint is a passive mechanism (`assets/mechanisms.py`). Where no piece has one, all
+are one rigid body whose pieces have names, materials and regions of their own, such as a person's mannequin. Robots
+come from published URDF files; objects are described here, outright.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Piece(StrictModel):
     parent: str | None = None
     """The piece that carries it; None for the object's base."""
     joint: Mechanism | None = None
-    """How it moves on its parent; where no piece of the object has one, all share the base's frame and are fixed to it."""
+    """How it moves on its parent; where no piece of the object has one, all are fixed and share the base's frame."""
     region: Region | None = None
     """Region of a person's body that it stands for: its contacts give way as `assets/safety` has it."""
 
@@ -118,8 +118,8 @@ class ObjectSpec(StrictModel):
             rigid = not self.mechanisms
             if known and (piece.parent not in known or (piece.joint is None and not rigid)):
                 raise ValueError(
-                    f"piece '{piece.name}': needs a joint, and a parent among those before it: {', '.join(known)}; only "
-                    "where no piece has a joint are they fixed to one another"
+                    f"piece '{piece.name}': needs a joint, and a parent among those before it: {', '.join(known)}; "
+                    "pieces without a joint are fixed to one another only where none has one"
                 )
             known.append(piece.name)
         for name, frame in self.frames.items():

@@ -36,7 +36,7 @@ class Cell:
 
     Raises:
         AssetError: A part is unknown.
-        SimulationError: Items overlap, also where one of them has walked to, or one stands on a frame that there is not.
+        SimulationError: Items overlap, also where one has walked to, or one stands on a frame that there is not.
     """
 
     def __init__(self, spec: CellSpec, world: World, *, visuals: bool = False) -> None:
@@ -116,8 +116,8 @@ class Cell:
                 self.things[name].carry([factor * part for part in item.carries])
 
     def walk(self, drawn: Mapping[str, Mapping[str, Any]], time: float, dt: float) -> None:
-        """Send what walks through a control step: it is put where it is at `time`, s from the start of the episode, with
-        the speed that brings it to where it is `dt` s later."""
+        """Send what walks through a control step: it is put where it is at `time`, s from the start of the episode,
+        with the speed that brings it to where it is `dt` s later."""
         for name, walk in self._walks.items():
             one = drawn.get(name, {})
             if "sets_off" not in one:

@@ -12,8 +12,8 @@ BOUNCE_S = 0.05
 """s without a touch after which a contact has ended: rigid links bounce off what they push against."""
 
 LARGEST_TIMESTEP = 0.001
-"""s of a physics step at most where there is a person: the peak of an impact is 5 to 20 ms wide, and the engine's implicit
-spring loses the more of it the longer its step (tests/test_safety_contacts.py)."""
+"""s of a physics step at most where there is a person: the peak of an impact is 5 to 20 ms wide, and the engine's
+implicit spring loses the more of it the longer its step (tests/test_safety_contacts.py)."""
 
 
 @dataclass
@@ -36,8 +36,8 @@ class Touches:
 def look(touches: Touches, persons: Sequence[Thing], timestep: float) -> None:
     """Note what presses on persons after a physics step of `timestep` s.
 
-    In the first 0.5 s of a contact the limit is the transient one, afterwards the quasi-static one. Whatever touches counts:
-    the robot, and what it carries or pushes.
+    In the first 0.5 s of a contact the limit is the transient one, afterwards the quasi-static one. Whatever touches
+    counts: the robot, and what it carries or pushes.
     """
     for person in persons:
         forces = person.pressed()

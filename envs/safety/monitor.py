@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +15,12 @@ from training_ground.assets.layout import Workspace
 from training_ground.configs.errors import SimulationError
 from training_ground.envs import balance
 from training_ground.envs.channels import Channel
-from training_ground.envs.safety import contacts
-from training_ground.envs.safety.contacts import LARGEST_TIMESTEP, Touches
+from training_ground.envs.safety import contacts, reporting
+from training_ground.envs.safety.contacts import LARGEST_TIMESTEP
 from training_ground.envs.safety.options import Cause, SafetyOptions
 from training_ground.envs.safety.separation import Separation
-from training_ground.envs.safety.stopping import LONGEST_S, Brake, Stop
+from training_ground.envs.safety.stopping import LONGEST_S, Brake
+from training_ground.envs.safety.watched import OK, STOPPED, WARNING, Watched
 from training_ground.envs.task import Outcome
 from training_ground.envs.world import Thing
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-OK, WARNING, STOPPED = "ok", "warning", "stopped"
-STATES = (OK, WARNING, STOPPED)
 MOVING = 0.02
 """m/s towards a person from which on the robot moves: what an object at rest may have."""
 CLOSE = 0.8
@@ -42,35 +41,6 @@ GIVE = math.radians(1.0)
 """rad (m of a slide) by which a joint may be beyond its limits, which in the engine are springs."""
 SATURATED = 0.999
 """Share of its effort limit at which a motor gives all that it has."""
-
-
-@dataclass
-class Watched:
-    """What the monitor knows of an episode; saved and restored with it.
-
-    Attributes:
-        state: `ok`, `warning` or `stopped`.
-        counts: Control steps with a violation, by its cause.
-        largest: Largest of each cause: share of the contact limit, m by which the separation was too small, rad beyond a
-            joint's limit, share of an effort limit, m out of the workspace, 1 for a fall.
-        separation: To the nearest person now, m.  least_separation: since the episode began.
-        touches: Contacts with persons.
-        stop: The stop under way.  stops: Those that there were, by cause.
-        stopped_time, stopped_distance: The longest stop, s, and the farthest, m.
-        resuming: (n,) targets that catch up with what is commanded after a stop, rad.
-    """
-
-    state: str = OK
-    counts: dict[str, int] = field(default_factory=dict)
-    largest: dict[str, float] = field(default_factory=dict)
-    separation: float = math.inf
-    least_separation: float = math.inf
-    touches: Touches = field(default_factory=Touches)
-    stop: Stop | None = None
-    stops: dict[str, int] = field(default_factory=dict)
-    stopped_time: float | None = None
-    stopped_distance: float | None = None
-    resuming: Array | None = None
 
 
 class Monitor:
@@ -95,10 +65,13 @@ class Monitor:
             env.control_timestep + options.sensing_s, options.stopping_s, options.intrusion, options.uncertainty
         )
         model = env.model
-        self._lower, self._upper = model.lower, model.upper
-        self._per_effort = 1.0 / np.maximum(model.effort_limit, 1e-9)
+        self._middle = (model.lower + model.upper) / 2
+        ranges = np.array([(model.upper - model.lower) / 2 + GIVE, np.maximum(model.effort_limit, 1e-9)])
+        self._scale, self._shares = 1.0 / ranges, np.empty_like(ranges)
         self._brake = Brake(env.robot)
-        self.watched = Watched()
+        # Where nothing but joints is watched, the monitor must not be felt.
+        self._joints_only = not persons and workspace is None and env.stance == "mounted"
+        self.watched = Watched(np.zeros_like(ranges))
         if persons:
             env.world.substeps.each.append(self._look)
 
@@ -117,7 +90,7 @@ class Monitor:
 
     def reset(self) -> None:
         """Start an episode; the robot and the cell are in their places."""
-        self.watched = Watched()
+        self.watched = Watched(np.zeros_like(self._shares))
         self._measure_separation()
 
     def save(self) -> Any:
@@ -154,7 +127,11 @@ class Monitor:
 
     def judge(self, outcome: Outcome) -> Outcome:
         """Look at the control step that has been simulated; return the task's outcome, or a failure."""
-        watched, found = self.watched, self._violations()
+        watched, within = self.watched, self._joints_within_limits()
+        if within and self._joints_only and watched.stop is None:
+            watched.state = OK
+            return outcome
+        found = self._violations(within)
         for cause in found:
             watched.counts[cause] = watched.counts.get(cause, 0) + 1
         self._stop(found)
@@ -175,14 +152,25 @@ class Monitor:
         """After each physics step, where there are persons."""
         contacts.look(self.watched.touches, self._persons, self._env.world.timestep)
 
-    def _violations(self) -> dict[Cause, float]:
-        """What is beyond its limit in this control step, and by how much."""
+    def _joints_within_limits(self) -> bool:
+        """Look at all positions and torques at once."""
+        robot, shares, peaks = self._env.robot, self._shares, self.watched.peaks
+        np.subtract(robot.joint_position, self._middle, out=shares[0])
+        shares[1] = robot.joint_torque
+        np.abs(shares, out=shares)
+        np.multiply(shares, self._scale, out=shares)
+        np.maximum(peaks, shares, out=peaks)
+        return bool(shares.max() < SATURATED)
+
+    def _violations(self, within: bool) -> dict[Cause, float]:
+        """What is beyond its limit in this control step, and by how much; `within` where no joint is."""
         env, found = self._env, dict[Cause, float]()
-        position = env.robot.joint_position
-        beyond = float(np.maximum(self._lower - position, position - self._upper).max())
-        self._note(found, "joint_limit", beyond, beyond > GIVE)
-        share = float((np.abs(env.robot.joint_torque) * self._per_effort).max())
-        self._note(found, "torque_limit", share, share >= SATURATED)
+        if not within:
+            position, torque = self._shares.max(axis=1).tolist()
+            if position > 1.0:
+                found["joint_limit"] = position
+            if torque >= SATURATED:
+                found["torque_limit"] = torque
         if self._workspace is not None:
             out = self._out_of_workspace(self._workspace)
             self._note(found, "workspace", out, out > 0.0)
@@ -263,47 +251,12 @@ class Monitor:
 
     def channels(self) -> tuple[Channel, ...]:
         """Channels of a cell with a person; none elsewhere."""
-        if not self._persons:
-            return ()
-        far = f"Distance to the nearest person, at most {self.separation.farthest:.2f} m."
-        state = "Of the safety monitor: 0 ok, 1 warning, 2 stopped, its actions ignored."
-        share = "Largest contact force on a person so far, as a share of its limit."
-        return (
-            Channel("separation", (), "m", "none", "observation", far),
-            Channel("safety_state", (), "1", "none", "observation", state),
-            Channel("contact_share", (), "1", "none", "state", share),
-        )
+        return reporting.channels(self.separation.farthest) if self._persons else ()
 
     def values(self) -> dict[str, Any]:
         """What the channels declare."""
-        watched = self.watched
-        if not self._persons:
-            return {}
-        return {
-            "separation": watched.separation,
-            "safety_state": float(STATES.index(watched.state)),
-            "contact_share": watched.largest.get("contact", 0.0),
-        }
+        return reporting.values(self.watched) if self._persons else {}
 
     def metrics(self) -> dict[str, float]:
-        """What an episode is measured by.
-
-        Returns:
-            `joint_limit`, rad beyond a joint's limit at most (negative within), and `torque_limit`, largest share of an
-            effort limit; where hands have a workspace `workspace`, m out of it at most. With a person: `least_separation`,
-            m; `protective_stops` and `emergency_stops`; `stop_time`, s, and `stop_distance`, m, the largest of the stops
-            that came to rest; and for each region that was touched `contact_<region>`, the largest share of its limit.
-        """
-        watched = self.watched
-        kept = ("joint_limit", "torque_limit", "workspace")
-        found = {name: watched.largest[name] for name in kept if name in watched.largest}
-        if not self._persons and not watched.stops:
-            return found
-        protective = watched.stops.get("separation", 0)
-        found["protective_stops"] = float(protective)
-        found["emergency_stops"] = float(sum(watched.stops.values()) - protective)
-        if self._persons:
-            found["least_separation"] = watched.least_separation
-        if watched.stopped_time is not None and watched.stopped_distance is not None:
-            found |= {"stop_time": watched.stopped_time, "stop_distance": watched.stopped_distance}
-        return found | {f"contact_{region}": share for region, share in watched.touches.shares.items()}
+        """What an episode is measured by; see `reporting.metrics`."""
+        return reporting.metrics(self.watched, bool(self._persons))

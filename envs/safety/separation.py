@@ -55,7 +55,7 @@ class Separation:
         return self.protective_distance(3.0)
 
     def missing(self, near: Sequence[Nearness], moving: float) -> float:
-        """Return by how much links are too near to a person for the speed at which they approach, m; negative where none
-        is. Those that approach more slowly than `moving`, m/s, do not count."""
+        """Return by how much links are too near to a person for the speed at which they approach, m; negative where
+        none is. Those that approach more slowly than `moving`, m/s, do not count."""
         lacks = [self.protective_distance(n.approach) - n.distance for n in near if n.approach > moving]
         return max(lacks, default=-self.farthest)

@@ -38,8 +38,9 @@ class Stop:
         still: s for which the joints have been still.
         places: Where the hands were last, (3,) m each.
         paths: What each has travelled, m.
-        time, distance: s until the robot came to rest, and m that the hand that went farthest travelled until then; None
-            while it moves.
+        time, distance: s until the robot came to rest, and m that the hand that went farthest travelled until then;
+            None while it moves.
+        way: What each had travelled when the robot last moved, m.
     """
 
     cause: str
@@ -76,8 +77,8 @@ class Brake:
         """Return a stop that begins now.
 
         The joints' targets become the angles that they have, and what carries their weight on top; a joint on its way
-        back from where it came to rest is held there. So motors brake and never push. Fingers that stand still keep what
-        they were told, (n,) rad: they hold something, which must not be dropped.
+        back from where it came to rest is held there. So motors brake and never push. Fingers that stand still keep
+        what they were told, (n,) rad: they hold something, which must not be dropped.
         """
         places, here = self.hands(), self._robot.joint_position.copy()
         gripping = self._fingers & (np.abs(self._robot.joint_velocity) < self._slow)
@@ -101,7 +102,10 @@ class Brake:
         return [self._robot.frame(hand.grip or hand.frame).position for hand in self._robot.model.hands]
 
     def watch(self, stop: Stop, dt: float) -> None:
-        """Measure, after a control step of `dt` s, until the robot has been still for 0.2 s; fingers that grip may shake."""
+        """Measure, after a control step of `dt` s, until the robot has been still for 0.2 s.
+
+        Fingers that grip may shake.
+        """
         stop.elapsed += dt
         if stop.time is not None:
             return

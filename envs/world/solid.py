@@ -121,8 +121,8 @@ class Solid:
         )
 
     def _set_compliance(self, link: int, stiffness: float) -> None:
-        """Let a link give way where it is touched, N/m at each point of contact. It gives back what it takes: the engine
-        integrates the spring implicitly, which damps enough by itself."""
+        """Let a link give way where it is touched, N/m at each point of contact, without damping: the engine integrates
+        the spring implicitly, which takes more than enough."""
         engine.changeDynamics(
             self.uid, link, contactStiffness=stiffness, contactDamping=0.0, physicsClientId=self._client
         )
