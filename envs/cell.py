@@ -120,11 +120,9 @@ class Cell:
         with the speed that brings it to where it is `dt` s later."""
         for name, walk in self._walks.items():
             one = drawn.get(name, {})
-            if "sets_off" not in one:
+            if time + dt <= one.get("sets_off", math.inf):
                 continue
             before, after = (_share(walk, self.spec.items[name], now - one["sets_off"]) for now in (time, time + dt))
-            if before == after == 0.0:
-                continue
             item = self.spec.items[name]
             line = [b - a for a, b in zip(item.at, walk.to, strict=True)]
             at = [a + before * part for a, part in zip(item.at, line, strict=True)]

@@ -75,6 +75,7 @@ class Drive:
         """Simulate the world for `substeps` physics steps with joint targets (n), rad."""
         if not self._position_control:
             self._set_control(True)
+            self.actuator.feedforward[:] = 0.0  # the torques of before have no say now
         if self.target_speed is not None and substeps:
             reach = self.target_speed * (substeps * self._substeps.timestep)
             target = np.clip(target, self.actuator.target - reach, self.actuator.target + reach)
