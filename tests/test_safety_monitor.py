@@ -183,10 +183,10 @@ def test_a_robot_that_is_stopped_stays_where_it_is(alone: HumanoidEnv):
 
 
 def test_a_contact_beyond_its_limit_is_unsafe(tmp_path: Path):
-    """A person walks into the robot's hands: an emergency stop, a failure, and the region that was hit."""
-    walk = {"to": [0.62, -0.09, 0], "speed": 1.6}
-    high = {"shoulder_height": 1.356}  # hands meet hands
-    env = bay(tmp_path, {"at": [2.0, -0.09, 0], "walks": walk}, cell=high, safety={"stops": ["contact"]})
+    """A person walks with the head into the robot's hand: an emergency stop, a failure, and the region that was hit."""
+    walk = {"to": [0.42, 0.138, 0], "speed": 1.6}
+    high = {"shoulder_height": 1.84}  # a hand as high as a head
+    env = bay(tmp_path, {"at": [2.0, 0.138, 0], "walks": walk}, cell=high, safety={"stops": ["contact"]})
     env.reset(seed=0)
     info: dict[str, Any] = {}
     terminated = False
@@ -195,7 +195,7 @@ def test_a_contact_beyond_its_limit_is_unsafe(tmp_path: Path):
     assert terminated and info["failure"] == "unsafe"
     measured = info["metrics"]
     assert measured["emergency_stops"] == 1 and measured["protective_stops"] == 0
-    assert max(value for name, value in measured.items() if name.startswith("contact_")) > 1.0
+    assert measured["contact_skull"] > 1.0
     assert measured["least_separation"] < 0.005
     env.close()
 

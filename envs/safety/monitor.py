@@ -106,6 +106,11 @@ class Monitor:
         """Whether the robot is held, and its actions are ignored."""
         return self.watched.stop is not None
 
+    @property
+    def catching_up(self) -> bool:
+        """Whether its targets still have to catch up with what is commanded, after a stop."""
+        return self.watched.resuming is not None
+
     def targets(self, commanded: Array) -> Array | None:
         """Return joint targets (n), rad, in place of what is commanded; None where that may go through.
 
