@@ -38,7 +38,7 @@ def bay(folder: Path, person: dict[str, Any] | None = None, *, cell: dict[str, A
         items["person"] = {"part": "person", "at": [1.2, 0, 0], "rpy": FACING, "fixed": True, **person}
     plain = {"name": "bay", "title": "Bay", "sectors": ["service"], "items": items, **(cell or {})}
     path = folder / "bay.yaml"
-    path.write_text(yaml.safe_dump(plain,sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump(plain, sort_keys=False), encoding="utf-8")
     return HumanoidEnv(type("Bay", (Bay,), {"cell": str(path)}), **options)
 
 

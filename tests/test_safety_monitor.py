@@ -182,6 +182,32 @@ def test_a_robot_that_is_stopped_stays_where_it_is(alone: HumanoidEnv):
     assert measured["stop_time"] > 0 and measured["stop_distance"] > 0
 
 
+def test_the_red_button_stops_the_robot_whatever_it_does(visited: HumanoidEnv):
+    env = visited
+    env.reset(seed=1)
+    for _ in range(3):
+        env.step(reaching(env))
+    env.task.monitor.emergency_stop()  # type: ignore[union-attr]
+    terminated, info = False, {}
+    while not terminated and env.steps < 100:
+        *_, terminated, _, info = env.step(reaching(env))
+    assert terminated and info["failure"] == "unsafe" and not info["success"]
+    assert info["metrics"]["emergency_stops"] == 1 and info["metrics"]["stop_time"] <= 0.4
+
+
+def test_a_contact_near_its_limit_is_warned_of(tmp_path: Path):
+    """From four fifths of a limit on; beyond it the robot is stopped."""
+    env = bay(tmp_path, {"at": FAR}, safety={"stops": ["contact"]})
+    env.reset(seed=0)
+    monitor = env.task.monitor
+    assert monitor is not None
+    for share, state in ((0.3, "ok"), (0.9, "warning"), (1.1, "stopped")):
+        monitor.watched.touches.now = share
+        monitor.judge(env.outcome)
+        assert monitor.watched.state == state and monitor.watched.touches.now == 0.0
+    env.close()
+
+
 def test_a_contact_beyond_its_limit_is_unsafe(tmp_path: Path):
     """A person walks with the head into the robot's hand: an emergency stop, a failure, and the region that was hit."""
     walk = {"to": [0.42, 0.138, 0], "speed": 1.6}

@@ -140,6 +140,7 @@ class Monitor:
         for cause in found:
             watched.counts[cause] = watched.counts.get(cause, 0) + 1
         self._stop(found)
+        hard, watched.touches.now = watched.touches.now >= CLOSE, 0.0
         if watched.stop is not None:
             watched.state = STOPPED
             if watched.stop.emergency:
@@ -147,9 +148,12 @@ class Monitor:
                 ended = over and self._options.after_emergency_stop == "unsafe"
                 return replace(outcome, success=False, failure=outcome.failure or ("unsafe" if ended else None))
         else:
-            near = watched.touches.now >= CLOSE
-            watched.state = WARNING if found or near or self._too_near() else OK
+            watched.state = WARNING if found or hard or self._too_near() else OK
         return outcome
+
+    def emergency_stop(self) -> None:
+        """Stop the robot from the next control step on, as its red button does."""
+        self._begin("button", emergency=True)
 
     # ---- what it sees ------------------------------------------------------------------------------------------------
 
@@ -230,13 +234,15 @@ class Monitor:
         causes = [cause for cause in found if cause in self._options.stops]
         emergency = [cause for cause in causes if cause != "separation"]
         if causes and (watched.stop is None or (emergency and not watched.stop.emergency)):
-            cause = (emergency or causes)[0]
-            # What a stop was told to hold stays told: an emergency during a protective stop must not drop anything.
-            commanded = self._env.target if watched.stop is None else watched.stop.target
-            watched.stop = self._brake.stop(cause, commanded, emergency=bool(emergency))
-            watched.stops[cause] = watched.stops.get(cause, 0) + 1
-            watched.resuming = None
-        watched.touches.now = 0.0
+            self._begin((emergency or causes)[0], emergency=bool(emergency))
+
+    def _begin(self, cause: str, *, emergency: bool) -> None:
+        watched = self.watched
+        # What a stop was told to hold stays told: an emergency during a protective stop must not drop anything.
+        commanded = self._env.target if watched.stop is None else watched.stop.target
+        watched.stop = self._brake.stop(cause, commanded, emergency=emergency)
+        watched.stops[cause] = watched.stops.get(cause, 0) + 1
+        watched.resuming = None
 
     def _follow(self) -> None:
         """Measure the stop under way; end a protective one where the distance has been regained."""
