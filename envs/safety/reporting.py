@@ -35,6 +35,7 @@ def metrics(watched: Watched, persons: bool) -> dict[str, float]:
     Returns:
         `joint_limit`, largest share of the way from the middle of a joint's range to a degree beyond its limit, and
         `torque_limit`, largest share of an effort limit; where hands have a workspace `workspace`, m out of it at most.
+        `steps_<cause>` counts the control steps in which something was beyond its limit, where there were any.
         With a person, or where something stopped the robot: `protective_stops` and `emergency_stops`; `stop_time`, s,
         and `stop_distance`, m, the largest of the stops that came to rest. With a person: `least_separation`, m, and
         for each region that was touched `contact_<region>`, the largest share of its limit.
@@ -43,6 +44,7 @@ def metrics(watched: Watched, persons: bool) -> dict[str, float]:
     found = {"joint_limit": position, "torque_limit": torque}
     if "workspace" in watched.largest:
         found["workspace"] = watched.largest["workspace"]
+    found |= {f"steps_{cause}": float(count) for cause, count in watched.counts.items()}
     if not persons and not watched.stops:
         return found
     protective = watched.stops.get("separation", 0)
