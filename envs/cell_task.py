@@ -80,7 +80,6 @@ class CellTask(Task):
     action_scale = "range"
     config_type = CellConfig
     config: CellConfig
-    monitor: Monitor
 
     def __init__(self, config: Any, env: HumanoidEnv) -> None:
         super().__init__(config, env)
@@ -91,7 +90,7 @@ class CellTask(Task):
         self._require_reach()
         self._hold_steps = max(1, round(HOLD_S / env.control_timestep))
         spec = self.place.spec
-        self.monitor = Monitor(env, config.safety, self.place.persons, spec.workspace)
+        self.monitor = self.safety = Monitor(env, config.safety, self.place.persons, spec.workspace)
 
     @classmethod
     def environment(cls, config: CellConfig) -> dict[str, Any]:
@@ -146,7 +145,7 @@ class CellTask(Task):
             joints = tuple(name.replace(".", "_") for name in self.mechanisms)
             text = "Position of the mechanisms as a share of their travel."
             seen.append(Channel("mechanism", (len(joints),), "1", "none", role, text, joints))
-        return (*seen, *self.monitor.channels())
+        return (*seen, *self.safety.channels())
 
     def values(self) -> dict[str, Any]:
         """What the channels declare."""
@@ -168,7 +167,7 @@ class CellTask(Task):
             values[f"{name.replace('.', '_')}_yaw"] = 2.0 * math.atan2(turn[2], turn[3])
         if self.mechanisms:
             values["mechanism"] = [self.travel(name) for name in self.mechanisms]
-        return values | self.monitor.values()
+        return values | self.safety.values()
 
     def _in_base(self, state: LinkState) -> tuple[rotations.Vector, rotations.Quaternion]:
         base = self.env.robot.base
@@ -288,7 +287,7 @@ class CellTask(Task):
         """Put everything in its place."""
         self.place.place(self.env.drawn["cell"])
         self.devices.reset()
-        self.monitor.reset()
+        self.safety.reset()
         self.state.values = {"held": {}, "steady": {}, "lasting": 0}
 
     def before_step(self) -> None:
@@ -299,14 +298,14 @@ class CellTask(Task):
 
     def save(self) -> Any:
         """The machines' states and the monitor's, besides."""
-        return super().save(), self.devices.save(), self.monitor.save()
+        return super().save(), self.devices.save(), self.safety.save()
 
     def restore(self, saved: Any) -> None:
         """Return to what `save` gave."""
         state, devices, watched = saved
         super().restore(state)
         self.devices.restore(devices)
-        self.monitor.restore(watched)
+        self.safety.restore(watched)
 
     def _require_reach(self) -> None:
         """Refuse a layout that asks for what no hand comes to, even with a straight arm."""

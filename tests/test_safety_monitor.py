@@ -13,8 +13,11 @@ from person_cell import FACING, bay, still
 from rollouts import actions, advance
 from theory import tree_of
 
+from training_ground.agents.policy import load_policy
 from training_ground.assets.dynamics import mass_matrix
 from training_ground.assets.kinematics import Chain
+from training_ground.assets.layout import CellSpec
+from training_ground.assets.library import load_cell
 from training_ground.configs.errors import SimulationError
 from training_ground.envs.env import HumanoidEnv
 from training_ground.envs.registration import make
@@ -233,7 +236,7 @@ def test_a_protective_stop_ends_where_the_person_has_gone(visited: HumanoidEnv):
     states, targets = [], []
     for k in range(250):
         side = 1.0 if (k // 25) % 2 else 0.3  # it never rests
-        env.step(side * reaching(env, 0.25))
+        env.step(reaching(env, 0.25 * side))
         states.append(env.frame()["safety_state"].item())
         targets.append(env.target.copy())
     monitor = env.task.monitor
@@ -283,6 +286,27 @@ def test_chance_says_in_how_many_episodes(tmp_path: Path):
     env.close()
 
 
+@pytest.mark.slow
+def test_an_expert_waits_for_a_visitor_and_then_goes_on(monkeypatch: pytest.MonkeyPatch):
+    """At the tray station somebody steps up to the other side of the bench, and goes again after 2 s."""
+    plain = load_cell("tray_station").model_dump()
+    walks = {"to": [1.15, 0, 0], "at_s": [1, 4], "stays_s": 2.0}
+    plain["items"]["person"] = {"part": "person", "at": [3.5, 0, 0], "rpy": FACING, "fixed": True, "walks": walks}
+    spec = CellSpec.model_validate(plain)
+    monkeypatch.setattr("training_ground.envs.cell_task.load_cell", lambda name: spec)
+    env, expert = make("TrayToTray", episode_length_s=25.0), load_policy("expert")
+    observation, _ = env.reset(seed=2)
+    expert.reset(env)
+    ended, info = False, {}
+    while not ended:
+        observation, _, terminated, truncated, info = env.step(expert.act(np.asarray(observation)))
+        ended = terminated or truncated
+    measured = info["metrics"]
+    assert info["success"] and measured["protective_stops"] >= 1 and measured["emergency_stops"] == 0
+    assert measured["least_separation"] > 0.3 and measured["cycle_time"] > 9.0  # 8.1 s without
+    env.close()
+
+
 # ---- what must hold --------------------------------------------------------------------------------------------------
 
 
@@ -302,7 +326,7 @@ def test_a_visit_goes_on_after_restore(visited: HumanoidEnv, kept_after: int):
     env = visited
     env.reset(seed=2)
     for k in range(kept_after):
-        env.step((1.0 if (k // 25) % 2 else 0.3) * reaching(env, 0.25))
+        env.step(reaching(env, 0.25 if (k // 25) % 2 else 0.075))
     kept = env.save()
     chosen = 0.5 * actions(env, 60, seed=5)
     first = advance(env, chosen)
