@@ -56,6 +56,42 @@ class Faulty(StrictModel):
     """In each episode."""
 
 
+class Walk(StrictModel):
+    """How an item moves on a straight line at a constant speed, turned by nothing and stopped by nothing: a person who
+    steps in, and perhaps back out again."""
+
+    to: Vector3
+    """Where it ends, in the same frame as `at`, m."""
+    speed: Annotated[float, Field(gt=0, le=2.5)] = 1.6
+    """m/s; 1.6 is how fast people walk up to machines (ISO 13855:2010, 6.2.3)."""
+    at_s: tuple[NonNegative, NonNegative] = (0.0, 0.0)
+    """Range from which the time is drawn at which it sets off, s from the start of the episode."""
+    stays_s: NonNegative | None = None
+    """s after which it goes back; it stays where absent."""
+    chance: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the episodes in which it sets off at all."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Walk:
+        if self.at_s[0] > self.at_s[1]:
+            raise ValueError(f"at_s = {list(self.at_s)}: the first number of a range must not exceed the second")
+        return self
+
+
+class Workspace(StrictModel):
+    """A box that the hands should not leave, world frame."""
+
+    low: Vector3
+    high: Vector3
+    """Opposite corners, m."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Workspace:
+        if any(a >= b for a, b in zip(self.low, self.high, strict=True)):
+            raise ValueError(f"low = {list(self.low)}, high = {list(self.high)}: low must be below high on every axis")
+        return self
+
+
 class Item(StrictModel):
     """Something in a cell."""
 
@@ -71,6 +107,8 @@ class Item(StrictModel):
     """Whether it is screwed down."""
     carries: Vector3 = (0.0, 0.0, 0.0)
     """Velocity of its surface along its own axes, m/s: a conveyor belt, which must be fixed."""
+    walks: Walk | None = None
+    """How it moves by itself; it must be fixed, stand on the floor and carry nothing."""
     spread: Spread = Spread()
     faulty: Faulty | None = None
     """The part that it may be instead, by chance."""
@@ -79,6 +117,12 @@ class Item(StrictModel):
     def _belts_are_fixed(self) -> Item:
         if any(self.carries) and not self.fixed:
             raise ValueError(f"carries = {list(self.carries)}: only the surface of an item that is 'fixed' can carry")
+        return self
+
+    @model_validator(mode="after")
+    def _walkers_are_fixed(self) -> Item:
+        if self.walks is not None and (not self.fixed or any(self.carries) or self.upon is not None):
+            raise ValueError("walks: only an item that is 'fixed', on the floor, and does not carry can move by itself")
         return self
 
 
@@ -120,6 +164,8 @@ class CellSpec(StrictModel):
     """Frames, as `item.frame`, that a hand must get to wherever they are drawn."""
     touching: tuple[tuple[str, str], ...] = ()
     """Pairs of items that overlap by design."""
+    workspace: Workspace | None = None
+    """Where the hands should stay; anywhere where absent."""
     devices: DeviceSpec = DeviceSpec(sensors={})
     """Sensors and machines; they speak of `item.joint`."""
     cameras: dict[Name, Camera] = Field(default_factory=dict)

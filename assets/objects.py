@@ -1,7 +1,8 @@
 """Objects that are no robots: rigid pieces of simple shapes, some hanging on others by a joint.
 
-A bench is one piece, a drawer two. A joint is a passive mechanism (`assets/mechanisms.py`). Robots come from published
-URDF files; objects are described here, outright.
+A bench is one piece, a drawer two. A joint is a passive mechanism (`assets/mechanisms.py`). Where no piece has one, all
+are one rigid body whose pieces have names, materials and regions of their own, such as a person's mannequin. Robots
+come from published URDF files; objects are described here, outright.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from training_ground.assets.fitting import Collider
 from training_ground.assets.inertia import Inertia, solid_inertia
 from training_ground.assets.mechanisms import UNLIMITED, Mechanism, Name
 from training_ground.assets.poses import Pose
+from training_ground.assets.safety.regions import Region
 from training_ground.assets.spec import NonNegative, Positive, Vector3
 from training_ground.assets.tree import Body, Tree
 from training_ground.assets.urdf import Joint
@@ -72,6 +74,9 @@ class Piece(StrictModel):
     parent: str | None = None
     """The piece that carries it; None for the object's base."""
     joint: Mechanism | None = None
+    """How it moves on its parent; where no piece of the object has one, all are fixed and share the base's frame."""
+    region: Region | None = None
+    """Region of a person's body that it stands for: its contacts give way as `assets/safety` has it."""
 
     def inertia(self) -> Inertia:
         """Inertia in the piece's frame; where shapes overlap both count."""
@@ -110,9 +115,11 @@ class ObjectSpec(StrictModel):
                 raise ValueError(f"piece '{piece.name}' stands twice")
             if not known and (piece.parent is not None or piece.joint is not None):
                 raise ValueError(f"piece '{piece.name}' is the first one, the base: it has no parent and no joint")
-            if known and (piece.parent not in known or piece.joint is None):
+            rigid = not self.mechanisms
+            if known and (piece.parent not in known or (piece.joint is None and not rigid)):
                 raise ValueError(
-                    f"piece '{piece.name}': needs a joint, and a parent among those before it: {', '.join(known)}"
+                    f"piece '{piece.name}': needs a joint, and a parent among those before it: {', '.join(known)}; "
+                    "pieces without a joint are fixed to one another only where none has one"
                 )
             known.append(piece.name)
         for name, frame in self.frames.items():
@@ -124,6 +131,11 @@ class ObjectSpec(StrictModel):
     def mechanisms(self) -> dict[str, Mechanism]:
         """Joints by the name of the piece that each moves, in order."""
         return {piece.name: piece.joint for piece in self.pieces if piece.joint is not None}
+
+    @property
+    def regions(self) -> dict[str, Region]:
+        """Region of a person's body by the name of the piece that stands for it; empty where it is no person."""
+        return {piece.name: piece.region for piece in self.pieces if piece.region is not None}
 
     def tree(self) -> Tree:
         """Return the pieces as bodies, in order; a joint is called as the piece that it moves."""
@@ -148,7 +160,8 @@ class ObjectSpec(StrictModel):
 def _body(piece: Piece, names: list[str]) -> Body:
     mechanism = piece.joint
     if mechanism is None or piece.parent is None:
-        return Body(piece.name, -1, None, Pose(), piece.inertia(), ())
+        parent = -1 if piece.parent is None else names.index(piece.parent)
+        return Body(piece.name, parent, None, Pose(), piece.inertia(), ())
     pose = Pose.from_xyz_rpy(np.array(mechanism.at), np.array(mechanism.rpy))
     kind = "prismatic" if mechanism.kind == "slide" else "revolute"
     joint = Joint(piece.name, kind, piece.parent, piece.name, pose, mechanism.direction)

@@ -23,7 +23,7 @@ class Body:
     Attributes:
         name: The URDF link whose frame it keeps.
         parent: Index of the parent body, -1 for the base.
-        joint: The URDF joint that moves it, None for the base.
+        joint: The URDF joint that moves it, None for the base and for what is fixed to its parent.
         pose: Its frame in the parent body's at joint angle zero.
         inertia: Of everything merged into it, in its frame, armature included.
         members: The URDF links merged into it, each with its pose in the body's frame.
@@ -50,8 +50,7 @@ class Tree:
         def pose(index: int) -> Pose:
             if index not in result:
                 body = self.bodies[index]
-                assert body.joint is not None
-                moved = _moved(body.joint, float(position[index - 1]))
+                moved = Pose() if body.joint is None else _moved(body.joint, float(position[index - 1]))
                 result[index] = pose(body.parent) @ body.pose @ moved
             return result[index]
 

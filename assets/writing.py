@@ -49,9 +49,12 @@ def write_urdf(
             material = ET.SubElement(visual, "material", name=f"material_{index}_{number}")
             ET.SubElement(material, "color", rgba=_text(colour))
         _colliders(link, path.parent, index, colliders[index])
-    for index, body in enumerate(tree.bodies):
+    moving = iter(limits)
+    for body in tree.bodies:
         if body.joint is not None:
-            _joint(robot, body, tree.bodies[body.parent].name, limits[index - 1])
+            _joint(robot, body, tree.bodies[body.parent].name, next(moving))
+        elif body.parent >= 0:
+            _weld(robot, body, tree.bodies[body.parent].name)
     ET.indent(robot)
     path.write_bytes(ET.tostring(robot, encoding="utf-8", xml_declaration=True) + b"\n")
 
@@ -121,3 +124,10 @@ def _joint(robot: ET.Element, body: Body, parent: str, limit: tuple[float, float
     ET.SubElement(joint, "axis", xyz=_text(np.asarray(body.joint.axis)))
     lower, upper, effort, velocity = (_text([v]) for v in limit)
     ET.SubElement(joint, "limit", lower=lower, upper=upper, effort=effort, velocity=velocity)
+
+
+def _weld(robot: ET.Element, body: Body, parent: str) -> None:
+    joint = ET.SubElement(robot, "joint", name=body.name, type="fixed")
+    _origin(joint, body.pose)
+    ET.SubElement(joint, "parent", link=parent)
+    ET.SubElement(joint, "child", link=body.name)

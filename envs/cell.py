@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.assets.layout import CellSpec, Item
+from training_ground.assets.layout import CellSpec, Item, Walk
 from training_ground.assets.library import load_part
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
@@ -38,10 +38,11 @@ class Cell:
 
     Attributes:
         things: By the name of their item: what it is in this episode.
+        persons: Those of them that are persons.
 
     Raises:
         AssetError: A part is unknown.
-        SimulationError: Items overlap, or one stands on a frame that there is not.
+        SimulationError: Items overlap, also where one has walked to, or one stands on a frame that there is not.
     """
 
     def __init__(self, spec: CellSpec, world: World, *, visuals: bool = False) -> None:
@@ -58,7 +59,13 @@ class Cell:
         self._store()
         for frame in spec.reach:
             self.frame(frame)
+        self.persons = tuple(thing for thing in self.things.values() if thing.spec.regions)
+        self._walks = {name: item.walks for name, item in spec.items.items() if item.walks is not None}
         self.require_room()
+        for name, walk in self._walks.items():
+            self._set(name, {}, walk.to)
+            self.require_room()
+            self._set(name, {})
 
     def frame(self, name: str) -> LinkState:
         """State of a frame, world axes: `item` for an item's own, or `item.frame`.
@@ -98,7 +105,7 @@ class Cell:
 
     def draw(self, generator: np.random.Generator) -> dict[str, dict[str, Any]]:
         """Draw how each item differs in an episode: `shift` (3) in m, `yaw` in rad, `mass` as a factor, `friction`,
-        `resistance` and `carries` as factors, `faulty`."""
+        `resistance` and `carries` as factors, `faulty`, and `sets_off`, s, of what walks in this episode."""
         drawn: dict[str, dict[str, Any]] = {}
         for name, item in self.spec.items.items():
             spread, one = item.spread, dict[str, Any]()
@@ -116,6 +123,8 @@ class Cell:
                 one["carries"] = float(generator.uniform(1 - spread.carries, 1 + spread.carries))
             if item.faulty:
                 one["faulty"] = bool(generator.random() < item.faulty.chance)
+            if item.walks and generator.random() < item.walks.chance:
+                one["sets_off"] = float(generator.uniform(*item.walks.at_s))
             if one:
                 drawn[name] = one
         return drawn
@@ -155,16 +164,34 @@ class Cell:
     def _unused(self) -> list[Thing]:
         return [one for name, choices in self._choices.items() for one in choices if one is not self.things[name]]
 
-    def _set(self, name: str, drawn: Mapping[str, Any]) -> None:
+    def walk(self, drawn: Mapping[str, Mapping[str, Any]], time: float, dt: float) -> None:
+        """Send what walks through a control step: it is put where it is at `time`, s from the start of the episode,
+        with the speed that brings it to where it is `dt` s later."""
+        for name, walk in self._walks.items():
+            one = drawn.get(name, {})
+            if time + dt <= one.get("sets_off", math.inf):
+                continue
+            before, after = (_share(walk, self.spec.items[name], now - one["sets_off"]) for now in (time, time + dt))
+            item = self.spec.items[name]
+            line = [b - a for a, b in zip(item.at, walk.to, strict=True)]
+            at = [a + before * part for a, part in zip(item.at, line, strict=True)]
+            position, orientation = self._place_of(name, one, at)
+            self.things[name].move(position, orientation, [(after - before) / dt * part for part in line])
+
+    def _set(self, name: str, drawn: Mapping[str, Any], at: Sequence[float] | None = None) -> None:
+        """Put an item where it was drawn, or at another place on what it stands on."""
+        self.things[name].place(*self._place_of(name, drawn, at))
+
+    def _place_of(self, name: str, drawn: Mapping[str, Any], at: Sequence[float] | None) -> Place:
         item = self.spec.items[name]
         position, orientation = self._stand(name, item)
-        shift = [a + d for a, d in zip(item.at, drawn.get("shift", (0.0, 0.0, 0.0)), strict=True)]
+        shift = [a + d for a, d in zip(at or item.at, drawn.get("shift", (0.0, 0.0, 0.0)), strict=True)]
         moved = rotations.rotate(orientation, shift)
-        place = tuple(p + m for p, m in zip(position, moved, strict=True))
+        x, y, z = (p + m for p, m in zip(position, moved, strict=True))
         turned = rotations.multiply(
             rotations.from_euler(0.0, 0.0, drawn.get("yaw", 0.0)), rotations.from_euler(*item.rpy)
         )
-        self.things[name].place(place, rotations.multiply(orientation, turned))
+        return (x, y, z), rotations.multiply(orientation, turned)
 
     def _stand(self, name: str, item: Item) -> Place:
         """Pose of the frame that an item stands on."""
@@ -186,3 +213,11 @@ class Cell:
                     f"cell '{self.spec.name}': '{a}' and '{b}' overlap by {1000 * depth:.0f} mm; move one of them "
                     "(items.*.at), or list the pair under 'touching'"
                 )
+
+
+def _share(walk: Walk, item: Item, time: float) -> float:
+    """Share of its way on which a walker is, `time` s after it has set off."""
+    seconds = math.dist(item.at, walk.to) / walk.speed
+    if walk.stays_s is not None and time > seconds + walk.stays_s:
+        time = 2 * seconds + walk.stays_s - time
+    return min(max(time / seconds, 0.0), 1.0)

@@ -11,13 +11,16 @@ from pydantic import Field
 
 from training_ground.assets.kinematics import arm
 from training_ground.assets.layout import Tier
-from training_ground.assets.library import load_cell
+from training_ground.assets.library import load_cell, load_part
 from training_ground.assets.model import CompiledModel, HandModel
 from training_ground.configs.errors import SimulationError
 from training_ground.envs import rotations
 from training_ground.envs.cell import Cell
 from training_ground.envs.channels import Channel
 from training_ground.envs.devices import Devices
+from training_ground.envs.safety.contacts import LARGEST_TIMESTEP
+from training_ground.envs.safety.monitor import Monitor
+from training_ground.envs.safety.options import SafetyOptions
 from training_ground.envs.states import LinkState
 from training_ground.envs.task import Task, TaskConfig
 
@@ -41,6 +44,8 @@ class CellConfig(TaskConfig):
     """`nominal`, `tight` (geometry), `flow` (moving, mixed) or `disturbed` (events)."""
     end_after_success_s: Annotated[float, Field(ge=0)] | None = 0.5
     """s for which success must have held for the episode to end early, truncated; never where None."""
+    safety: SafetyOptions = SafetyOptions()
+    """Of the safety monitor; where a person is in the cell the task can also fail with `unsafe`."""
 
 
 class CellTask(Task):
@@ -86,6 +91,17 @@ class CellTask(Task):
         self._hand_links = {hand.side: _links(env.model, hand) for hand in self.hands}
         self._require_reach()
         self._hold_steps = max(1, round(HOLD_S / env.control_timestep))
+        spec = self.place.spec
+        self.monitor = self.safety = Monitor(env, config.safety, self.place.persons, spec.workspace)
+
+    @classmethod
+    def environment(cls, config: CellConfig) -> dict[str, Any]:
+        """Where a person is in the cell, contact forces ask for shorter physics steps."""
+        items = load_cell(cls.cell).tier(config.tier).items.values()
+        if not any(load_part(item.part).regions for item in items):
+            return cls.defaults
+        decimation = round(cls.defaults["physics_timestep"] * cls.defaults["decimation"] / LARGEST_TIMESTEP)
+        return {**cls.defaults, "physics_timestep": LARGEST_TIMESTEP, "decimation": decimation}
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
@@ -139,7 +155,7 @@ class CellTask(Task):
         for name, camera in self.place.spec.cameras.items():
             text, shape, rgb = f"What camera {name} sees.", (camera.height, camera.width, 3), ("red", "green", "blue")
             seen.append(Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", camera.rate))
-        return tuple(seen)
+        return (*seen, *self.safety.channels())
 
     def values(self) -> dict[str, Any]:
         """What the channels declare."""
@@ -161,7 +177,7 @@ class CellTask(Task):
             values[f"{name.replace('.', '_')}_yaw"] = 2.0 * math.atan2(turn[2], turn[3])
         if self.mechanisms:
             values["mechanism"] = [self.travel(name) for name in self.mechanisms]
-        return values
+        return values | self.safety.values()
 
     def pictures(self) -> dict[str, NDArray[np.uint8]]:
         """What each camera saw when its last picture was due."""
@@ -290,21 +306,25 @@ class CellTask(Task):
         """Put everything in its place."""
         self.place.place(self.env.drawn["cell"])
         self.devices.reset()
+        self.safety.reset()
         self.state.values = {"held": {}, "steady": {}, "lasting": 0, "pictures": {}}
 
     def before_step(self) -> None:
-        """Sensors are read and machines go on once a control step, as a controller's cycle has it."""
-        self.devices.update(self.env.control_timestep)
+        """Sensors are read and machines go on once a control step, as a controller's cycle has it; who walks walks."""
+        env = self.env
+        self.devices.update(env.control_timestep)
+        self.place.walk(env.drawn["cell"], env.steps * env.control_timestep, env.control_timestep)
 
     def save(self) -> Any:
-        """The machines' states, besides."""
-        return super().save(), self.devices.save()
+        """The machines' states and the monitor's, besides."""
+        return super().save(), self.devices.save(), self.safety.save()
 
     def restore(self, saved: Any) -> None:
         """Return to what `save` gave."""
-        state, devices = saved
+        state, devices, watched = saved
         super().restore(state)
         self.devices.restore(devices)
+        self.safety.restore(watched)
 
     def _require_reach(self) -> None:
         """Refuse a layout that asks for what no hand comes to, even with a straight arm."""

@@ -75,6 +75,7 @@ class Drive:
         """Simulate the world for `substeps` physics steps with joint targets (n), rad."""
         if not self._position_control:
             self._set_control(True)
+            self.actuator.feedforward[:] = 0.0  # the torques of before have no say now
         if self.target_speed is not None and substeps:
             reach = self.target_speed * (substeps * self._substeps.timestep)
             target = np.clip(target, self.actuator.target - reach, self.actuator.target + reach)
@@ -129,6 +130,8 @@ class Substeps:
 
     Attributes:
         before, after: Called before and after each advance, in order.
+        each: Called after each physics step: for what the last one of an advance does not tell, such as the peak of a
+            force. It costs a return to Python a step; where it is empty, nothing.
         duration: Length of the advance under way, s.
     """
 
@@ -139,6 +142,7 @@ class Substeps:
         self._drives: list[Drive] = []
         self.before: list[Callable[[], None]] = []
         self.after: list[Callable[[], None]] = []
+        self.each: list[Callable[[], None]] = []
         self.duration = 0.0
 
     @property
@@ -182,15 +186,24 @@ class Substeps:
                 prepare()
             for drive in self._drives:
                 drive.actuator.total.fill(0.0)
-        if self._stepper is not None:
-            self._stepper.advance(substeps)
-        else:
-            self._advance_in_python(substeps)
+        if self.each:
+            for _ in range(substeps):
+                self._run(1)
+                for look in self.each:
+                    look()
+        if not self.each or not substeps:
+            self._run(substeps)
         if substeps:
             for drive in self._drives:
                 np.divide(drive.actuator.total, substeps, out=drive.torque)
             for look in self.after:
                 look()
+
+    def _run(self, substeps: int) -> None:
+        if self._stepper is not None:
+            self._stepper.advance(substeps)
+        else:
+            self._advance_in_python(substeps)
 
     def _advance_in_python(self, substeps: int) -> None:
         for _ in range(substeps):

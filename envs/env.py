@@ -177,19 +177,25 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """Advance by one control step.
 
         Args:
-            action: (n,) in [-1, 1], one number for each of `action_joints`; what lies beyond is clipped.
+            action: (n,) in [-1, 1], one number for each of `action_joints`; what lies beyond is clipped. A safety
+                monitor that has stopped the robot ignores it.
 
         Raises:
             SimulationError: The action has another shape, is not finite, or the episode has ended.
         """
-        command = self._command(action)
+        command, monitor = self._command(action), self.task.monitor
+        held = None if monitor is None else monitor.targets(self.target)
         self.task.before_step()
-        if self.config.control == "joint_torque":
+        if held is not None:
+            self.target = held
+            self.robot.advance(held, self.config.decimation)
+        elif self.config.control == "joint_torque":
             self.robot.advance_torque(command, self.config.decimation)
         else:
             self.robot.advance(command, self.config.decimation)
         self.steps += 1
-        self.outcome = outcome = self.task.evaluate()
+        outcome = self.task.evaluate()
+        self.outcome = outcome = outcome if monitor is None else monitor.judge(outcome)
         reward = sum(outcome.terms.values())
         if not math.isfinite(reward):
             raise SimulationError(self._diverged(outcome))
@@ -244,7 +250,10 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "failure": outcome.failure,
             "phase": outcome.phase,
         }
-        return {**info, "metrics": self.task.metrics()} if self._ended else info
+        if not self._ended:
+            return info
+        monitor = self.task.monitor
+        return {**info, "metrics": {**self.task.metrics(), **(monitor.metrics() if monitor else {})}}
 
     def _diverged(self, outcome: Outcome) -> str:
         bad = [name for name, value in outcome.terms.items() if not math.isfinite(value)]

@@ -109,7 +109,7 @@ def split_options(task: type[Task], options: dict[str, Any]) -> tuple[EnvOptions
         if name not in own and name not in tasks:
             raise SimulationError(unknown(f"option of TrainingGround/{task.id}-v0", name, [*own, *tasks]))
     where = f"TrainingGround/{task.id}-v0"
-    given = {**task.defaults, **{k: v for k, v in options.items() if k in own}}
-    config = validate(EnvOptions, given, where, SimulationError)
     rest = {k: v for k, v in options.items() if k in tasks}
-    return config, validate(task.config_type, rest, where, SimulationError)
+    task_config = validate(task.config_type, rest, where, SimulationError)
+    given = {**task.environment(task_config), **{k: v for k, v in options.items() if k in own}}
+    return validate(EnvOptions, given, where, SimulationError), task_config

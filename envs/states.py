@@ -45,6 +45,21 @@ class Contact(NamedTuple):
     distance: float
 
 
+class Nearness(NamedTuple):
+    """The pair of points at which a link is nearest to another body.
+
+    Attributes:
+        link, other_link: Names.
+        distance: m, negative where they overlap.
+        approach: Speed at which the link's point moves towards the other's, whose own motion does not count, m/s.
+    """
+
+    link: str
+    other_link: str
+    distance: float
+    approach: float
+
+
 @dataclass(frozen=True, eq=False)
 class CameraImage:
     """What a camera saw.

@@ -16,6 +16,7 @@ from training_ground.envs.terrain import FLAT, Slabs, Terrain
 
 if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
+    from training_ground.envs.safety.monitor import Monitor
 
 
 class TaskConfig(StrictModel):
@@ -65,6 +66,9 @@ class Task:
         adjustable: Fields of its configuration that may change between episodes (`HumanoidEnv.adjust`).
         slabs: What its terrains are laid of; None for a level floor.
         prepares: Whether `prepare` has something to do; it then may move the robot as it likes.
+
+    Attributes:
+        monitor: The safety monitor, of tasks that have one.
     """
 
     id: ClassVar[str]
@@ -81,11 +85,17 @@ class Task:
     adjustable: ClassVar[tuple[str, ...]] = ()
     prepares: ClassVar[bool] = False
     slabs: ClassVar[Slabs | None] = None
+    monitor: Monitor | None = None
 
     def __init__(self, config: Any, env: HumanoidEnv) -> None:
         self.config = config
         self.env = env
         self.state = TaskState()
+
+    @classmethod
+    def environment(cls, config: Any) -> dict[str, Any]:
+        """Return `defaults`, and what else this configuration of the task needs of the environment."""
+        return cls.defaults
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:

@@ -114,11 +114,14 @@ class Expert:
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the action that the procedure asks for now; after its end, hold still."""
         env = self.env
-        error = np.where(self._corrected, self.wanted - env.robot.joint_position, 0.0)
-        change = INTEGRAL_GAIN * env.control_timestep * error
-        self._integral = np.clip(self._integral + change, -INTEGRAL_LIMIT, INTEGRAL_LIMIT)
+        # While the safety monitor holds the robot the work waits, or it would go on far from where the hands are.
+        waits = self.task.monitor.stopped or self.task.monitor.catching_up
+        if not waits:
+            error = np.where(self._corrected, self.wanted - env.robot.joint_position, 0.0)
+            change = INTEGRAL_GAIN * env.control_timestep * error
+            self._integral = np.clip(self._integral + change, -INTEGRAL_LIMIT, INTEGRAL_LIMIT)
         before = self.wanted.copy()
-        if not self.trouble:
+        if not self.trouble and not waits:
             try:
                 next(self._steps, None)
             except CannotReach as problem:

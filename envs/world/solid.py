@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
 from training_ground.envs.quiet import silent
-from training_ground.envs.states import Contact, LinkState
+from training_ground.envs.states import Contact, LinkState, Nearness
 from training_ground.envs.world.engine import engine
 
 if TYPE_CHECKING:
@@ -67,6 +67,10 @@ class Solid:
             raise SimulationError(f"'{name}': the engine refused {path}: {problem}") from problem
         info = [engine.getJointInfo(self.uid, j, client) for j in range(engine.getNumJoints(self.uid, client))]
         joints = {i[1].decode(): i for i in info}
+        self._rigid = {-1}  # the base, and links that no joint moves against it
+        for i in info:
+            if i[2] == engine.JOINT_FIXED and i[16] in self._rigid:
+                self._rigid.add(i[0])
         self._link_index = {base: -1, **{i[12].decode(): i[0] for i in info}}
         self.link_names = tuple(self._link_index)
         self.joint_names = tuple(joint_names)
@@ -96,7 +100,7 @@ class Solid:
         """Switch all collisions of the body on or off; with them goes all that the engine remembers of its contacts."""
         uid, client = self.uid, self._client
         for link in self._colliding:
-            group, mask = (_STATIC if self.fixed and link == -1 else _MOVING) if on else (0, 0)
+            group, mask = (_STATIC if self.fixed and link in self._rigid else _MOVING) if on else (0, 0)
             engine.setCollisionFilterGroupMask(uid, link, group, mask, client)
 
     def _set_surface(self, link: int, friction: float, moments: Sequence[float], rolling: float = 0.0) -> None:
@@ -114,6 +118,13 @@ class Solid:
             rollingFriction=rolling,
             restitution=0.0,
             physicsClientId=self._client,
+        )
+
+    def _set_compliance(self, link: int, stiffness: float) -> None:
+        """Let a link give way where it is touched, N/m at each point of contact, without damping: the engine integrates
+        the spring implicitly, which takes more than enough."""
+        engine.changeDynamics(
+            self.uid, link, contactStiffness=stiffness, contactDamping=0.0, physicsClientId=self._client
         )
 
     def _link(self, name: str) -> int:
@@ -160,6 +171,40 @@ class Solid:
         """Distance to another body, m, negative where they reach into each other; infinity beyond `within`."""
         points = engine.getClosestPoints(self.uid, other.uid, within, physicsClientId=self._client)
         return min((point[8] for point in points), default=float("inf"))
+
+    def nearest(self, other: Solid, *, within: float) -> list[Nearness]:
+        """For each link that is nearer to another body than `within`, m, where it is nearest."""
+        points: dict[int, tuple[Any, ...]] = {}
+        for point in engine.getClosestPoints(self.uid, other.uid, within, physicsClientId=self._client):
+            best = points.get(point[3])
+            if best is None or point[8] < best[8]:
+                points[point[3]] = point
+        links = [link for link in points if link >= 0]
+        states = engine.getLinkStates(self.uid, links, 1, 1, self._client) if links else ()
+        motion = {link: (s[0], s[6], s[7]) for link, s in zip(links, states, strict=True)}
+        if -1 in points:
+            place, _ = engine.getBasePositionAndOrientation(self.uid, self._client)
+            motion[-1] = (place, *engine.getBaseVelocity(self.uid, self._client))
+        found = []
+        for link, point in points.items():
+            centre, linear, angular = motion[link]
+            arm = [p - c for p, c in zip(point[5], centre, strict=True)]
+            velocity = [v + w for v, w in zip(linear, rotations.cross(angular, arm), strict=True)]
+            approach = -sum(v * n for v, n in zip(velocity, point[7], strict=True))  # the normal points at this body
+            names = self.link_names[link + 1], other.link_names[point[4] + 1]
+            found.append(Nearness(*names, point[8], approach))
+        return found
+
+    def pressed(self) -> dict[str, float]:
+        """How hard each touched link is pressed after the last step, N: the sum of the normal forces, by name. What is
+        pinched from two sides is pressed by both."""
+        forces: dict[str, float] = {}
+        uid, names = self.uid, self.link_names
+        for c in engine.getContactPoints(uid, physicsClientId=self._client):
+            if c[9] > 0.0:
+                name = names[c[3] + 1]
+                forces[name] = forces.get(name, 0.0) + c[9]
+        return forces
 
     def contacts(self) -> list[Contact]:
         """Every contact point of this body after the last step."""

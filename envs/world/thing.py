@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from training_ground.assets.mechanisms import UNLIMITED
 from training_ground.assets.objects import ObjectSpec
+from training_ground.assets.safety.regions import body_regions
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import mechanisms, rotations
 from training_ground.envs.drive import Drive
@@ -42,6 +43,8 @@ class Thing(Solid):
         for piece in spec.pieces:
             moments = piece.inertia().principal()[1].tolist()
             self._set_surface(self._link(piece.name), piece.friction, moments, piece.rolling)
+            if piece.region is not None:
+                self._set_compliance(self._link(piece.name), body_regions()[piece.region].stiffness)
         self._at_rest = (tuple(position), (0.0, 0.0, 0.0, 1.0))
         self._surface_speed = (0.0, 0.0, 0.0)
         self._offsets = [self._inertial_frame(link) for link in self._link_index.values()]
@@ -117,6 +120,15 @@ class Thing(Solid):
             super().set_joints([min(max(joint.rest, joint.lower), joint.upper) for joint in joints])
             self.drive.reset()
             self.holding.reset()
+
+    def move(self, position: Sequence[float], orientation: Sequence[float], velocity: Sequence[float]) -> None:
+        """Put a fixed object somewhere and let it go on with a velocity, (3,) m/s, as one on wheels that nothing stops.
+
+        The engine moves it in the physics steps that follow; give its place again before every advance.
+        """
+        if not self.fixed:
+            raise SimulationError(f"'{self.name}' is not fixed: what is free moves by itself")
+        self.set_base(position, orientation, velocity)
 
     def set_mass(self, scale: float = 1.0) -> None:
         """Scale mass and inertia of every piece that can move; 1 is the specification's."""

@@ -1,0 +1,1 @@
+"""What a person may be exposed to: limits of contact by body region, each with its source."""
