@@ -1,0 +1,241 @@
+"""The proof that the scenarios of a catalogue differ, each from each.
+
+Two differ when their hashes do (`envs/fingerprint.py`) **and**, within a template, on most of the seeds, the expert of
+the one that stands first, replayed unchanged in the other, fails, enters the phases in another order or shifts its
+cycle by more than 15 % (`agents/scenario_replay.py`). A scenario whose own expert never succeeds is not proved to be
+one: nobody has shown that it can be done. Scenarios of different templates differ by their predicates.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from multiprocessing.connection import Connection
+from typing import Any, Literal
+
+import numpy as np
+
+from training_ground.agents.scenario_replay import SHIFT, Comparison, Examined, Played, Stage
+from training_ground.agents.seeds import check_unseen
+from training_ground.agents.statistics import wilson_interval
+from training_ground.agents.workers import Worker, reply, spread
+from training_ground.envs.fingerprint import Fingerprint, fingerprint
+from training_ground.envs.scenarios import Scenario
+
+Verdict = Literal["distinct", "same", "unproved"]
+
+UNIT_TIMEOUT_S = 3600.0
+"""s for the scenarios of one template on one seed."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two scenarios of a template, and what was found of them.
+
+    Attributes:
+        first, second: Identifiers.
+        verdict: `distinct`, `same`, or `unproved` where too few replays tell.
+        differing, replayed: On how many seeds they differed, of those on which there was something to replay.
+        same_draws: Whether both draw the same quantities.
+        why: What differed, seed by seed.
+    """
+
+    first: str
+    second: str
+    verdict: Verdict
+    differing: int
+    replayed: int
+    same_draws: bool
+    why: tuple[str, ...]
+
+
+@dataclass
+class Proof:
+    """What has been found so far.
+
+    Attributes:
+        scenarios: Those that were to be compared, in the catalogue's order.
+        seeds: On which each was played.
+        prints: Hashes by identifier.
+        examined: What is finished, a template and a seed at a time.
+        seconds: Wall-clock time, s.
+    """
+
+    scenarios: list[Scenario]
+    seeds: list[int]
+    prints: dict[str, Fingerprint]
+    examined: list[Examined] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def units(self) -> list[tuple[list[Scenario], int]]:
+        """Pieces of work: the scenarios of a template, and a seed."""
+        groups: dict[str, list[Scenario]] = defaultdict(list)
+        for one in self.scenarios:
+            groups[one.template].append(one)
+        return [(group, seed) for group in groups.values() for seed in self.seeds]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was played."""
+        return len(self.examined) == len(self.units)
+
+    def played(self) -> dict[str, list[Played]]:
+        """What the experts did, by scenario, seed after seed."""
+        found: dict[str, list[Played]] = {one.id: [] for one in self.scenarios}
+        for unit in sorted(self.examined, key=lambda unit: unit.seed):
+            for one in unit.played:
+                found[one.scenario].append(one)
+        return found
+
+    def pairs(self) -> list[Pair]:
+        """Every two scenarios of a template, and every two with one hash."""
+        found: dict[tuple[str, str], list[Comparison]] = defaultdict(list)
+        for unit in sorted(self.examined, key=lambda unit: unit.seed):
+            for one in unit.comparisons:
+                found[one.first, one.second].append(one)
+        hashes = {name: one.hash for name, one in self.prints.items()}
+        pairs = []
+        for first, second in combinations(self.scenarios, 2):
+            alike = hashes[first.id] == hashes[second.id]
+            if alike or first.template == second.template:
+                pairs.append(self._pair(first.id, second.id, alike, found[first.id, second.id]))
+        return pairs
+
+    def _pair(self, first: str, second: str, hashed_alike: bool, made: Sequence[Comparison]) -> Pair:
+        told = [one for one in made if one.source is not None]
+        differing = sum(bool(one.why) for one in told)
+        verdict: Verdict = "unproved"
+        if hashed_alike:
+            verdict = "same"
+        elif 2 * differing > len(self.seeds):
+            verdict = "distinct"
+        elif differing < len(told):
+            verdict = "same"
+        why = tuple(one.why or ("the same" if one.source else "no success to replay") for one in made)
+        return Pair(first, second, verdict, differing, len(told), all(one.same_draws for one in made), why)
+
+    def verdicts(self) -> dict[str, tuple[Verdict, str]]:
+        """Verdict of each scenario and why: it is `distinct` if it differs from each before it that is."""
+        found, played, counted = dict[str, tuple[Verdict, str]](), self.played(), list[str]()
+        pairs = {(pair.first, pair.second): pair for pair in self.pairs()}
+        for one in self.scenarios:
+            before = [pairs[other, one.id] for other in counted if (other, one.id) in pairs]
+            doubts = sorted((pair for pair in before if pair.verdict != "distinct"), key=lambda pair: pair.verdict)
+            if doubts and doubts[0].verdict == "same":
+                found[one.id] = ("same", f"as {doubts[0].first}")
+            elif not any(play.success for play in played[one.id]):
+                troubles = dict.fromkeys(play.trouble for play in played[one.id])
+                found[one.id] = ("unproved", f"its expert never succeeded: {'; '.join(troubles) or 'not played'}")
+            elif doubts:
+                found[one.id] = ("unproved", f"too few replays against {doubts[0].first}")
+            else:
+                found[one.id] = ("distinct", "")
+                counted.append(one.id)
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers that count."""
+        verdicts = [verdict for verdict, _ in self.verdicts().values()]
+        played = [one for plays in self.played().values() for one in plays if one.success]
+        alone = sum(one.other_seed == "" for one in played)
+        return {
+            "scenarios": len(self.scenarios),
+            "hashes": len({one.hash for one in self.prints.values()}),
+            **{kind: verdicts.count(kind) for kind in ("distinct", "same", "unproved")},
+            "complete": self.complete,
+            "seeds": self.seeds,
+            "cycle_shift": SHIFT,
+            "repeats": [sum(bool(one.repeats) for one in played), len(played)],
+            "other_seed_succeeds": [alone, len(played)],
+            "seconds": round(self.seconds, 1),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain data."""
+        verdicts, played = self.verdicts(), self.played()
+        return {
+            "schema_version": 1,
+            "summary": self.summary(),
+            "scenarios": [
+                {
+                    **one.to_json(),
+                    "verdict": verdicts[one.id][0],
+                    "why": verdicts[one.id][1],
+                    "hash": self.prints[one.id].hash,
+                    "parts": self.prints[one.id].parts,
+                    "expert": _expert(played[one.id]),
+                }
+                for one in self.scenarios
+            ],
+            "pairs": [asdict(pair) for pair in self.pairs()],
+        }
+
+
+def _expert(plays: Sequence[Played]) -> dict[str, Any]:
+    """What a scenario's own expert did."""
+    good = [one for one in plays if one.success]
+    low, high = wilson_interval(len(good), len(plays))
+    return {
+        "episodes": len(plays),
+        "successes": len(good),
+        "wilson_95": [round(low, 4), round(high, 4)],
+        "cycle_median_s": round(float(np.median([one.cycle_s for one in good])), 2) if good else None,
+        "troubles": [one.trouble for one in plays if not one.success],
+        "repeats": sum(bool(one.repeats) for one in good),
+        "other_seed_succeeds": sum(one.other_seed == "" for one in good),
+    }
+
+
+def check(
+    scenarios: Sequence[Scenario], seeds: Sequence[int], workers: int = 2,
+    on_unit: Callable[[Proof, Examined], None] | None = None,
+) -> Proof:  # fmt: skip
+    """Compare scenarios with each other.
+
+    On Ctrl-C the KeyboardInterrupt goes on to the caller; `on_unit` has seen everything that was finished.
+
+    Args:
+        scenarios: In the catalogue's order.
+        seeds: From 1,000,000; each scenario is played on each.
+        workers: Processes; 0 runs in this one.
+        on_unit: Called with the proof so far and the newest piece of it.
+
+    Raises:
+        AgentError: A seed may have been trained on, or a worker died or hangs.
+        TrainingGroundError: A robot, cell or part cannot be read.
+    """
+    listed = check_unseen(seeds)
+    proof = Proof(list(scenarios), listed, {one.id: fingerprint(one) for one in scenarios})
+    begin = time.monotonic()
+
+    def finish(unit: Examined) -> None:
+        proof.examined.append(unit)
+        proof.seconds = time.monotonic() - begin
+        if on_unit is not None:
+            on_unit(proof, unit)
+
+    units = proof.units
+    if not workers:
+        stage = Stage()
+        try:
+            for group, seed in units:
+                finish(stage.examine(group, seed))
+        finally:
+            stage.close()
+    elif units:
+        pool = [Worker(f"scenario worker {i}", serve_units, (units,)) for i in range(min(workers, len(units)))]
+        spread(pool, range(len(units)), finish, timeout_s=UNIT_TIMEOUT_S, kind="unit")
+    return proof
+
+
+def serve_units(connection: Connection, units: list[tuple[list[Scenario], int]]) -> None:
+    """Examine the units that are asked for by their place, until the pipe closes."""
+    stage = Stage()
+    reply(connection, None)
+    while True:
+        group, seed = units[connection.recv()]
+        reply(connection, stage.examine(group, seed))
