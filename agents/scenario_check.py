@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from multiprocessing.connection import Connection
@@ -190,46 +191,49 @@ def _expert(plays: Sequence[Played]) -> dict[str, Any]:
     }
 
 
-def check(
-    scenarios: Sequence[Scenario], seeds: Sequence[int], workers: int = 2,
-    on_unit: Callable[[Proof, Examined], None] | None = None,
-) -> Proof:  # fmt: skip
-    """Compare scenarios with each other.
-
-    On Ctrl-C the KeyboardInterrupt goes on to the caller; `on_unit` has seen everything that was finished.
+def begin(scenarios: Sequence[Scenario], seeds: Sequence[int]) -> Proof:
+    """Return a proof in which nothing has been played yet.
 
     Args:
         scenarios: In the catalogue's order.
-        seeds: From 1,000,000; each scenario is played on each.
-        workers: Processes; 0 runs in this one.
-        on_unit: Called with the proof so far and the newest piece of it.
+        seeds: From 1,000,000; each scenario will be played on each.
 
     Raises:
-        AgentError: A seed may have been trained on, or a worker died or hangs.
+        AgentError: A seed may have been trained on.
         TrainingGroundError: A robot, cell or part cannot be read.
     """
-    listed = check_unseen(seeds)
-    proof = Proof(list(scenarios), listed, {one.id: fingerprint(one) for one in scenarios})
-    begin = time.monotonic()
+    return Proof(list(scenarios), check_unseen(seeds), {one.id: fingerprint(one) for one in scenarios})
+
+
+def check(proof: Proof, workers: int = 2, on_unit: Callable[[Examined], None] | None = None) -> None:
+    """Compare a proof's scenarios with each other.
+
+    On Ctrl-C the KeyboardInterrupt goes on to the caller; `proof` has everything that was finished.
+
+    Args:
+        proof: Is filled.
+        workers: Processes; 0 runs in this one.
+        on_unit: Called with the newest piece of it.
+
+    Raises:
+        AgentError: A worker died or hangs.
+    """
+    started = time.monotonic()
 
     def finish(unit: Examined) -> None:
         proof.examined.append(unit)
-        proof.seconds = time.monotonic() - begin
+        proof.seconds = time.monotonic() - started
         if on_unit is not None:
-            on_unit(proof, unit)
+            on_unit(unit)
 
     units = proof.units
     if not workers:
-        stage = Stage()
-        try:
+        with closing(Stage()) as stage:
             for group, seed in units:
                 finish(stage.examine(group, seed))
-        finally:
-            stage.close()
     elif units:
         pool = [Worker(f"scenario worker {i}", serve_units, (units,)) for i in range(min(workers, len(units)))]
         spread(pool, range(len(units)), finish, timeout_s=UNIT_TIMEOUT_S, kind="unit")
-    return proof
 
 
 def serve_units(connection: Connection, units: list[tuple[list[Scenario], int]]) -> None:

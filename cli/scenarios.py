@@ -13,6 +13,8 @@ from training_ground.cli.common import Group, emit, json_option, progress, table
 
 if TYPE_CHECKING:
     from training_ground.agents.scenario_check import Proof
+    from training_ground.agents.scenario_replay import Examined
+    from training_ground.agents.scenario_runs import Runs
     from training_ground.envs.scenarios import Scenario
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -33,6 +35,29 @@ def filters(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+class Keeper:
+    """Writes what is finished to a file, at most every few seconds.
+
+    Raises:
+        AgentError: The file exists, and is not to be replaced.
+    """
+
+    def __init__(self, out: Path | None, force: bool) -> None:
+        from training_ground.configs.errors import AgentError
+
+        if out is not None and out.exists() and not force:
+            raise AgentError(f"{out} exists; choose another --out, or --force to replace it")
+        self._out, self._saved = out, time.monotonic()
+
+    def __call__(self, data: Callable[[], Any], *, now: bool = False) -> None:
+        """Write what `data` returns, if it is time or `now`."""
+        from training_ground.agents.files import to_json, write_atomic
+
+        if self._out is not None and (now or time.monotonic() - self._saved > SAVE_SECONDS):
+            write_atomic(self._out, to_json(data()))
+            self._saved = time.monotonic()
 
 
 def select(ids: tuple[str, ...], **wanted: tuple[str, ...]) -> list[Scenario]:
@@ -127,7 +152,7 @@ def show_command(name: str, as_json: bool) -> None:
 @filters
 @json_option
 def count_command(ids: tuple[str, ...], as_json: bool, **wanted: tuple[str, ...]) -> None:
-    """Count scenarios by sector, template, tier and robot, and their distinct hashes. `check` proves the differences."""
+    """Count scenarios by sector, template, tier and robot, and their hashes. `check` proves that they differ."""
     from training_ground.envs.fingerprint import fingerprint
     from training_ground.envs.scenarios import count
 
@@ -162,48 +187,32 @@ def run_command(
     as_json: bool, **wanted: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Measure a policy in scenarios: success with its 95 % Wilson interval, median and 95th percentile cycle time."""
-    from training_ground.agents.evaluation import Evaluation, evaluate
-    from training_ground.agents.files import to_json, write_atomic
-    from training_ground.agents.policy import load_policy
-    from training_ground.agents.scenario_runs import figures
+    from training_ground.agents.scenario_runs import Runs, run
 
-    _require_new(out, force)
-    chosen = select(ids, **wanted)
-    actors = [load_policy(policy, env_id=one.env_id, robot=one.robot) for one in chosen]
-    done: dict[str, Evaluation] = {}
-    saved = time.monotonic()
-
-    def save() -> None:
-        if out is not None and done:
-            runs = [{**figures(one, done[one.id]), "evaluation": done[one.id].to_json()} for one in chosen if one.id in done]
-            write_atomic(out, to_json({"schema_version": 1, "runs": runs}))
-
-    def report() -> None:
-        rows = [figures(one, done[one.id]) for one in chosen if one.id in done]
-        emit({"runs": rows}, as_json, [table("", RUN_COLUMNS, [_run_row(row) for row in rows]), *_written(out)])
-
+    keep, runs = Keeper(out, force), Runs(select(ids, **wanted))
     try:
-        with progress("running", episodes * len(chosen), unit="episodes", quiet=as_json) as shown:
-            for one, actor in zip(chosen, actors, strict=True):
+        with progress("running", episodes * len(runs.scenarios), unit="episodes", quiet=as_json) as shown:
 
-                def tell(result: Evaluation, record: Any, name: str = one.id) -> None:
-                    nonlocal saved
-                    done[name] = result
-                    shown.advance(1, f"{name}: {sum(r.success for r in result.episodes)} succeeded")
-                    if time.monotonic() - saved > SAVE_SECONDS:
-                        saved = time.monotonic()
-                        save()
+            def tell(one: Scenario) -> None:
+                shown.advance(1, one.id)
+                keep(runs.to_json)
 
-                evaluate(actor, one.env_id, one.kwargs, range(seed, seed + episodes), workers, tell)
+            run(runs, policy, range(seed, seed + episodes), workers, tell)
     except KeyboardInterrupt:
-        report()
+        _report_runs(runs, out, as_json)
         raise
     finally:
-        save()
-    report()
+        if runs.evaluations:
+            keep(runs.to_json, now=True)
+    _report_runs(runs, out, as_json)
 
 
 RUN_COLUMNS = ("scenario", "success", "of", "95 % interval", "cycle, median s", "95th percentile", "failures")
+
+
+def _report_runs(runs: Runs, out: Path | None, as_json: bool) -> None:
+    rows = runs.figures()
+    emit({"runs": rows}, as_json, [table("", RUN_COLUMNS, [_run_row(row) for row in rows]), *_written(out)])
 
 
 def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -211,13 +220,6 @@ def _run_row(row: dict[str, Any]) -> tuple[Any, ...]:
     failures = ", ".join(f"{kind} {count}" for kind, count in sorted(row["failures"].items()))
     cycles = [None if row[key] is None else round(row[key], 2) for key in ("cycle_median_s", "cycle_p95_s")]
     return (row["id"], row["successes"], row["episodes"], f"{low:.1%} to {high:.1%}", *cycles, failures)
-
-
-def _require_new(out: Path | None, force: bool) -> None:
-    from training_ground.configs.errors import AgentError
-
-    if out is not None and out.exists() and not force:
-        raise AgentError(f"{out} exists; choose another --out, or --force to replace it")
 
 
 def _written(out: Path | None) -> list[str]:
@@ -247,26 +249,23 @@ def check_command(
     **wanted: tuple[str, ...],
 ) -> int:  # fmt: skip
     """Prove that scenarios differ from each other. Exit status 1 where two are the same, or it could not be shown."""
-    from training_ground.agents.files import to_json, write_atomic
-    from training_ground.agents.scenario_check import check
+    from training_ground.agents.scenario_check import begin, check
 
-    _require_new(out, force)
-    chosen = select(ids, **wanted)
-    latest: list[Proof] = []
+    keep, proof = Keeper(out, force), begin(select(ids, **wanted), range(seed, seed + seeds))
     try:
-        with progress("checking", len(chosen) * seeds, unit="episodes", quiet=as_json) as shown:
+        with progress("checking", len(proof.scenarios) * seeds, unit="episodes", quiet=as_json) as shown:
 
-            def tell(proof: Proof, unit: Any) -> None:
-                latest[:] = [proof]
+            def tell(unit: Examined) -> None:
                 shown.advance(len(unit.played), f"{unit.template}, seed {unit.seed}")
-                if out is not None:
-                    write_atomic(out, to_json(proof.to_json()))
+                keep(proof.to_json)
 
-            proof = check(chosen, range(seed, seed + seeds), workers, tell)
+            check(proof, workers, tell)
     except KeyboardInterrupt:
-        if latest:
-            _report_check(latest[0], out, as_json)
+        _report_check(proof, out, as_json)
         raise
+    finally:
+        if proof.examined:
+            keep(proof.to_json, now=True)
     return _report_check(proof, out, as_json)
 
 

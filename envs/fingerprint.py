@@ -109,11 +109,11 @@ def _code(kind: type[CellTask]) -> list[str]:
 class _Bare(ast.NodeTransformer):
     """Takes away what only people read: strings that stand alone, and the instruction."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.stmt | None:  # noqa: N802 (ast's name)
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt | None:
         """A docstring goes."""
         return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
 
-    def visit_Assign(self, node: ast.Assign) -> ast.stmt | None:  # noqa: N802
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt | None:
         """So does the instruction."""
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         return None if names == ["instruction"] else node

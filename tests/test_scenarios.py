@@ -1,17 +1,18 @@
-"""The scenario catalogue: what it lists, what makes two scenarios the same, and the replay that proves that they differ."""
+"""The scenario catalogue: what it lists, what makes two scenarios one, and the replay that tells them apart."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from training_ground.agents.scenario_check import Proof, check
+from training_ground.agents.scenario_check import Proof, begin, check
 from training_ground.agents.scenario_replay import Comparison, Course, Examined, Played, difference
 from training_ground.assets import library
 from training_ground.cli import main
@@ -47,7 +48,7 @@ def test_identifiers_and_keyword_arguments():
     assert (one.id, one.env_id) == ("peg_in_hole/tight/g1_dex3", "TrainingGround/PegInHole-v0")
     assert one.kwargs == {"robot": "g1_dex3", "tier": "tight"}
     assert one.sectors == ("equipment", "electronics", "automotive")
-    assert [name for name in EVERY if name.startswith("peg_in_hole")][0] == "peg_in_hole/nominal/g1_dex3"
+    assert next(name for name in EVERY if name.startswith("peg_in_hole")) == "peg_in_hole/nominal/g1_dex3"
 
 
 def test_every_scenario_has_a_hash_of_its_own():
@@ -227,10 +228,20 @@ def test_what_counts_as_another_course():
     assert difference(source, Course(["approach"])) == "no success within 115% of the cycle"
 
 
+def checked(scenarios: Sequence[Scenario], seeds: int = 1, workers: int = 0) -> Proof:
+    proof = begin(scenarios, range(1_000_000, 1_000_000 + seeds))
+    check(proof, workers)
+    return proof
+
+
 def made(*outcomes: tuple[bool, bool, str | None], hashes: str = "ab") -> Proof:
     """A proof over two scenarios: success of each one's expert, and what the replay showed, seed by seed."""
     pair = [Scenario("toy", "Toy", tier, "g1_dex3", ("service",)) for tier in ("nominal", "tight")]
-    found = Proof(pair, list(range(len(outcomes))), {one.id: Fingerprint({"assets": h}) for one, h in zip(pair, hashes, strict=True)})
+    found = Proof(
+        pair,
+        list(range(len(outcomes))),
+        {one.id: Fingerprint({"assets": h}) for one, h in zip(pair, hashes, strict=True)},
+    )
     a, b = (one.id for one in pair)
     for seed, (first, second, why) in enumerate(outcomes):
         source = None if why is None else a
@@ -256,7 +267,7 @@ def test_a_scenario_that_differs_by_a_hair_is_found_to_be_the_same():
     """Another hash is not enough: the replay does its work there, and so it does in its own episode."""
     nominal = EVERY["press_button/nominal/g1_dex3"]
     hair = dataclasses.replace(nominal, name="hair", env={"start_joint_noise": 0.02001})
-    proof = check([nominal, hair], [1_000_000], workers=0)
+    proof = checked([nominal, hair])
     assert len({one.hash for one in proof.prints.values()}) == 2
     assert proof.verdicts() == {nominal.id: ("distinct", ""), hair.id: ("same", f"as {nominal.id}")}
     assert proof.summary()["repeats"] == [2, 2]
@@ -264,7 +275,7 @@ def test_a_scenario_that_differs_by_a_hair_is_found_to_be_the_same():
 
 def test_a_robot_without_the_joints_cannot_replay():
     pair = [EVERY["press_button/nominal/g1_dex3"], EVERY["press_button/nominal/g1_grippers"]]
-    proof = check(pair, [1_000_000], workers=0)
+    proof = checked(pair)
     (found,) = proof.pairs()
     assert found.why[0].startswith("g1_grippers has no joint left_hand_") and found.verdict == "distinct"
 
@@ -276,7 +287,7 @@ def test_what_is_wrong_with_one_scenario_does_not_end_the_others(monkeypatch: py
         raise TrainingGroundError("no room")
 
     monkeypatch.setattr(scenario_replay, "make", refuse)
-    proof = check(choose(EVERY, ["press_button/nominal/*"]), [1_000_000], workers=0)
+    proof = checked(choose(EVERY, ["press_button/nominal/*"]))
     assert {verdict for verdict, _ in proof.verdicts().values()} == {"unproved"}
     assert all("no room" in why for _, why in proof.verdicts().values())
 
@@ -318,16 +329,14 @@ def test_run_measures_and_keeps_every_episode(capsys, tmp_path: Path):
 
 def test_check_writes_its_proof_and_tells_by_its_status(capsys, tmp_path: Path):
     out = tmp_path / "proof.json"
-    status, data = run(
-        capsys, "check", "press_button/nominal/*", "--seeds", "1", "--workers", "0", "--out", str(out)
-    )
+    status, data = run(capsys, "check", "press_button/nominal/*", "--seeds", "1", "--workers", "0", "--out", str(out))
     assert status == 0 and data["summary"]["distinct"] == 2 and data["summary"]["complete"]
     assert json.loads(out.read_text())["pairs"] == data["pairs"]
 
 
 @pytest.mark.slow
 def test_the_tiers_of_a_template_are_distinct():
-    proof = check(choose(EVERY, names=["BeltPick"]), range(1_000_000, 1_000_003), workers=2)
+    proof = checked(choose(EVERY, names=["BeltPick"]), seeds=3, workers=2)
     summary = proof.summary()
     assert summary["distinct"] == summary["scenarios"], proof.verdicts()
     assert summary["repeats"][0] == summary["repeats"][1] > 0
