@@ -61,10 +61,19 @@ class Keeper:
 
 
 def select(ids: tuple[str, ...], **wanted: tuple[str, ...]) -> list[Scenario]:
-    """Return the scenarios that the command line names, all of them where it names none."""
+    """Return the scenarios that the command line names, all of them where it names none.
+
+    Raises:
+        ConfigError: There are none.
+    """
+    from training_ground.configs.errors import ConfigError
     from training_ground.envs.scenarios import catalogue, choose
 
-    return choose(catalogue(), ids, **wanted)
+    chosen = choose(catalogue(), ids, **wanted)
+    if not chosen:
+        given = " ".join([*ids, *(name for names in wanted.values() for name in names)])
+        raise ConfigError(f"no scenario fits all of: {given}. See `tg scenarios list`")
+    return chosen
 
 
 @click.group(
@@ -114,13 +123,13 @@ def _text(env: dict[str, Any]) -> str:
 @json_option
 def show_command(name: str, as_json: bool) -> None:
     """Show a scenario: what is asked, what stands in the cell, its limits, and the hashes that tell it from others."""
-    from training_ground.configs.errors import ConfigError, unknown
+    from training_ground.configs.errors import ConfigError
     from training_ground.envs.fingerprint import contents, fingerprint
-    from training_ground.envs.scenarios import catalogue, templates
+    from training_ground.envs.scenarios import catalogue, no_such, templates
 
     found = catalogue()
     if name not in found:
-        raise ConfigError(unknown("scenario", name, found))
+        raise ConfigError(no_such(name, found))
     one = found[name]
     kind, content, prints = templates()[one.template], contents(one), fingerprint(one)
     items, limits = content["assets"]["cell"]["items"], content["limits"]

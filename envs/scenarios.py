@@ -186,13 +186,14 @@ def choose(
     codes = {code.lower(): sector for sector, code in SECTORS.items()}
     wanted = [codes.get(sector.lower(), sector) for sector in sectors]
     chosen = [name.lower() for name in names]
+    tasks = {one.template.lower() for one in found.values()}
     _require("sector", wanted, SECTORS)
-    _require("template", chosen, {*_values(found, "name"), *(one.template.lower() for one in found.values())})
+    _require("template", [name for name in names if name.lower() not in tasks], _values(found, "name"))
     _require("tier", tiers, TIERS)
     _require("robot", robots, _values(found, "robot"))
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in found):
-            raise ConfigError(unknown("scenario", pattern, found))
+            raise ConfigError(no_such(pattern, found))
     return [
         one
         for one in found.values()
@@ -204,8 +205,13 @@ def choose(
     ]
 
 
-def _values(found: Mapping[str, Scenario], field: str) -> list[str]:
-    return list(dict.fromkeys(getattr(one, field) for one in found.values()))
+def no_such(name: str, found: Iterable[str]) -> str:
+    """Return an error message that offers the nearest identifier; the whole list would be too long."""
+    return unknown("scenario", name, found).partition(" Allowed:")[0] + " See `tg scenarios list`"
+
+
+def _values(found: Mapping[str, Scenario], key: str) -> list[str]:
+    return list(dict.fromkeys(getattr(one, key) for one in found.values()))
 
 
 def _require(kind: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -127,6 +127,7 @@ def test_a_template_that_cannot_be_judged_is_refused(monkeypatch: pytest.MonkeyP
     (["list", "--robot", "g1_dex"], "did you mean 'g1_dex3'"),
     (["show", "peg_in_hole/tigt/g1_dex3"], "did you mean 'peg_in_hole/tight/g1_dex3'"),
     (["run", "peg_in_hol/*"], "unknown scenario"),
+    (["check", "--sector", "service", "--template", "peg_in_hole"], "no scenario fits all of: service peg_in_hole"),
     (["lst"], "did you mean 'list'"),
 ])  # fmt: skip
 def test_the_verb_offers_the_nearest(arguments: list[str], nearest: str, capsys):
