@@ -2,8 +2,13 @@
 
 Two differ when their hashes do (`envs/fingerprint.py`) **and**, within a template, on most of the seeds, the expert of
 the one that stands first, replayed unchanged in the other, fails, enters the phases in another order or shifts its
-cycle by more than 15 % (`agents/scenario_replay.py`). A scenario whose own expert never succeeds is not proved to be
-one: nobody has shown that it can be done. Scenarios of different templates differ by their predicates.
+cycle by more than 15 % (`agents/scenario_replay.py`). Scenarios of different templates differ by their predicates.
+
+Of each scenario the proof says:
+- `distinct`: it differs from each before it that counts, and its expert has succeeded in it;
+- `unsolved`: it differs, but its expert never succeeded: nobody has shown that it can be done;
+- `same`: it is one of those before it once more;
+- `unproved`: on too few seeds there was a success to replay.
 """
 
 from __future__ import annotations
@@ -26,7 +31,8 @@ from training_ground.agents.workers import Worker, reply, spread
 from training_ground.envs.fingerprint import Fingerprint, fingerprint
 from training_ground.envs.scenarios import Scenario
 
-Verdict = Literal["distinct", "same", "unproved"]
+Verdict = Literal["distinct", "unsolved", "same", "unproved"]
+VERDICTS: tuple[Verdict, ...] = ("distinct", "unsolved", "same", "unproved")
 
 UNIT_TIMEOUT_S = 3600.0
 """s for the scenarios of one template on one seed."""
@@ -120,19 +126,20 @@ class Proof:
         return Pair(first, second, verdict, differing, len(told), all(one.same_draws for one in made), why)
 
     def verdicts(self) -> dict[str, tuple[Verdict, str]]:
-        """Verdict of each scenario and why: it is `distinct` if it differs from each before it that is."""
+        """Verdict of each scenario, and why."""
         found, played, counted = dict[str, tuple[Verdict, str]](), self.played(), list[str]()
         pairs = {(pair.first, pair.second): pair for pair in self.pairs()}
         for one in self.scenarios:
             before = [pairs[other, one.id] for other in counted if (other, one.id) in pairs]
-            doubts = sorted((pair for pair in before if pair.verdict != "distinct"), key=lambda pair: pair.verdict)
-            if doubts and doubts[0].verdict == "same":
-                found[one.id] = ("same", f"as {doubts[0].first}")
+            same = [pair.first for pair in before if pair.verdict == "same"]
+            unproved = [pair.first for pair in before if pair.verdict == "unproved"]
+            if same:
+                found[one.id] = ("same", f"as {same[0]}")
+            elif unproved or not played[one.id]:
+                found[one.id] = ("unproved", f"against {unproved[0]}" if unproved else "not played")
             elif not any(play.success for play in played[one.id]):
-                troubles = dict.fromkeys(play.trouble for play in played[one.id])
-                found[one.id] = ("unproved", f"its expert never succeeded: {'; '.join(troubles) or 'not played'}")
-            elif doubts:
-                found[one.id] = ("unproved", f"too few replays against {doubts[0].first}")
+                found[one.id] = ("unsolved", "; ".join(dict.fromkeys(play.trouble for play in played[one.id])))
+                counted.append(one.id)
             else:
                 found[one.id] = ("distinct", "")
                 counted.append(one.id)
@@ -146,7 +153,7 @@ class Proof:
         return {
             "scenarios": len(self.scenarios),
             "hashes": len({one.hash for one in self.prints.values()}),
-            **{kind: verdicts.count(kind) for kind in ("distinct", "same", "unproved")},
+            **{kind: verdicts.count(kind) for kind in VERDICTS},
             "complete": self.complete,
             "seeds": self.seeds,
             "cycle_shift": SHIFT,

@@ -125,6 +125,13 @@ def difference(source: Course, found: Course) -> str:
     return f"phases: {', '.join(found.phases)}" if found.phases != source.phases else ""
 
 
+def _missing(source: Play, target: Play, robot: str) -> str:
+    """Say which joints a robot lacks for a replay; empty where it has them all."""
+    missing = [name for name in source.joints if name not in target.joints]
+    more = f" and {len(missing) - 1} more" if missing[1:] else ""
+    return f"{robot} has no joint {missing[0]}{more}" if missing else ""
+
+
 def _draws(env: HumanoidEnv) -> frozenset[str]:
     """Names of what was drawn, such as `cell.part.yaw`."""
 
@@ -167,7 +174,8 @@ class Comparison:
     Attributes:
         first, second: Identifiers, in the catalogue's order.
         source: The one whose expert was replayed: the first, where its expert succeeded; None where neither did.
-        why: What differed; empty where nothing did, or where nothing could be replayed.
+        why: What differed, or which joints a replay lacks; empty where nothing did, or where there was no success to
+            replay.
         same_draws: Whether both episodes drew the same quantities.
     """
 
@@ -224,14 +232,10 @@ class Stage:
             return Comparison(first.id, second.id)
         source, target = (first, second) if plays[first.id].success else (second, first)
         played, there = plays[source.id], plays[target.id]
-        if not played.success:
-            return Comparison(first.id, second.id)
-        same = played.draws == there.draws
-        missing = [name for name in played.joints if name not in there.joints]
-        if missing:
-            more = f" and {len(missing) - 1} more" if missing[1:] else ""
-            why = f"{target.robot} has no joint {missing[0]}{more}"
-        else:
+        same, why = played.draws == there.draws, _missing(played, there, target.robot)
+        if not why and not played.success:
+            return Comparison(first.id, second.id, same_draws=same)
+        if not why:
             why = difference(played.course, replay(self._get(target)[0], seed, played))
         return Comparison(first.id, second.id, source.id, why, same)
 

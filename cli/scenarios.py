@@ -243,8 +243,9 @@ Examples:
   tg scenarios check --out proof.json
 
 Two scenarios differ when their hashes do and, on most of the seeds, the expert of the first, replayed unchanged in the
-second with the same seed, fails, enters its phases in another order or shifts its cycle by more than 15 %. `unproved`
-are those that no expert succeeds in. Ctrl-C keeps what is finished, in --out too.""",
+second with the same seed, fails, enters its phases in another order or shifts its cycle by more than 15 %. `unsolved`:
+it differs, but its own expert never succeeded; `unproved`: too few successes to replay. Ctrl-C keeps what is finished,
+in --out too.""",
 )
 @filters
 @click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Episodes of each scenario.")
@@ -279,6 +280,8 @@ def check_command(
 
 
 def _report_check(proof: Proof, out: Path | None, as_json: bool) -> int:
+    from training_ground.agents.scenario_check import VERDICTS
+
     data = proof.to_json()
     total = data["summary"]
     rows = [
@@ -287,12 +290,13 @@ def _report_check(proof: Proof, out: Path | None, as_json: bool) -> int:
         if (expert := one["expert"])
     ]
     last = (
-        f"{total['distinct']} of {total['scenarios']} scenarios distinct, {total['same']} the same as another, "
-        f"{total['unproved']} unproved; {total['hashes']} hashes; {total['seconds'] / 60:.1f} min"
+        f"{total['scenarios']} scenarios, {total['hashes']} hashes: "
+        + ", ".join(f"{total[kind]} {kind}" for kind in VERDICTS)
+        + f"; {total['seconds'] / 60:.1f} min"
     )
     control = (
         "controls: a replay in its own episode succeeds {} of {} times, on another seed of its own scenario {} of {}"
     ).format(*total["repeats"], *total["other_seed_succeeds"])
     columns = ("scenario", "verdict", "expert", "cycle, median s", "why")
     emit(data, as_json, [table("", columns, rows), control, last, *_written(out)])
-    return 0 if total["complete"] and total["distinct"] == total["scenarios"] else 1
+    return 0 if total["complete"] and not total["same"] and not total["unproved"] else 1

