@@ -1,8 +1,10 @@
 """The proof that the scenarios of a catalogue differ, each from each.
 
-Two differ when their hashes do (`envs/fingerprint.py`) **and**, within a template, on most of the seeds, the expert of
-the one that stands first, replayed unchanged in the other, fails, enters the phases in another order or shifts its
-cycle by more than 15 % (`agents/scenario_replay.py`). Scenarios of different templates differ by their predicates.
+Two differ when their hashes do (`envs/fingerprint.py`) **and**, within a template, the expert of the one that stands
+first, replayed unchanged in the other, fails, enters the phases in another order or shifts its cycle by more than 15 %
+(`agents/scenario_replay.py`): on most of the seeds on which there is a success to replay, and on two at least. Where
+that cannot be told yet, for want of successes, further seeds are played. Scenarios of different templates differ by
+their predicates.
 
 Of each scenario the proof says:
 - `distinct`: it differs from each before it that counts, and its expert has succeeded in it;
@@ -33,6 +35,9 @@ from training_ground.envs.scenarios import Scenario
 
 Verdict = Literal["distinct", "unsolved", "same", "unproved"]
 VERDICTS: tuple[Verdict, ...] = ("distinct", "unsolved", "same", "unproved")
+
+LEAST = 2
+"""Seeds on which two scenarios must differ at least, where there are as many."""
 
 UNIT_TIMEOUT_S = 3600.0
 """s for the scenarios of one template on one seed."""
@@ -65,7 +70,7 @@ class Proof:
 
     Attributes:
         scenarios: Those that were to be compared, in the catalogue's order.
-        seeds: On which each was played.
+        seeds: On which each was to be played.
         prints: Hashes by identifier.
         examined: What is finished, a template and a seed at a time.
         seconds: Wall-clock time, s.
@@ -78,17 +83,16 @@ class Proof:
     seconds: float = 0.0
 
     @property
-    def units(self) -> list[tuple[list[Scenario], int]]:
-        """Pieces of work: the scenarios of a template, and a seed."""
-        groups: dict[str, list[Scenario]] = defaultdict(list)
-        for one in self.scenarios:
-            groups[one.template].append(one)
-        return [(group, seed) for group in groups.values() for seed in self.seeds]
-
-    @property
     def complete(self) -> bool:
-        """Whether everything was played."""
-        return len(self.examined) == len(self.units)
+        """Whether every scenario was played on every seed."""
+        return all(len(plays) >= len(self.seeds) for plays in self.played().values())
+
+    def doubtful(self) -> list[Scenario]:
+        """Scenarios of which further seeds can tell more: those in a pair with too few successes, but not without."""
+        solved = {name for name, plays in self.played().items() if any(play.success for play in plays)}
+        doubts = [{pair.first, pair.second} for pair in self.pairs() if pair.verdict == "unproved"]
+        wanted = set[str]().union(*(doubt for doubt in doubts if doubt & solved))
+        return [one for one in self.scenarios if one.id in wanted]
 
     def played(self) -> dict[str, list[Played]]:
         """What the experts did, by scenario, seed after seed."""
@@ -118,9 +122,9 @@ class Proof:
         verdict: Verdict = "unproved"
         if hashed_alike:
             verdict = "same"
-        elif 2 * differing > len(self.seeds):
+        elif differing >= min(LEAST, len(self.seeds)) and 2 * differing > len(told):
             verdict = "distinct"
-        elif differing < len(told):
+        elif 2 * differing < len(told):
             verdict = "same"
         why = tuple(one.why or ("the same" if one.source else "no success to replay") for one in made)
         return Pair(first, second, verdict, differing, len(told), all(one.same_draws for one in made), why)
@@ -233,7 +237,23 @@ def check(proof: Proof, workers: int = 2, on_unit: Callable[[Examined], None] | 
         if on_unit is not None:
             on_unit(unit)
 
-    units = proof.units
+    _examine(_units(proof.scenarios, proof.seeds), workers, finish)
+    for seed in range(max(proof.seeds) + 1, max(proof.seeds) + 1 + len(proof.seeds)):
+        _examine(_units(proof.doubtful(), [seed]), workers, finish)
+
+
+Unit = tuple[list[Scenario], int]
+"""A piece of work: scenarios of one template, and a seed."""
+
+
+def _units(scenarios: Sequence[Scenario], seeds: Sequence[int]) -> list[Unit]:
+    groups: dict[str, list[Scenario]] = defaultdict(list)
+    for one in scenarios:
+        groups[one.template].append(one)
+    return [(group, seed) for group in groups.values() for seed in seeds]
+
+
+def _examine(units: list[Unit], workers: int, finish: Callable[[Examined], None]) -> None:
     if not workers:
         with closing(Stage()) as stage:
             for group, seed in units:
@@ -243,7 +263,7 @@ def check(proof: Proof, workers: int = 2, on_unit: Callable[[Examined], None] | 
         spread(pool, range(len(units)), finish, timeout_s=UNIT_TIMEOUT_S, kind="unit")
 
 
-def serve_units(connection: Connection, units: list[tuple[list[Scenario], int]]) -> None:
+def serve_units(connection: Connection, units: list[Unit]) -> None:
     """Examine the units that are asked for by their place, until the pipe closes."""
     stage = Stage()
     reply(connection, None)

@@ -242,10 +242,10 @@ Examples:
   tg scenarios check --template press_button
   tg scenarios check --out proof.json
 
-Two scenarios differ when their hashes do and, on most of the seeds, the expert of the first, replayed unchanged in the
-second with the same seed, fails, enters its phases in another order or shifts its cycle by more than 15 %. `unsolved`:
-it differs, but its own expert never succeeded; `unproved`: too few successes to replay. Ctrl-C keeps what is finished,
-in --out too.""",
+Two scenarios differ when their hashes do and, on most seeds, the expert of the first, replayed unchanged in the second
+with the same seed, fails, enters its phases in another order or shifts its cycle by more than 15 %. `unsolved`: it
+differs, but its own expert never succeeded; `unproved`: too few successes to replay, on up to twice as many seeds.
+Ctrl-C keeps what is finished, in --out too.""",
 )
 @filters
 @click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="Episodes of each scenario.")

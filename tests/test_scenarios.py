@@ -254,6 +254,8 @@ def made(*outcomes: tuple[bool, bool, str | None], hashes: str = "ab") -> Proof:
     (made((True, True, "fails: slip"), (True, True, "cycle +20%"), (True, True, "")), "distinct"),
     (made((True, True, "fails: slip"), (True, True, ""), (True, True, "")), "same"),
     (made((True, True, "fails: slip"), (False, True, None), (False, True, None)), "unproved"),
+    (made((True, True, "fails: slip"), (True, True, "fails: slip"), (False, True, None)), "distinct"),
+    (made((True, True, "fails: slip"), (True, True, ""), (False, True, None)), "unproved"),
     (made((True, False, "fails: slip"), (True, False, "fails: slip"), (True, False, "fails: slip")), "unsolved"),
     (made((True, True, "fails: slip"), (True, True, "fails: slip"), (True, True, "fails: slip"), hashes="aa"), "same"),
 ])  # fmt: skip
@@ -261,6 +263,12 @@ def test_most_seeds_decide(proof: Proof, verdict: str):
     assert [found for found, _ in proof.verdicts().values()] == ["distinct", verdict]
     assert proof.summary()[verdict] == (2 if verdict == "distinct" else 1)
     json.dumps(proof.to_json(), allow_nan=False)
+
+
+def test_further_seeds_are_played_where_successes_are_too_few():
+    proof = made((True, False, "fails: slip"), (False, False, None), (False, False, None))
+    assert proof.doubtful() == proof.scenarios
+    assert made((False, False, None), (False, False, None)).doubtful() == []
 
 
 def test_a_scenario_that_differs_by_a_hair_is_found_to_be_the_same():
