@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from training_ground.agents.scenario_check import Proof, begin, check
+from training_ground.agents.scenario_check import begin, check
+from training_ground.agents.scenario_proof import Proof
 from training_ground.agents.scenario_replay import Comparison, Course, Examined, Played, difference
 from training_ground.assets import library
 from training_ground.cli import main
