@@ -33,7 +33,7 @@ def page() -> str:
             (
                 f"`{one.id}`",
                 ", ".join(one.sectors),
-                f"{proof['verdict']} {proof['why']}".strip() if valid else "not checked",
+                ": ".join(filter(None, (proof["verdict"], proof["why"]))) if valid else "not checked",
                 f"{expert['successes']} of {expert['episodes']}" if expert else "–",
                 f"{expert['cycle_median_s']} s" if expert and expert["cycle_median_s"] is not None else "–",
             )

@@ -14,7 +14,7 @@ import yaml
 
 from training_ground.agents.scenario_check import begin, check
 from training_ground.agents.scenario_proof import Proof
-from training_ground.agents.scenario_replay import Comparison, Course, Examined, Played, difference
+from training_ground.agents.scenario_replay import Comparison, Course, Examined, Played, Stage, difference
 from training_ground.assets import library
 from training_ground.cli import main
 from training_ground.configs.errors import ConfigError, TrainingGroundError
@@ -343,6 +343,20 @@ def test_check_writes_its_proof_and_tells_by_its_status(capsys, tmp_path: Path):
     assert status == 0 and data["summary"]["complete"]
     assert data["summary"]["distinct"] + data["summary"]["unsolved"] == 2
     assert json.loads(out.read_text())["pairs"] == data["pairs"]
+
+
+def test_ctrl_c_keeps_what_is_finished(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path):
+    def examine(_: Stage, scenarios: Sequence[Scenario], seed: int) -> Examined:
+        if seed > 1_000_000:
+            raise KeyboardInterrupt
+        return Examined(scenarios[0].template, seed, tuple(Played(one.id, True, 4.0) for one in scenarios), ())
+
+    monkeypatch.setattr(Stage, "examine", examine)
+    out = tmp_path / "proof.json"
+    arguments = ["scenarios", "check", "press_button/nominal/g1_dex3", "--workers", "0", "--out", str(out), "--json"]
+    assert main.main(arguments) == 130
+    for data in (json.loads(capsys.readouterr().out), json.loads(out.read_text())):
+        assert not data["summary"]["complete"] and data["scenarios"][0]["expert"]["episodes"] == 1
 
 
 @pytest.mark.slow
