@@ -181,12 +181,13 @@ class Proof:
 def _expert(plays: Sequence[Played]) -> dict[str, Any]:
     """What a scenario's own expert did."""
     good = [one for one in plays if one.success]
+    cycles = [one.cycle_s for one in good if one.cycle_s is not None]
     low, high = wilson_interval(len(good), len(plays))
     return {
         "episodes": len(plays),
         "successes": len(good),
         "wilson_95": [round(low, 4), round(high, 4)],
-        "cycle_median_s": round(float(np.median([one.cycle_s for one in good])), 2) if good else None,
+        "cycle_median_s": round(float(np.median(cycles)), 2) if cycles else None,
         "troubles": [one.trouble for one in plays if not one.success],
         "repeats": sum(bool(one.repeats) for one in good),
         "other_seed_succeeds": sum(one.other_seed == "" for one in good),
