@@ -170,6 +170,7 @@ def spread(
     *,
     timeout_s: float,
     greet: Callable[[Any], None] = lambda _: None,
+    kind: str = "seed",
 ) -> None:
     """Hand one seed after the other to whichever process is free, and end the processes.
 
@@ -179,6 +180,7 @@ def spread(
         finish: Called with each answer, in the order in which they come.
         timeout_s: Longest wait for an answer to a seed.
         greet: Called with each process's first answer.
+        kind: What the numbers are called in an error.
 
     Raises:
         AgentError: A process died, failed or gave no answer; the message names its seed.
@@ -204,7 +206,7 @@ def spread(
                 try:
                     answer = pool[i].receive(0.1)
                 except AgentError as problem:
-                    raise AgentError(f"seed {started[i][1]}: {problem}") from problem
+                    raise AgentError(f"{kind} {started[i][1]}: {problem}") from problem
                 del started[i]
                 finish(answer)
                 hand_out(i)

@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import _generate
+import _scenarios
 
 project = "Training ground"
 author = "The training ground authors"
@@ -24,4 +25,6 @@ exclude_patterns = ["_build", "_results_intro.md"]
 html_theme = "furo"
 html_title = f"Training ground {release}"
 
-_generate.write_all(Path(__file__).parent / "generated")
+GENERATED = Path(__file__).parent / "generated"
+_generate.write_all(GENERATED)
+_scenarios.write(GENERATED)
