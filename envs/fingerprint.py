@@ -7,7 +7,7 @@ What counts:
   configuration;
 - **phases**: their names, in the order in which the task declares them;
 - **limits**: the episode's length, the kinds of failure, and every number that the task's files and classes name;
-- **events**: sensors and machines.
+- **events**: sensors and machines, parts that may be faulty, and who walks.
 
 What does not: titles, sectors, colours, lamps, the names of tier, cell and parts, the instruction, and the checks of a
 layout (`reach`, `touching`). So two tiers that say the same are the same, whatever they are called.
@@ -33,6 +33,8 @@ LOOKS = {"title", "colour", "lamp"}
 """Keys of specifications that only people and cameras see."""
 OF_THE_POLICY = {"robot", "observation_format", "observation_history", "visuals", "episode_length_s"}
 """Options that say how it is looked at; the robot and the episode's length stand elsewhere."""
+EVENTS = ("faulty", "walks")
+"""Fields of an item that are events."""
 OF_THE_CELL = {"name", "title", "sectors", "tiers", "reach", "touching", "devices"}
 """Fields of a cell that stand elsewhere, or only describe and check it. A field that comes later counts as an asset."""
 
@@ -64,8 +66,12 @@ def contents(scenario: Scenario) -> dict[str, Any]:
     options, config = split_options(kind, scenario.kwargs)
     spec = load_cell(kind.cell).tier(config.tier)
     cell = spec.model_dump(mode="json", exclude=OF_THE_CELL)
-    for item in cell["items"].values():
-        item["part"] = load_part(item["part"]).model_dump(mode="json", exclude={"name"})
+    events: dict[str, Any] = {"devices": spec.devices.model_dump(mode="json")}
+    for name, item in cell["items"].items():
+        item["part"] = _part(item["part"])
+        events |= {f"{name}.{event}": item.pop(event) for event in EVENTS}
+        if events[f"{name}.faulty"]:
+            events[f"{name}.faulty"]["part"] = _part(events[f"{name}.faulty"]["part"])
     found = {
         "assets": {
             "robot": load_model(options.robot).hash,
@@ -79,9 +85,13 @@ def contents(scenario: Scenario) -> dict[str, Any]:
             "failures": list(kind.failures),
             "numbers": _numbers(kind),
         },
-        "events": {"devices": spec.devices.model_dump(mode="json")},
+        "events": events,
     }
     return _without_looks(found)
+
+
+def _part(name: str) -> dict[str, Any]:
+    return load_part(name).model_dump(mode="json", exclude={"name"})
 
 
 def _digest(data: Any) -> str:

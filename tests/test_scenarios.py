@@ -18,6 +18,7 @@ from training_ground.agents.scenario_replay import Comparison, Course, Examined,
 from training_ground.assets import library
 from training_ground.cli import main
 from training_ground.configs.errors import ConfigError, TrainingGroundError
+from training_ground.envs import cell_task
 from training_ground.envs import fingerprint as prints
 from training_ground.envs import scenarios as catalog
 from training_ground.envs.fingerprint import Fingerprint, fingerprint
@@ -154,7 +155,8 @@ def altered(monkeypatch: pytest.MonkeyPatch):
             return loaded
 
         monkeypatch.setattr(prints, "load_part", changed(library.load_part))
-        monkeypatch.setattr(prints, "load_cell", changed(library.load_cell))
+        for module in (prints, cell_task):
+            monkeypatch.setattr(module, "load_cell", changed(library.load_cell))
 
     return alter
 
