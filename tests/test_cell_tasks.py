@@ -251,7 +251,7 @@ def test_pose_set_loads_the_hand_that_works():
 
 
 def test_pose_set_refuses_more_cycles_than_fit_into_an_episode():
-    with pytest.raises(SimulationError, match=r"cycles = 30: dwelling alone takes 75\.5 s, but an episode is 60 s"):
+    with pytest.raises(SimulationError, match=r"cycles = 30: dwelling alone takes 75\.5 s, but an episode is 75 s"):
         make("PoseSet", cycles=30)
 
 
