@@ -124,7 +124,7 @@ class Handling(Expert):
 
     def drop(
         self, side: str, item: str, place: Array, *, height: float = 0.055, over: float = 0.1,
-        turns: Sequence[float] = TURNS, shifts: Sequence[float] = SHIFTS,
+        turns: Sequence[float] = TURNS, shifts: Sequence[float] = SHIFTS, within: float | None = None,
     ) -> Steps:  # fmt: skip
         """Let an item that is held fall a little way, whichever way round it and the hand are.
 
@@ -136,6 +136,7 @@ class Handling(Expert):
             over: m above that, on the way there and back.
             turns: Those about the vertical, rad, that will do.
             shifts: m before or behind the place that will do.
+            within: m of its place within which the hand comes to rest before it lets go; None where it need not.
 
         Raises:
             CannotReach: The hand does not come there.
@@ -153,6 +154,8 @@ class Handling(Expert):
             side, back(goal, over), to=f"above where {item} goes", touching=(item,), then=goal, carrying=held
         )
         yield from self.move(side, goal, to=f"where {item} goes", speed=0.15)
+        if within is not None:
+            yield from self.settle(side, goal, within=within)
         yield from self.open(side)
         yield from self.wait(0.3)
         yield from self.move(side, raised(goal, over), to=f"away from {item}", speed=0.2)
