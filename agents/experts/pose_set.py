@@ -64,7 +64,8 @@ class PoseSet(Expert):
             found, why = arm.search(self.frame(name), self.wanted)
             if not found:
                 raise CannotReach(f"waypoint '{name}', {arm.hand.side} hand: {why}")
-            near = next((one.angles for one in found if not in_line(arm, one.angles)), found[0].angles)
+            easy = [one for one in found if in_line(arm, one.angles) < IN_LINE]
+            near = (easy or sorted(found, key=lambda one: in_line(arm, one.angles)))[0].angles
             goal = base @ self.frame(name)
             arm.favourite = near if arm.favourite is None else arm.favourite
             exact = {"position_tolerance": EXACT, "orientation_tolerance": EXACT}
@@ -72,8 +73,8 @@ class PoseSet(Expert):
         return taught
 
 
-def in_line(arm: Arm, angles: Array) -> bool:
-    """Whether a shoulder's first and third axis fall in line at joint angles (k), rad."""
+def in_line(arm: Arm, angles: Array) -> float:
+    """Return the cosine of the angle between a shoulder's first and third axis at joint angles (k), rad: 1 in line."""
     axes = arm.chain.jacobian(angles)[1][3:].T
     first = int(np.flatnonzero(arm.joints == arm.own[0])[0])
-    return abs(float(axes[first] @ axes[first + 2])) > IN_LINE
+    return abs(float(axes[first] @ axes[first + 2]))

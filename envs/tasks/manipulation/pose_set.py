@@ -56,10 +56,10 @@ class PoseSet(CellTask):
     """Bring a hand with a tool to five poses, in cycles, and dwell at each: the pose test of ISO 9283.
 
     Template 1 of the catalogue: the middle of a cube of 0.4 m (P1) and four points of one of its diagonal planes, each
-    10 % of the diagonal from its ends (P2 to P5), the palm down; a tool of 1 kg ± 10 %. P1 comes first, then P5, P4, P3,
-    P2, P1 in each of three cycles. A pose counts as visited once the hand has been within 10 mm and 5° of
-    it, slower than 2 cm/s, for 0.5 s; where it was on average in that time is measured. Cube and mass are drawn anew in
-    each episode; the channels `goal_position` and `goal_orientation` tell the pose that is asked for.
+    10 % of the diagonal from its ends (P2 to P5), the palm down; a tool of 1 kg ± 10 %. P1 comes first, then P5, P4,
+    P3, P2, P1 in each of three cycles. A pose counts as visited once the hand has been within 10 mm and 5° of it,
+    slower than 2 cm/s, for 0.5 s; where it was on average in that time is measured. Cube and mass are drawn anew in each
+    episode; the channels `goal_position` and `goal_orientation` tell the pose that is asked for.
 
     **Success** holds 0.5 s after the last visit, where the accuracy of every pose, AP = ‖x̄ − x_c‖, is at most 5 mm and
     the repeatability, RP = l̄ + 3·S_l, at most 3 mm. The episode fails with `inaccurate` where they are not, and with
