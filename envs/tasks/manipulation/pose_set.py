@@ -32,7 +32,7 @@ class Limits(NamedTuple):
     repeatability: float
 
 
-COARSE, FINE = Limits(0.01, 0.005, 0.003), Limits(0.003, 0.0025, 0.001)
+COARSE, FINE = Limits(0.01, 0.005, 0.003), Limits(0.002, 0.002, 0.001)
 UNSURE = 0.1
 """Share by which the tool's mass differs."""
 UNKNOWN = (0.0, 1.5)
@@ -58,15 +58,15 @@ class PoseSet(CellTask):
     Template 1 of the catalogue: the middle of a cube of 0.4 m (P1) and four points of one of its diagonal planes, each
     10 % of the diagonal from its ends (P2 to P5), the palm down; a tool of 1 kg ± 10 %. P1 comes first, then P5, P4,
     P3, P2, P1 in each of three cycles. A pose counts as visited once the hand has been within 10 mm and 5° of it,
-    slower than 2 cm/s, for 0.5 s; where it was on average in that time is measured. Cube and mass are drawn anew in each
-    episode; the channels `goal_position` and `goal_orientation` tell the pose that is asked for.
+    slower than 2 cm/s, for 0.5 s; where it was on average in that time is measured. Cube and mass are drawn anew in
+    each episode; the channels `goal_position` and `goal_orientation` tell the pose that is asked for.
 
     **Success** holds 0.5 s after the last visit, where the accuracy of every pose, AP = ‖x̄ − x_c‖, is at most 5 mm and
     the repeatability, RP = l̄ + 3·S_l, at most 3 mm. The episode fails with `inaccurate` where they are not, and with
     `over_force` when a hand meets more than 40 N. The worst pose's AP and RP are the metrics `pose_accuracy` and
     `pose_repeatability`, m.
 
-    **Tiers.** `tight`: dwells within 3 mm, an accuracy of 2.5 mm, a repeatability of 1 mm. `flow`: the other hand, and
+    **Tiers.** `tight`: dwells within 2 mm, an accuracy of 2 mm, a repeatability of 1 mm. `flow`: the other hand, and
     in each cycle an order that is drawn anew, so that each pose is approached from several directions. `disturbed`: a
     tool between nothing and 1.5 kg that nobody told the robot of, 0.1 to 0.3 N·m of friction in every joint beside its
     own, a cube that was knocked out of its place by up to 4 cm and 0.2 rad.
