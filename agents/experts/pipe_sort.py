@@ -12,8 +12,10 @@ from training_ground.assets.poses import Pose
 
 ASKEW = (0.0, 0.12, -0.12)
 """rad by which a hand may grip a pipe askew, and a pipe come askew to its window."""
+HEIGHT = 0.012
+"""m over a window at which a pipe's middle is let go: the fingers stay out of it."""
 OVER = 0.07
-"""m over a window at which a pipe comes there: the fingers stay out of it, and the pipe's middle does not go deeper."""
+"""m above that, on the way there and back."""
 WITHIN = 0.005
 """m of its place within which the hand rests before it lets go: a pipe that swings would catch on the walls."""
 TRIES = 2
@@ -42,7 +44,7 @@ class PipeSort(Handling):
             mouth = self.frame(f"{self.task.window(pipe)}.mouth")
             turns = self.along_window(pipe, mouth)
             more = {"turns": turns, "shifts": (0.0,), "within": WITHIN}
-            yield from self.drop(side, pipe, mouth.position, height=0.0, over=OVER, **more)
+            yield from self.drop(side, pipe, mouth.position, height=HEIGHT, over=OVER, **more)
             if self.task.there(pipe):
                 return
         raise CannotReach(f"'{pipe}' is not in its window after {TRIES} tries")
