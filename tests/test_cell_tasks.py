@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from rollouts import actions, advance
 
+from training_ground.configs.errors import SimulationError
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.env import HumanoidEnv
+from training_ground.envs.iso9283 import pose_accuracy, pose_repeatability
 from training_ground.envs.registration import make, tasks
 
 ON_ITS_SIDE = (math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5))
@@ -52,8 +54,8 @@ def put(task: CellTask, item: str, frame: str, shift: Sequence[float] = (0.0, 0.
 
 
 def test_every_task_in_a_cell_is_judged_here():
-    judged = {"BinPick", "BeltPick", "HandToHand", "KitOrder", "OpenDrawer", "OpenDoor", "PegInHole", "SortDefects",
-              "TendPress", "TrayToTray", "TurnValve"}  # fmt: skip
+    judged = {"BinPick", "BeltPick", "HandToHand", "KitOrder", "OpenDrawer", "OpenDoor", "PegInHole", "PipeSort",
+              "PoseSet", "SortDefects", "TendPress", "TrayToTray", "TurnValve"}  # fmt: skip
     elsewhere = {"PressButton"}  # test_cells.py
     assert {name for name, kind in tasks().items() if issubclass(kind, CellTask)} == judged | elsewhere
 
@@ -173,6 +175,110 @@ def test_a_belt_carries_at_its_speed_and_what_nobody_takes_is_missed():
     watch(env, 1.0)
     assert task.place.frame("part").position[1] - start == pytest.approx(speed, rel=0.02)
     assert watch(env, 14.0)["failure"] == "missed"
+
+
+def lay(task: CellTask, pipe: str, frame: str, shift: Sequence[float] = (0.0, 0.06, 0.03)) -> None:
+    """Put a pipe down, along y."""
+    put(task, pipe, frame, shift, ON_ITS_SIDE)
+
+
+def test_pipe_sort_wants_each_pipe_in_the_window_of_its_kind():
+    env, task = begin("PipeSort")
+    assert {task.window(pipe) for pipe in task.pipes} == {"near", "far"}
+    for pipe in task.pipes:
+        assert not watch(env, 0.6)["success"]
+        lay(task, pipe, f"{task.window(pipe)}.floor")
+    assert watch(env, 1.5)["success"]
+    env, task = begin("PipeSort")
+    lay(task, "short", f"{task.window('long')}.floor")
+    assert watch(env, 0.2)["failure"] == "wrong_item"
+    env, task = begin("PipeSort")
+    lay(task, "long", "bench.top", (0.2, 0.3, 0.022))
+    assert watch(env, 0.2)["failure"] == "slip"
+
+
+def test_which_window_takes_which_kind_is_drawn():
+    assert {begin("PipeSort", seed)[1].window("short") for seed in range(8)} == {"near", "far"}
+
+
+# ---- visit -----------------------------------------------------------------------------------------------------------
+
+
+def visit(task: CellTask, off: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
+    """Have the task believe that the hand dwells at the pose that it asks for, but for an error, m."""
+    place, hand = task.place.frame(task.goal), task.env.robot.frame
+    at = replace_state(place, tuple(a + b for a, b in zip(place.position, off, strict=True)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task.env.robot, "frame", lambda name: at if name == task._grip else hand(name))
+        for _ in range(25):
+            task.env.outcome = task.evaluate()
+
+
+def replace_state(state: Any, position: Any) -> Any:
+    """The same orientation somewhere else, at rest."""
+    return state._replace(position=position, linear_velocity=(0.0, 0.0, 0.0))
+
+
+def test_pose_set_goes_through_the_cycles_in_the_order_of_the_standard():
+    _, task = begin("PoseSet")
+    seen = []
+    while not task.complete:
+        seen.append(task.goal)
+        visit(task)
+    assert seen == [f"cube.p{i}" for i in (1, *3 * (5, 4, 3, 2, 1))]
+    assert [task.evaluate().success for _ in range(26)][-1]
+    assert task.metrics()["pose_accuracy"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_pose_set_measures_what_the_standard_says():
+    """Each visit off by 1, -1 and 0 mm along y, all by 2 mm along x: AP = 2 mm, l = (1, 1, 0), RP = 2/3 + 3·√(1/3)."""
+    _, task = begin("PoseSet")
+    visit(task)
+    for off in (1.0, -1.0, 0.0):
+        for _ in range(5):
+            visit(task, (2e-3, 1e-3 * off, 0.0))
+    assert task.metrics()["pose_accuracy"] == pytest.approx(2e-3)
+    assert task.metrics()["pose_repeatability"] == pytest.approx(1e-3 * (2 / 3 + math.sqrt(3)))
+    assert task.evaluate().failure is None
+
+
+@pytest.mark.parametrize(("off", "visits"), [((0.006, 0.0, 0.0), "all"), ((0.0, 0.009, 0.0), "last")])
+def test_pose_set_refuses_what_is_out_of_its_class(off: Sequence[float], visits: str):
+    _, task = begin("PoseSet")
+    for i in range(16):
+        visit(task, off if visits == "all" or i > 10 else (0.0, 0.0, 0.0))
+    assert task.env.outcome.failure == "inaccurate" and not task.env.outcome.success
+
+
+def test_pose_set_wants_a_dwell_within_ten_millimetres():
+    _, task = begin("PoseSet")
+    visit(task, (0.011, 0.0, 0.0))
+    assert not task.attained and task.env.outcome.phase == "approach"
+    visit(task, (0.009, 0.0, 0.0))
+    assert len(task.attained) == 1
+
+
+def test_pose_set_loads_the_hand_that_works():
+    for tier, side in (("nominal", "right"), ("flow", "left")):
+        env = make("PoseSet", tier=tier)
+        _, info = env.reset(seed=5)
+        loads = dict(zip([hand.side for hand in env.model.hands], info["randomisation"]["loads"], strict=True))
+        assert 0.9 <= loads.pop(side) <= 1.1 and set(loads.values()) == {0.0}
+        env.close()
+
+
+def test_pose_set_refuses_more_cycles_than_fit_into_an_episode():
+    with pytest.raises(SimulationError, match=r"cycles = 30: dwelling alone takes 75\.5 s, but an episode is 75 s"):
+        make("PoseSet", cycles=30)
+
+
+def test_pose_characteristics_after_iso_9283():
+    """Positions 0, 0 and 3 mm along x, commanded 0: the mean is 1 mm off, l = (1, 1, 2), S² = 1/3."""
+    attained = [(0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (3e-3, 0.0, 0.0)]
+    assert pose_accuracy(attained, (0.0, 0.0, 0.0)) == pytest.approx(1e-3)
+    assert pose_repeatability(attained) == pytest.approx(1e-3 * (4 / 3 + math.sqrt(3)))
+    with pytest.raises(SimulationError, match="1 positions; a repeatability needs 2"):
+        pose_repeatability(attained[:1])
 
 
 # ---- open and turn ---------------------------------------------------------------------------------------------------

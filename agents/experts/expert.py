@@ -29,10 +29,8 @@ Steps = Generator[None, None, None]
 Goal = Pose | Callable[[], Pose]
 Along = tuple[Mechanism, float]
 
-INTEGRAL_GAIN = 3.0
-"""1/s: how fast the targets move on where a joint stands off what was wanted, through weight or friction."""
 INTEGRAL_LIMIT = 0.5
-"""rad by which they do at most."""
+"""rad by which targets move on at most where a joint stands off what was wanted."""
 
 STRAYED = 0.01
 """m off its line at which a hand on its way gives up."""
@@ -56,6 +54,8 @@ class Expert:
 
     Class attributes:
         waist: Whether the trunk moves with the arm that works; then only one arm can.
+        integral_gain: 1/s: how fast the targets move on where a joint stands off what was wanted, through weight or
+            friction; less for an arm that swings under a load.
 
     Attributes:
         env: The environment of the episode.
@@ -66,6 +66,7 @@ class Expert:
 
     name = "expert"
     waist: ClassVar[bool] = False
+    integral_gain: ClassVar[float] = 3.0
     env: HumanoidEnv
     task: Any
     arms: dict[str, Arm]
@@ -118,7 +119,7 @@ class Expert:
         waits = self.task.monitor.stopped or self.task.monitor.catching_up
         if not waits:
             error = np.where(self._corrected, self.wanted - env.robot.joint_position, 0.0)
-            change = INTEGRAL_GAIN * env.control_timestep * error
+            change = self.integral_gain * env.control_timestep * error
             self._integral = np.clip(self._integral + change, -INTEGRAL_LIMIT, INTEGRAL_LIMIT)
         before = self.wanted.copy()
         if not self.trouble and not waits:

@@ -14,6 +14,8 @@ TRIES = 3
 """Grasps of one part before the expert gives up."""
 TURNS = (0.0, 0.4, -0.4, 0.8, -0.8, 1.2, -1.2)
 """rad about the vertical by which a grip may differ from one straight ahead, where a part leaves that open."""
+SHIFTS = (0.0, -0.03, 0.03)
+"""m ahead by which a place may be missed, where a tote leaves that open."""
 AHEAD, UP = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 FINGERTIPS = 0.013
 """m over the middle of a lying part at which to grip it, so that what reaches beyond the grip stays off the ground."""
@@ -120,15 +122,21 @@ class Handling(Expert):
             self._follow(arm, Pose(aim.rotation, place), "search", last=False)
             yield from self.wait(0.06)
 
-    def drop(self, side: str, item: str, place: Array, *, height: float = 0.055, over: float = 0.1) -> Steps:
+    def drop(
+        self, side: str, item: str, place: Array, *, height: float = 0.055, over: float = 0.1,
+        turns: Sequence[float] = TURNS, shifts: Sequence[float] = SHIFTS, within: float | None = None,
+    ) -> Steps:  # fmt: skip
         """Let an item that is held fall a little way, whichever way round it and the hand are.
 
         Args:
             side: Of the hand.
             item: What it holds; its frame `middle` goes to the place.
-            place: (3) in the world, m; 3 cm before or behind it will do as well.
+            place: (3) in the world, m.
             height: m of the item's middle above the place where the hand lets go.
             over: m above that, on the way there and back.
+            turns: Those about the vertical, rad, that will do.
+            shifts: m before or behind the place that will do.
+            within: m of its place within which the hand comes to rest before it lets go; None where it need not.
 
         Raises:
             CannotReach: The hand does not come there.
@@ -137,8 +145,8 @@ class Handling(Expert):
         free = Pose(position=place + np.array([0.0, 0.0, height])), Pose(hand.rotation, hand.position - middle)
         ways = [
             Pose(position=shift * AHEAD) @ free[0] @ Pose(rotation_about(UP, turn)) @ free[1]
-            for shift in (0.0, -0.03, 0.03)
-            for turn in TURNS
+            for shift in shifts
+            for turn in turns
         ]
         goal = self.choose(side, ways, to=f"where {item} goes", clear=over, touching=(item,))
         held = (item, self.grip_in(side, item))
@@ -146,6 +154,8 @@ class Handling(Expert):
             side, back(goal, over), to=f"above where {item} goes", touching=(item,), then=goal, carrying=held
         )
         yield from self.move(side, goal, to=f"where {item} goes", speed=0.15)
+        if within is not None:
+            yield from self.settle(side, goal, within=within)
         yield from self.open(side)
         yield from self.wait(0.3)
         yield from self.move(side, raised(goal, over), to=f"away from {item}", speed=0.2)
