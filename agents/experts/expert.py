@@ -250,9 +250,9 @@ class Expert:
                 return
             yield
 
-    def nearest(self, name: str) -> str:
-        """The side whose shoulder is nearer to a frame."""
-        place = self.frame(name).position
+    def nearest(self, where: str | Array) -> str:
+        """The side whose shoulder is nearer to a frame, or to a place (3) in the world, m."""
+        place = self.frame(where).position if isinstance(where, str) else where
         return min(self.arms, key=lambda side: float(np.linalg.norm(place - self.arms[side].shoulder())))
 
     def choose(
