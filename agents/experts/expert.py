@@ -34,6 +34,13 @@ INTEGRAL_GAIN = 3.0
 INTEGRAL_LIMIT = 0.5
 """rad by which they do at most."""
 
+QUICK = 15.0
+"""rad/s² that a joint accelerates by at most on its way."""
+JERKY = 10.0 / math.sqrt(3.0)
+"""Largest acceleration of a motion with least jerk over the unit way in unit time."""
+CARRYING = 0.5
+"""m/s, on average, of a hand that holds something: what is flung slips out of the fingers."""
+
 STRAYED = 0.01
 """m off its line at which a hand on its way gives up."""
 
@@ -195,21 +202,27 @@ class Expert:
         for solution in found[:4]:
             way = arm.way(solution.angles, self.wanted, touching=touching, carrying=carrying)
             if way is not None:
-                yield from self.along(arm, way, speed)
+                yield from self.along(arm, way, speed, hand_speed=CARRYING if carrying else math.inf)
                 return
         raise CannotReach(f"waypoint '{to}', {side} hand: {'no way leads there' if found else why}")
 
-    def along(self, arm: Arm, way: Sequence[Array], speed: float) -> Steps:
-        """Move an arm's joints along the corners of a way, slowing down only at its ends."""
-        lengths = [float(np.abs(b - a).max()) for a, b in pairwise(way)]
-        count = max(5, math.ceil(sum(lengths) / speed / self.env.control_timestep))
-        ends = np.cumsum([0.0, *lengths])
-        for i in range(count):
-            done = smooth((i + 1) / count) * ends[-1]
-            leg = min(int(np.searchsorted(ends, done, side="right")) - 1, len(lengths) - 1)
-            share = (done - ends[leg]) / max(lengths[leg], 1e-9)
-            self.wanted[arm.joints] = way[leg] + min(share, 1.0) * (way[leg + 1] - way[leg])
-            yield
+    def along(self, arm: Arm, way: Sequence[Array], speed: float, *, hand_speed: float = math.inf) -> Steps:
+        """Move an arm's joints along the corners of a way, stopping at each: who rounds them at speed swings out.
+
+        Args:
+            arm: That moves.
+            way: Angles (k) of the corners, rad.
+            speed: Mean speed of the fastest joint on each leg, rad/s.
+            hand_speed: Highest mean speed of the hand from corner to corner, m/s.
+        """
+        for a, b in pairwise(way):
+            length = float(np.abs(b - a).max())
+            apart = float(np.linalg.norm(arm.chain.pose(b).position - arm.chain.pose(a).position))
+            seconds = max(length / speed, math.sqrt(JERKY * length / QUICK), apart / hand_speed)
+            count = max(1, math.ceil(seconds / self.env.control_timestep))
+            for i in range(count):
+                self.wanted[arm.joints] = a + smooth((i + 1) / count) * (b - a)
+                yield
 
     def guarded(
         self, side: str, direction: Sequence[float] | Array, distance: float, *, to: str, until: Callable[[], bool],
@@ -323,7 +336,7 @@ class Expert:
         if arm.hand.pointing:
             yield from self._fingers(side, arm.hand.pointing, seconds)
 
-    def press(self, side: str, button: str, *, distance: float = 0.04) -> Steps:
+    def press(self, side: str, button: str, *, distance: float = 0.06) -> Steps:
         """Press a button once with the finger's tip and draw back.
 
         Args:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 import numpy as np
 
 from training_ground.agents.experts.arm import smooth
-from training_ground.agents.experts.expert import Expert, Steps, around, back
+from training_ground.agents.experts.expert import CannotReach, Expert, Steps, around, back
 from training_ground.agents.experts.mechanism import Mechanism
 from training_ground.assets.poses import Pose, rotation_about
 
 CLEAR = 0.1
 """m from which a hand comes to a handle, and to which it draws back."""
-PATIENCE_S = 1.0
-"""s without progress after which a mechanism is left where it is."""
+PATIENCE_S = 2.0
+"""s without progress after which a mechanism is left where it is: so long does it take an arm to build up its force."""
+OUTWARD = -0.1
+"""Cosine between a hand's approach and the way of what it takes along; below it the way leads out of the hand."""
 FINGERS_STILL = 6e-4
 """rad or m that fingers at rest move in a control step at most."""
 FINGERS_REST_S = 0.1
@@ -46,7 +49,7 @@ class Operator(Expert):
         Raises:
             CannotReach: No grasp can be reached and comes along.
         """
-        grasp = self.choose(side, grasps, to=to, clear=CLEAR, along=(mechanism, goal))
+        grasp = self.hook(side, grasps, mechanism, goal, to=to)
         yield from self.travel(side, back(grasp, CLEAR), to=f"before {to}")
         yield from self.move(side, grasp, to=to, speed=0.15)
         yield from self.settle(side, grasp)
@@ -55,6 +58,19 @@ class Operator(Expert):
         self.ease(side)
         yield from self.open(side)
         yield from self.move(side, back(self.arms[side].pose(), CLEAR), to=f"away from {to}", speed=0.2)
+
+    def hook(self, side: str, grasps: Sequence[Pose], mechanism: Mechanism, goal: float, *, to: str) -> Pose:
+        """Return the grasp of a handle to which the arm comes most easily: of those that hold by the shape of the hand
+        where there is one, else of those that the handle can be drawn out of.
+
+        Raises:
+            CannotReach: No grasp can be reached and comes along.
+        """
+        hooks, along = [grasp for grasp in grasps if not _outward(grasp, mechanism, goal)], (mechanism, goal)
+        if 0 < len(hooks) < len(grasps):
+            with suppress(CannotReach):
+                return self.choose(side, hooks, to=to, clear=CLEAR, along=along)
+        return self.choose(side, grasps, to=to, clear=CLEAR, along=along)
 
     def guide(self, side: str, mechanism: Mechanism, goal: float, *, to: str, speed: float, lead: float) -> Steps:
         """Move a mechanism with the hand that holds it, along whatever path its joint leaves it.
@@ -115,6 +131,12 @@ class Operator(Expert):
         for i in range(count):
             self.wanted[joints] = start + smooth((i + 1) / count) * (goal - start)
             yield
+
+
+def _outward(grasp: Pose, mechanism: Mechanism, goal: float) -> bool:
+    """Whether what is held goes out of the hand on its way to a goal, m or rad, against the hand's approach."""
+    way = mechanism.moved(grasp, goal).position - grasp.position
+    return float(grasp.rotation[:, 2] @ way) < OUTWARD * float(np.linalg.norm(way))
 
 
 def about_bar(pose: Pose, *angles_deg: float, deep: float = 0.0) -> list[Pose]:
