@@ -50,6 +50,9 @@ SETTLED = 6
 TURNS = 12
 """Turns about a button's axis in which a finger may press it."""
 
+GIVES = 0.03
+"""m beyond a button's face that a finger's tip must get to: the button gives way, and the arm behind the finger."""
+
 STATIONS = 7
 """Places on a mechanism's way at which it is tried whether an arm comes along."""
 
@@ -348,7 +351,8 @@ class Expert:
             CannotReach: No joint angles lead there.
         """
         yield from self.point(side)
-        front = self.choose(side, around(self.frame(button), TURNS), to=button)
+        deep = [back(one, -GIVES) for one in around(self.frame(button), TURNS)]
+        front = back(self.choose(side, deep, to=button, clear=0.08 + GIVES), GIVES)
         yield from self.travel(side, back(front, 0.08), to=f"in front of {button}")
         yield from self.move(side, back(front, 0.02), to=f"close to {button}")
         yield from self.settle(side, back(front, 0.02))

@@ -18,6 +18,10 @@ CLEAR = 0.1
 """m from which a hand comes to a handle, and to which it draws back."""
 PATIENCE_S = 2.0
 """s without progress after which a mechanism is left where it is: so long does it take an arm to build up its force."""
+HESITATES_S = 0.3
+"""s without progress after which a hand pulls harder."""
+DOUBLING_S, MOST_LEADS = 0.5, 4.0
+"""s in which the lead grows by what it was at first, and how many times that it becomes at most."""
 OUTWARD = -0.1
 """Cosine between a hand's approach and the way of what it takes along; below it the way leads out of the hand."""
 FINGERS_STILL = 6e-4
@@ -76,7 +80,8 @@ class Operator(Expert):
         """Move a mechanism with the hand that holds it, along whatever path its joint leaves it.
 
         The hand is told to be ahead of the mechanism by no more than a lead: it pulls no harder than it must, and does
-        not run off where its hold slips. It ends at the goal, or where nothing moves any more.
+        not run off where its hold slips. Where nothing moves the lead grows. It ends at the goal, or where that does
+        not help either.
 
         Args:
             side: Of the hand.
@@ -84,7 +89,7 @@ class Operator(Expert):
             goal: Its position, m or rad.
             to: What the way is called where it cannot be followed.
             speed: m/s or rad/s.
-            lead: m or rad.
+            lead: At first, m or rad.
 
         Raises:
             CannotReach: No joint angles lead on.
@@ -92,9 +97,11 @@ class Operator(Expert):
         arm, start, step = self.arms[side], mechanism.position, speed * self.env.control_timestep
         held = mechanism.moved(arm.planned(self.wanted), 0.0)  # the hand's pose where the mechanism would be at zero
         way, best, still, ahead = math.copysign(1.0, goal - start), start, 0.0, start
+        moves, growth, most = 0.1 * lead, lead * self.env.control_timestep / DOUBLING_S, MOST_LEADS * lead
         while way * (goal - (now := mechanism.position)) > 0.0 and still < PATIENCE_S:
-            still = 0.0 if way * (now - best) > 0.1 * lead else still + self.env.control_timestep
+            still = 0.0 if way * (now - best) > moves else still + self.env.control_timestep
             best = now if still == 0.0 else best
+            lead = min(lead + growth, most) if still > HESITATES_S else lead
             ahead = way * min(way * ahead + step, way * now + lead)
             self._follow(arm, mechanism.moved(held, now + ahead), to, last=False)
             yield

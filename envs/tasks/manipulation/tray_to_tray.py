@@ -31,7 +31,7 @@ class TrayToTray(CellTask):
     upright, at rest, and touched by nobody. The episode fails with `slip` when the cell lies below the bench's top, or
     on its side.
 
-    **Tiers.** `tight`: pockets of 49 mm instead of 50. `flow`: from the left, out of a tray that is full.
+    **Tiers.** `tight`: pockets with 1 mm of room on each side. `flow`: from the left, out of a tray that is full.
     `disturbed`: trays knocked out of their places by up to 1.5 cm and 0.2 rad, slippery cells (friction 0.35 to 0.5),
     masses ±30 %.
 
