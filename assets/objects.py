@@ -26,7 +26,7 @@ from training_ground.configs.loading import StrictModel
 Share = Annotated[float, Field(ge=0, le=1)]
 
 MARGIN = 0.001
-"""m by which the engine's cylinders are larger than their URDF says, all around: measured with `Body.distance`."""
+"""m by which the engine's cylinders are larger than their URDF says, all around: measured with `Thing.distance`."""
 
 SIZES = {"box": 3, "sphere": 1, "cylinder": 2, "capsule": 2}
 """Numbers in a shape's size."""
