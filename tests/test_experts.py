@@ -167,7 +167,7 @@ def test_an_arm_stops_at_the_corners_of_its_way(env: HumanoidEnv):
 def test_a_handle_is_hooked_where_the_way_would_lead_out_of_the_hand():
     door = make("OpenDoor")
     door.reset(seed=0)
-    mechanism = Mechanism(door.task, "machine.door")
+    mechanism = Mechanism(door.task, "machine.door")  # type: ignore[arg-type]
     handle = pose_of(door.task.place.frame("machine.handle"))  # type: ignore[attr-defined]
     # The door goes to the right: with it a hand that comes from the left and one from the front hold, the other not.
     assert [_outward(grasp, mechanism, 0.45) for grasp in about_bar(handle, -50, 0, 50)[::2]] == [False, False, True]
