@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.agents.experts.arm import Arm, blend, pose_of, smooth
+from training_ground.agents.experts.arm import APART, Arm, blend, pose_of, smooth
 from training_ground.agents.experts.clearance import Clearance
 from training_ground.agents.experts.mechanism import Mechanism
 from training_ground.assets.gravity import Gravity
@@ -367,10 +367,12 @@ class Expert:
         """Take a hand out of the way: back to where it began, or beside the body if something stands there now."""
         arm = self.arms[side]
         self.clearance.look()
-        hanging = self.wanted.copy()
-        hanging[arm.own] = arm.hanging(self.wanted)
-        for goal in (arm.chain.default, hanging[arm.joints]):
-            way = arm.way(goal, self.wanted)
+        begun, hanging = self.wanted.copy(), self.wanted.copy()
+        begun[arm.joints], hanging[arm.own] = arm.chain.default, arm.hanging(self.wanted)
+        goals = [begun, hanging]
+        free = [goal for goal in goals if not self.clearance.blocked(goal, slack=-APART)]
+        for goal in free or goals:
+            way = arm.way(goal[arm.joints], self.wanted)
             if way is not None:
                 yield from self.along(arm, way, 1.0)
                 return
