@@ -27,6 +27,9 @@ from training_ground.configs.loading import StrictModel
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+MARGIN = 0.001
+"""m by which the engine's cylinders are larger than their URDF says, all around: measured with `Thing.distance`."""
+
 SIZES = {"box": 3, "sphere": 1, "cylinder": 2, "capsule": 2}
 """Numbers in a shape's size."""
 
@@ -57,6 +60,18 @@ class Shape(StrictModel):
     def collider(self) -> Collider:
         """The same for the compiler."""
         return Collider(self.shape, Pose.from_xyz_rpy(np.array(self.at), np.array(self.rpy)), self.size)
+
+    @property
+    def touched(self) -> Collider:
+        """What the engine must be given for things to touch where the shape says.
+
+        It puts its margin around cylinders, and takes it off the inside of boxes, spheres and capsules.
+        """
+        if self.shape != "cylinder":
+            return self.collider
+        radius, length = self.size
+        size = max(radius - MARGIN, 0.5 * radius), max(length - 2.0 * MARGIN, 0.5 * length)
+        return Collider(self.shape, self.collider.pose, size)
 
 
 class Piece(StrictModel):
@@ -150,7 +165,7 @@ class ObjectSpec(StrictModel):
             path,
             self.name,
             self.tree(),
-            [tuple(shape.collider for shape in piece.shapes if shape.solid) for piece in pieces],
+            [tuple(shape.touched for shape in piece.shapes if shape.solid) for piece in pieces],
             [(joint.lower, joint.upper, UNLIMITED, UNLIMITED) for joint in self.mechanisms.values()],
             looks=[[(s.collider, (*s.colour, 1.0)) for s in piece.shapes] for piece in pieces] if visuals else (),
         )

@@ -2,7 +2,7 @@
 
 python benchmarks/experts.py                          every task, nominal tier, 100 seeds each
 python benchmarks/experts.py --tiers --task BinPick   all tiers of one
-python benchmarks/experts.py --out docs/results/experts/experts.json
+python benchmarks/experts.py --tier tight --tier flow --episodes 20 --out docs/results/experts/experts.json
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from _measure import report, target
 
 from training_ground.agents.evaluation import Evaluation, evaluate
 from training_ground.agents.experts.catalog import expert_names
+from training_ground.agents.files import write_atomic
 from training_ground.agents.policy import load_policy
 from training_ground.agents.statistics import wilson_interval
+from training_ground.assets.layout import TIERS
 from training_ground.assets.library import load_cell
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.registration import task
@@ -36,24 +38,27 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one task, two seeds")
     parser.add_argument("--task", action="append", help="only this one; may be given several times")
+    parser.add_argument("--tier", action="append", choices=TIERS, help="only this one; may be given several times")
     parser.add_argument("--tiers", action="store_true", help="every tier, not only the nominal one")
     parser.add_argument("--robot", help="another robot than the task's own")
     parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--out", type=Path, help="write what is measured here as well, after each task")
+    parser.add_argument("--workers", type=int, default=WORKERS, help="processes; 0 measures in this one")
+    parser.add_argument("--out", type=Path, help="also put each row into this file, in the place of an older one")
     given = parser.parse_args(argv)
     names = given.task or (["PressButton"] if given.quick else expert_names())
     rows: list[dict[str, Any]] = []
     for name in names:
         kind = task(name)
         assert issubclass(kind, CellTask)
-        for tier in ("nominal", *load_cell(kind.cell).tiers) if given.tiers else ("nominal",):
+        every = ["nominal", *load_cell(kind.cell).tiers]
+        for tier in given.tier or (every if given.tiers else ["nominal"]):
             kwargs = {"tier": tier} | ({"robot": given.robot} if given.robot else {})
             seeds = range(FIRST_SEED, FIRST_SEED + (2 if given.quick else given.episodes))
-            workers, before = 0 if given.quick else WORKERS, cpu_seconds()
+            workers, before = 0 if given.quick else given.workers, cpu_seconds()
             done = evaluate(load_policy("expert"), f"TrainingGround/{name}-v0", kwargs, seeds, workers=workers)
             rows.append(row(name, tier, done, cpu_seconds() - before))
             if given.out is not None:
-                given.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                put(given.out, rows[-1])
     return report(
         {
             "targets": [
@@ -64,6 +69,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "experts": rows,
         }
     )
+
+
+def put(path: Path, measured: dict[str, Any]) -> None:
+    """Put a row into a file of rows, in the place of an older one of the same task, tier and robot; sorted."""
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    rows = [r for r in old if any(r[key] != measured[key] for key in ("task", "tier", "robot"))] + [measured]
+    rows.sort(key=lambda r: (r["task"], TIERS.index(r["tier"]), r["robot"]))
+    write_atomic(path, json.dumps(rows, indent=1) + "\n")
 
 
 def cpu_seconds() -> float:

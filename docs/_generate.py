@@ -150,11 +150,13 @@ def _work(kind: type[Task]) -> str:
             f"{row['successes']} of {row['episodes']}",
             "{:.1%} to {:.1%}".format(*row["wilson_95"]),
             *(f"{row['cycle_time_s'][key]} s" if row["successes"] else "–" for key in ("median", "p95")),
+            ", ".join(f"{count} × {why.replace('_', ' ')}" for why, count in row["failures"].items()) or "–",
             row["episodes_per_minute"],
         )
         for row in rows
     ]
-    columns = ("tier", "robot", "success", "95 % interval", "cycle, median", "95th percentile", "episodes a minute")
+    columns = ("tier", "robot", "success", "95 % interval", "cycle, median", "95th percentile", "failures",
+               "episodes a minute")  # fmt: skip
     return (
         "## The scripted expert\n\n"
         + (f"![Phases of the work](../../images/experts/{picture.name})\n\n" if picture.exists() else "")

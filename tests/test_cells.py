@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 
 from training_ground.assets.catalog import load_model, robot_names
 from training_ground.assets.gravity import Gravity, at_work
-from training_ground.assets.layout import CellSpec
+from training_ground.assets.layout import TIERS, CellSpec
 from training_ground.assets.library import cell_names, load_cell, load_part, part_names
 from training_ground.configs.errors import AssetError, SimulationError
 from training_ground.envs.cell import Cell
@@ -58,6 +59,30 @@ def test_every_cell_and_every_tier_of_it_can_be_built(name: str):
             cell.place(cell.draw(generator))
             cell.require_room()
         world.close()
+
+
+@pytest.mark.parametrize("name", cell_names())
+def test_every_cell_has_all_tiers_and_no_two_are_the_same(name: str):
+    spec = load_cell(name)
+    tiers = [spec.tier(tier).model_dump() for tier in TIERS]
+    assert all(one != other for one, other in combinations(tiers, 2))
+
+
+@pytest.mark.parametrize("name", [name for name, task in tasks().items() if issubclass(task, CellTask)])
+def test_every_task_in_a_cell_says_what_its_tiers_are(name: str):
+    text = tasks()[name].__doc__ or ""
+    assert "**Tiers.**" in text and all(f"`{tier}`:" in text for tier in TIERS[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, task in tasks().items() if issubclass(task, CellTask)])
+def test_every_tier_of_a_task_begins_within_reach(name: str):
+    for tier in TIERS[1:]:
+        env = make(name, tier=tier)
+        env.reset(seed=0)
+        *_, info = env.step(np.zeros(env.action.shape, np.float32))
+        assert not info["success"] and info["failure"] is None
+        env.close()
 
 
 def test_every_cell_has_a_task():

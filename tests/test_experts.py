@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from training_ground.agents.experts.arm import pose_of
 from training_ground.agents.experts.catalog import expert_names, find_expert
 from training_ground.agents.experts.clearance import Clearance
-from training_ground.agents.experts.expert import Expert, Steps, around, back
+from training_ground.agents.experts.expert import QUICK, Expert, Steps, around, back
+from training_ground.agents.experts.mechanism import Mechanism
+from training_ground.agents.experts.operating import _outward, about_bar
 from training_ground.agents.experts.planning import plan
 from training_ground.agents.policy import load_policy
 from training_ground.assets.poses import Array, Pose, rotation_about
@@ -138,6 +141,37 @@ def test_a_hand_arrives_where_it_is_told_to(env: HumanoidEnv):
     reached = expert.arms["right"].pose()
     assert np.linalg.norm(reached.position - goals[0].position) < 0.002
     assert np.abs(reached.rotation - goals[0].rotation).max() < 0.01
+
+
+def test_an_arm_stops_at_the_corners_of_its_way(env: HumanoidEnv):
+    seen: list[Array] = []
+
+    def what(expert: Expert) -> Steps:
+        arm = expert.arms["right"]
+        way = [expert.wanted[arm.joints].copy() for _ in range(3)]
+        way[1][0] += 0.3
+        way[2][:2] += 0.3
+        for _ in expert.along(arm, way, 1.0):
+            seen.append(expert.wanted[arm.joints] - way[1])
+            yield
+
+    play(env, trial(what), 0, most=60)
+    off = np.abs(np.array(seen)).max(axis=1)
+    corner = int(off.argmin())
+    assert off[corner] == pytest.approx(0.0, abs=1e-12) and 0 < corner < len(seen) - 1
+    assert max(off[corner - 1], off[corner + 1]) < 0.001  # 0.02 rad a step between the corners
+    acceleration = np.diff(seen, 2, axis=0) / env.control_timestep**2
+    assert np.abs(acceleration).max() < 1.05 * QUICK
+
+
+def test_a_handle_is_hooked_where_the_way_would_lead_out_of_the_hand():
+    door = make("OpenDoor")
+    door.reset(seed=0)
+    mechanism = Mechanism(door.task, "machine.door")  # type: ignore[arg-type]
+    handle = pose_of(door.task.place.frame("machine.handle"))  # type: ignore[attr-defined]
+    # The door goes to the right: with it a hand that comes from the left and one from the front hold, the other not.
+    assert [_outward(grasp, mechanism, 0.45) for grasp in about_bar(handle, -50, 0, 50)[::2]] == [False, False, True]
+    door.close()
 
 
 def test_a_pose_in_the_bench_or_in_oneself_is_blocked(env: HumanoidEnv):

@@ -47,6 +47,22 @@ def run(scene: World, seconds: float, see: Callable[[], Any] | None = None) -> l
 
 
 @pytest.mark.parametrize(
+    ("shape", "size"), [("box", (0.06, 0.06, 0.06)), ("sphere", (0.03,)), ("cylinder", (0.03, 0.06)),
+                        ("capsule", (0.03, 0.06))]
+)  # fmt: skip
+def test_things_touch_where_their_shapes_say(shape: str, size: tuple[float, ...]):
+    """A pin of 30 mm goes into a hole of 31; the engine alone would make it 32."""
+    scene = World()
+    wall = scene.add(simple("wall", "box", (0.02, 0.4, 0.4), 1.0), (0.1, 0.0, 0.0), fixed=True)
+    thing = scene.add(simple("thing", shape, size, 1.0), (0.0, 0.0, 0.0), fixed=True)
+    assert thing.distance(wall, within=0.1) == pytest.approx(0.06, abs=1e-4)
+    floor = scene.add(simple("floor", "box", (0.4, 0.4, 0.02), 1.0), (0.0, 0.0, -0.15), fixed=True)
+    below = 0.06 if shape == "capsule" else 0.03
+    assert thing.distance(floor, within=0.2) == pytest.approx(0.14 - below, abs=1e-4)
+    scene.close()
+
+
+@pytest.mark.parametrize(
     ("shape", "size"), [("box", (0.2, 0.3, 0.5)), ("sphere", (0.2,)), ("cylinder", (0.1, 0.4)), ("capsule", (0.1, 0.4))]
 )
 def test_inertia_is_that_of_evenly_spread_mass(shape: str, size: tuple[float, ...]):

@@ -22,6 +22,9 @@ WAIST = 0.7
 _LOOK = 0.025
 """m between the places at which a straight way is looked at."""
 
+APART = 0.004
+"""m farther than it must that an arm stays from everything on its way, where it can: between the angles that are tried,
+and where it trails, it comes nearer."""
 LEANING = 0.005
 """m by which what an arm leans on at the beginning of a way may reach into it."""
 
@@ -189,13 +192,16 @@ class Arm:
             carried = (carrying[0], self.planned(whole) @ carrying[1].inverse()) if carrying else None
             return bool(self.clearance.blocked(whole, touching=touching, slack=slack, carried=carried))
 
+        def found(slack: float) -> list[Array] | None:
+            def free(angles: Array) -> bool:
+                return not blocked(self._whole(angles, wanted), slack)
+
+            return plan(wanted[self.joints], goal, self.chain.lower, self.chain.upper, free, self._env.episode_seed)
+
+        if not blocked(wanted, -APART) and not blocked(self._whole(goal, wanted), -APART) and (way := found(-APART)):
+            return way
         # Where the arm leans on something now, it must be allowed to leave.
-        slack = LEANING if blocked(wanted, 0.0) else 0.0
-        lower, upper = self.chain.lower, self.chain.upper
-        return plan(
-            wanted[self.joints], goal, lower, upper, lambda angles: not blocked(self._whole(angles, wanted), slack),
-            self._env.episode_seed,
-        )  # fmt: skip
+        return found(LEANING if blocked(wanted, 0.0) else 0.0)
 
     def _whole(self, angles: Array, wanted: Array) -> Array:
         whole = wanted.copy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from training_ground.agents.experts.expert import Steps, around
 from training_ground.agents.experts.handling import Handling, from_above, turned
 from training_ground.assets.poses import Pose
@@ -12,6 +14,8 @@ HALVES = {"block": 2, "bar": 2}
 
 class BinPick(Handling):
     """Grasp the part from above, lift it over the walls, let it go in the other tote."""
+
+    waist: ClassVar[bool] = True
 
     def procedure(self) -> Steps:
         """Move the part that the task names."""

@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.agents.experts.arm import Arm, blend, pose_of, smooth
+from training_ground.agents.experts.arm import APART, Arm, blend, pose_of, smooth
 from training_ground.agents.experts.clearance import Clearance
 from training_ground.agents.experts.mechanism import Mechanism
 from training_ground.assets.gravity import Gravity
@@ -32,6 +32,13 @@ Along = tuple[Mechanism, float]
 INTEGRAL_LIMIT = 0.5
 """rad by which targets move on at most where a joint stands off what was wanted."""
 
+QUICK = 15.0
+"""rad/s² that a joint accelerates by at most on its way."""
+JERKY = 10.0 / math.sqrt(3.0)
+"""Largest acceleration of a motion with least jerk over the unit way in unit time."""
+CARRYING = 0.5
+"""m/s, on average, of a hand that holds something: what is flung slips out of the fingers."""
+
 STRAYED = 0.01
 """m off its line at which a hand on its way gives up."""
 
@@ -40,6 +47,9 @@ SETTLED = 6
 
 TURNS = 12
 """Turns about a button's axis in which a finger may press it."""
+
+GIVES = 0.03
+"""m beyond a button's face that a finger's tip must get to: the button gives way, and the arm behind the finger."""
 
 STATIONS = 7
 """Places on a mechanism's way at which it is tried whether an arm comes along."""
@@ -199,21 +209,27 @@ class Expert:
         for solution in found[:4]:
             way = arm.way(solution.angles, self.wanted, touching=touching, carrying=carrying)
             if way is not None:
-                yield from self.along(arm, way, speed)
+                yield from self.along(arm, way, speed, hand_speed=CARRYING if carrying else math.inf)
                 return
         raise CannotReach(f"waypoint '{to}', {side} hand: {'no way leads there' if found else why}")
 
-    def along(self, arm: Arm, way: Sequence[Array], speed: float) -> Steps:
-        """Move an arm's joints along the corners of a way, slowing down only at its ends."""
-        lengths = [float(np.abs(b - a).max()) for a, b in pairwise(way)]
-        count = max(5, math.ceil(sum(lengths) / speed / self.env.control_timestep))
-        ends = np.cumsum([0.0, *lengths])
-        for i in range(count):
-            done = smooth((i + 1) / count) * ends[-1]
-            leg = min(int(np.searchsorted(ends, done, side="right")) - 1, len(lengths) - 1)
-            share = (done - ends[leg]) / max(lengths[leg], 1e-9)
-            self.wanted[arm.joints] = way[leg] + min(share, 1.0) * (way[leg + 1] - way[leg])
-            yield
+    def along(self, arm: Arm, way: Sequence[Array], speed: float, *, hand_speed: float = math.inf) -> Steps:
+        """Move an arm's joints along the corners of a way, stopping at each: who rounds them at speed swings out.
+
+        Args:
+            arm: That moves.
+            way: Angles (k) of the corners, rad.
+            speed: Mean speed of the fastest joint on each leg, rad/s.
+            hand_speed: Highest mean speed of the hand from corner to corner, m/s.
+        """
+        for a, b in pairwise(way):
+            length = float(np.abs(b - a).max())
+            apart = float(np.linalg.norm(arm.chain.pose(b).position - arm.chain.pose(a).position))
+            seconds = max(length / speed, math.sqrt(JERKY * length / QUICK), apart / hand_speed)
+            count = max(1, math.ceil(seconds / self.env.control_timestep))
+            for i in range(count):
+                self.wanted[arm.joints] = a + smooth((i + 1) / count) * (b - a)
+                yield
 
     def guarded(
         self, side: str, direction: Sequence[float] | Array, distance: float, *, to: str, until: Callable[[], bool],
@@ -254,9 +270,9 @@ class Expert:
                 return
             yield
 
-    def nearest(self, name: str) -> str:
-        """The side whose shoulder is nearer to a frame."""
-        place = self.frame(name).position
+    def nearest(self, where: str | Array) -> str:
+        """The side whose shoulder is nearer to a frame, or to a place (3) in the world, m."""
+        place = self.frame(where).position if isinstance(where, str) else where
         return min(self.arms, key=lambda side: float(np.linalg.norm(place - self.arms[side].shoulder())))
 
     def choose(
@@ -327,7 +343,7 @@ class Expert:
         if arm.hand.pointing:
             yield from self._fingers(side, arm.hand.pointing, seconds)
 
-    def press(self, side: str, button: str, *, distance: float = 0.04) -> Steps:
+    def press(self, side: str, button: str, *, distance: float = 0.06) -> Steps:
         """Press a button once with the finger's tip and draw back.
 
         Args:
@@ -339,7 +355,8 @@ class Expert:
             CannotReach: No joint angles lead there.
         """
         yield from self.point(side)
-        front = self.choose(side, around(self.frame(button), TURNS), to=button)
+        deep = [back(one, -GIVES) for one in around(self.frame(button), TURNS)]
+        front = back(self.choose(side, deep, to=button, clear=0.08 + GIVES), GIVES)
         yield from self.travel(side, back(front, 0.08), to=f"in front of {button}")
         yield from self.move(side, back(front, 0.02), to=f"close to {button}")
         yield from self.settle(side, back(front, 0.02))
@@ -354,10 +371,12 @@ class Expert:
         """Take a hand out of the way: back to where it began, or beside the body if something stands there now."""
         arm = self.arms[side]
         self.clearance.look()
-        hanging = self.wanted.copy()
-        hanging[arm.own] = arm.hanging(self.wanted)
-        for goal in (arm.chain.default, hanging[arm.joints]):
-            way = arm.way(goal, self.wanted)
+        begun, hanging = self.wanted.copy(), self.wanted.copy()
+        begun[arm.joints], hanging[arm.own] = arm.chain.default, arm.hanging(self.wanted)
+        goals = [begun, hanging]
+        free = [goal for goal in goals if not self.clearance.blocked(goal, slack=-APART)]
+        for goal in free or goals:
+            way = arm.way(goal[arm.joints], self.wanted)
             if way is not None:
                 yield from self.along(arm, way, 1.0)
                 return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from training_ground.agents.experts.bin_pick import HALVES, BinPick
 from training_ground.agents.experts.expert import Steps, around
 from training_ground.agents.experts.handling import turned
@@ -16,8 +14,6 @@ ASKEW = (0.0, 0.2, -0.2)
 
 class KitOrder(BinPick):
     """Part by part: grasp it from above, lift it over the walls, set it down in its compartment."""
-
-    waist: ClassVar[bool] = True
 
     def procedure(self) -> Steps:
         """Move the parts of the order."""

@@ -15,7 +15,8 @@ class OpenDoor(Operator):
     def procedure(self) -> Steps:
         """Open the door."""
         door, handle = Mechanism(self.task, self.task.moves), self.task.handle
-        side = self.side = "right"
+        halfway = door.moved(self.frame(handle), 0.5 * door.spec.upper)
+        side = self.nearest(halfway.position)
         yield from together(self.open(side), *(self.hang(other) for other in self.arms if other != side))
         while self.task.travel(self.task.moves) < self.task.wanted and self.attempt < TRIES:
             self.attempt += 1

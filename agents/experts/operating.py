@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 import numpy as np
 
 from training_ground.agents.experts.arm import smooth
-from training_ground.agents.experts.expert import Expert, Steps, around, back
+from training_ground.agents.experts.expert import CannotReach, Expert, Steps, around, back
 from training_ground.agents.experts.mechanism import Mechanism
 from training_ground.assets.poses import Pose, rotation_about
 
 CLEAR = 0.1
 """m from which a hand comes to a handle, and to which it draws back."""
-PATIENCE_S = 1.0
-"""s without progress after which a mechanism is left where it is."""
+PATIENCE_S = 2.0
+"""s without progress after which a mechanism is left where it is: so long does it take an arm to build up its force."""
+HESITATES_S = 0.3
+"""s without progress after which a hand pulls harder."""
+DOUBLING_S, MOST_LEADS = 0.5, 4.0
+"""s in which the lead grows by what it was at first, and how many times that it becomes at most."""
+OUTWARD = -0.1
+"""Cosine between a hand's approach and the way of what it takes along; below it the way leads out of the hand."""
 FINGERS_STILL = 6e-4
 """rad or m that fingers at rest move in a control step at most."""
 FINGERS_REST_S = 0.1
@@ -46,7 +53,7 @@ class Operator(Expert):
         Raises:
             CannotReach: No grasp can be reached and comes along.
         """
-        grasp = self.choose(side, grasps, to=to, clear=CLEAR, along=(mechanism, goal))
+        grasp = self.hook(side, grasps, mechanism, goal, to=to)
         yield from self.travel(side, back(grasp, CLEAR), to=f"before {to}")
         yield from self.move(side, grasp, to=to, speed=0.15)
         yield from self.settle(side, grasp)
@@ -56,11 +63,25 @@ class Operator(Expert):
         yield from self.open(side)
         yield from self.move(side, back(self.arms[side].pose(), CLEAR), to=f"away from {to}", speed=0.2)
 
+    def hook(self, side: str, grasps: Sequence[Pose], mechanism: Mechanism, goal: float, *, to: str) -> Pose:
+        """Return the grasp of a handle to which the arm comes most easily: of those that hold by the shape of the hand
+        where there is one, else of those that the handle can be drawn out of.
+
+        Raises:
+            CannotReach: No grasp can be reached and comes along.
+        """
+        hooks, along = [grasp for grasp in grasps if not _outward(grasp, mechanism, goal)], (mechanism, goal)
+        if 0 < len(hooks) < len(grasps):
+            with suppress(CannotReach):
+                return self.choose(side, hooks, to=to, clear=CLEAR, along=along)
+        return self.choose(side, grasps, to=to, clear=CLEAR, along=along)
+
     def guide(self, side: str, mechanism: Mechanism, goal: float, *, to: str, speed: float, lead: float) -> Steps:
         """Move a mechanism with the hand that holds it, along whatever path its joint leaves it.
 
         The hand is told to be ahead of the mechanism by no more than a lead: it pulls no harder than it must, and does
-        not run off where its hold slips. It ends at the goal, or where nothing moves any more.
+        not run off where its hold slips. Where nothing moves the lead grows. It ends at the goal, or where that does
+        not help either.
 
         Args:
             side: Of the hand.
@@ -68,7 +89,7 @@ class Operator(Expert):
             goal: Its position, m or rad.
             to: What the way is called where it cannot be followed.
             speed: m/s or rad/s.
-            lead: m or rad.
+            lead: At first, m or rad.
 
         Raises:
             CannotReach: No joint angles lead on.
@@ -76,9 +97,11 @@ class Operator(Expert):
         arm, start, step = self.arms[side], mechanism.position, speed * self.env.control_timestep
         held = mechanism.moved(arm.planned(self.wanted), 0.0)  # the hand's pose where the mechanism would be at zero
         way, best, still, ahead = math.copysign(1.0, goal - start), start, 0.0, start
+        moves, growth, most = 0.1 * lead, lead * self.env.control_timestep / DOUBLING_S, MOST_LEADS * lead
         while way * (goal - (now := mechanism.position)) > 0.0 and still < PATIENCE_S:
-            still = 0.0 if way * (now - best) > 0.1 * lead else still + self.env.control_timestep
+            still = 0.0 if way * (now - best) > moves else still + self.env.control_timestep
             best = now if still == 0.0 else best
+            lead = min(lead + growth, most) if still > HESITATES_S else lead
             ahead = way * min(way * ahead + step, way * now + lead)
             self._follow(arm, mechanism.moved(held, now + ahead), to, last=False)
             yield
@@ -115,6 +138,12 @@ class Operator(Expert):
         for i in range(count):
             self.wanted[joints] = start + smooth((i + 1) / count) * (goal - start)
             yield
+
+
+def _outward(grasp: Pose, mechanism: Mechanism, goal: float) -> bool:
+    """Whether what is held goes out of the hand on its way to a goal, m or rad, against the hand's approach."""
+    way = mechanism.moved(grasp, goal).position - grasp.position
+    return float(grasp.rotation[:, 2] @ way) < OUTWARD * float(np.linalg.norm(way))
 
 
 def about_bar(pose: Pose, *angles_deg: float, deep: float = 0.0) -> list[Pose]:

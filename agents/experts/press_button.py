@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from training_ground.agents.experts.expert import CannotReach, Expert, Steps
 
 TRIES = 4
@@ -9,6 +11,8 @@ TRIES = 4
 
 class PressButton(Expert):
     """Point, come straight in front of the button, push until it is pressed, draw back; else try the other hand."""
+
+    waist: ClassVar[bool] = True
 
     def procedure(self) -> Steps:
         """Press the button that the task names."""

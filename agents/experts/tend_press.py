@@ -17,7 +17,8 @@ class TendPress(Handling):
 
     def procedure(self) -> Steps:
         """Mark the blank."""
-        hand, other = "right", "left"
+        hand = self.nearest("part")
+        other = "left" if hand == "right" else "right"
         yield from self.pick(hand, "part", self.grips)
         nest = upright(self.frame("part"), self.frame("press.nest").position, 0.0)
         yield from self.put(hand, "part", around(nest, WAYS), search=True)
@@ -25,7 +26,7 @@ class TendPress(Handling):
         yield from self.press(other, "panel.start")
         yield from together(self.retreat(other), self.wait_for("done"))
         yield from self.pick(hand, "part", self.grips)
-        yield from self.drop(hand, "part", self.frame("target.right").position)
+        yield from self.drop(hand, "part", self.frame(f"target.{hand}").position)
 
     def grips(self) -> list[Pose]:
         """Ways to grip the blank from above."""

@@ -33,7 +33,8 @@ class KitOrder(CellTask):
     by 8 cm, with `slip` when a part lies outside of tote and tray, and with `over_force` when a hand meets more than
     40 N.
 
-    **Tiers.** `flow`: the parts have changed places. `disturbed`: a tray that was knocked askew by up to 0.3 rad,
+    **Tiers.** `tight`: a block of 48 mm and a cylinder of 58 mm, 0.2 and 0.4 kg, in the same compartments of 70 mm.
+    `flow`: the parts have changed places. `disturbed`: a tray that was knocked askew by up to 0.3 rad,
     slippery parts (friction 0.35 to 0.5), masses ±30 %.
 
     **Reward**, at most 1 a step: hand near a part that is missing, share of the order that is in its place, and the

@@ -15,6 +15,10 @@ class OpenDoor(Opening):
     more away from its handle and touching nothing of it. The episode fails with `over_force` when a hand pulls with
     more than 80 N.
 
+    **Tiers.** `tight`: a bar of 12 mm × 0.16 m that stands 50 mm off the door, where it is 22 mm × 0.3 m and stands
+    70 mm off. `flow`: a door that slides to the left, the machine 5 cm and 7° from its place instead of 3 cm and 5°.
+    `disturbed`: worn rails (30 to 40 N), the machine up to 9° askew.
+
     **Reward**, at most 1 a step: hand near the handle, the door's travel, and the whole once done.
     """
 

@@ -20,10 +20,10 @@ class OpenDrawer(Opening):
     from its handle and touching nothing of it. The episode fails with `over_force` when a hand pulls with more than
     60 N.
 
-    **Reward**, at most 1 a step: hand near the handle, the drawer's travel, and the whole once done.
+    **Tiers.** `tight`: a flat drawer, 5 cm higher, with a bar of 10 mm that stands 45 mm off its front. `flow`: on the
+    other side, 5 cm higher, up to 2 cm and 7 cm from its place. `disturbed`: dirty slides (10 to 16 N), masses ±60 %.
 
-    **Tiers**: `tight`, a flat drawer with a thin handle close to its front; `flow`, on the other side, higher up and
-    less well placed; `disturbed`, overloaded on dirty slides (10 to 16 N).
+    **Reward**, at most 1 a step: hand near the handle, the drawer's travel, and the whole once done.
     """
 
     id = "OpenDrawer"

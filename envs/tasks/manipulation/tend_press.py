@@ -26,6 +26,11 @@ class TendPress(CellTask):
     blank is taken while it runs, with `slip` when the blank lies on the bench or on the floor, and with `over_force`
     when a hand meets more than 40 N.
 
+    **Tiers.** `tight`: a blank of 48 mm and 0.4 kg, 1 mm of room on each side in the nest instead of 2. `flow`: the
+    blank from the left, start on the right, a cycle of 4 s. `disturbed`: press and holder knocked out of their places
+    by up to 2 cm, the press turned by up to 7° and the holder by up to 23°, slippery blanks (friction 0.35 to 0.5),
+    masses ±30 %.
+
     **Reward**, at most 1 a step: hand near the blank, blank near the nest, blank marked, blank near the tote, and the
     whole once done.
     """

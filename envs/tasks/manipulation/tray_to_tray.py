@@ -31,6 +31,10 @@ class TrayToTray(CellTask):
     upright, at rest, and touched by nobody. The episode fails with `slip` when the cell lies below the bench's top, or
     on its side.
 
+    **Tiers.** `tight`: pockets with 1 mm of room on each side. `flow`: from the left, out of a tray that is full.
+    `disturbed`: trays knocked out of their places by up to 1.5 cm and 0.2 rad, slippery cells (friction 0.35 to 0.5),
+    masses ±30 %.
+
     **Reward**, at most 1 a step: hand near the cell, cell lifted, cell near the slot, and the whole once done.
     """
 
