@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 
+from training_ground.agents.experts.arm import smooth
 from training_ground.agents.experts.expert import Steps, around, raised, together
 from training_ground.agents.experts.handling import Handling, from_above, upright
+from training_ground.agents.experts.inverse_kinematics import solve
+from training_ground.assets.kinematics import arm as arm_chain
 from training_ground.assets.poses import Array, Pose
 from training_ground.envs.tasks.manipulation.belt_place import PARTS
 
 LAG = 0.02
 """s by which a hand trails where it is told to be."""
 OVER = 0.06
-"""m over the belt where the hand waits and then lifts to."""
+"""m over its place at which a part waits for its slot."""
+AWAY = 0.09
+"""m by which the hand lifts to leave a part between its fingers."""
+HIGHER = 0.007
+"""m over a part's grasp at which it is gripped."""
 GAP = 0.002
 """m over the belt at which it lets go."""
+ASIDE, ASIDE_S = (-0.12, 0.22, -0.3), 1.0
+"""m from its shoulder, outwards counted, to where the hand waits that has no work, and how long it takes there, s."""
+OPENS_S = 0.3
+"""s in which fingers open that have let go."""
 WAYS = 8
 """Turns of a part, which is round, about its axis."""
 
@@ -24,17 +37,31 @@ WAYS = 8
 class BeltPlace(Handling):
     """Part by part: grasp it, wait over the belt until its slot comes by, go down with the slot, let go, lift."""
 
+    waist: ClassVar[bool] = True
+
     def procedure(self) -> Steps:
         """Place all parts."""
         side, before = self.nearest("tray"), ""
+        yield from together(self.clear_belt("left" if side == "right" else "right"), self.open(side))
         for part in PARTS:  # from the belt on, so that none is carried over another
-            yield from self.pick(side, part, lambda part=part: self.grips(part), clear=0.07, lift=0.09)
+            yield from self.pick(side, part, lambda part=part: self.grips(part), clear=0.1, lift=0.09)
             yield from self.lay(side, part, before)
             before = part
 
+    def clear_belt(self, side: str) -> Steps:
+        """Take the hand that has no work behind the body's side: parts that ride past would run into it."""
+        chain = arm_chain(self.env.model, self.arms[side].hand)
+        aside = np.array([ASIDE[0], math.copysign(ASIDE[1], chain.root[1]), ASIDE[2]])
+        goal = Pose(chain.pose(chain.default).rotation, chain.root + aside)
+        found = solve(chain, goal, position_tolerance=0.03, orientation_tolerance=math.pi)
+        start, count = self.wanted[chain.indices].copy(), round(ASIDE_S / self.env.control_timestep)
+        for i in range(count):
+            self.wanted[chain.indices] = start + smooth((i + 1) / count) * (found.angles - start)
+            yield
+
     def grips(self, part: str) -> list[Pose]:
-        """Ways to grip a part from above."""
-        return from_above(self.frame(f"{part}.grasp").position)
+        """Ways to grip a part from above, high enough for fingers that open to stay off the belt."""
+        return from_above(self.frame(f"{part}.grasp").position + np.array([0.0, 0.0, HIGHER]))
 
     def lay(self, side: str, part: str, before: str) -> Steps:
         """Stand a part on the belt, a pitch behind the one before it; the first one at once."""
@@ -42,9 +69,7 @@ class BeltPlace(Handling):
         ways = [goal @ grip for goal in around(upright(self.frame(part), place, 0.0), WAYS)]
         best = self.choose(side, ways, to="onto the belt", clear=OVER, touching=(part,))
         goal, held = best @ grip.inverse(), (part, grip)
-        yield from self.travel(
-            side, raised(best, OVER), to="over the belt", touching=(part,), then=best, carrying=held
-        )
+        yield from self.travel(side, raised(best, OVER), to="over the belt", touching=(part,), then=best, carrying=held)
         slot = self.slot(before)
         while slot() < 0.0:
             yield
@@ -57,8 +82,8 @@ class BeltPlace(Handling):
             )
 
         yield from self.move(side, at(GAP), to="belt", speed=0.12)
-        yield from together(self.follow(side, at(GAP), 0.35, to="belt"), self.open(side, 0.35))
-        yield from self.move(side, at(OVER), to="over the belt", speed=0.25, exact=False)
+        yield from together(self.follow(side, at(GAP), 0.2 + OPENS_S, to="belt"), self.open(side, OPENS_S))
+        yield from self.move(side, at(AWAY), to="away from the belt", speed=0.3, exact=False)
 
     def flow(self) -> Array:
         """The way in which the belt runs, (3) in the world."""
