@@ -34,6 +34,8 @@ class Arm:
         hand: At the arm's end.
         clearance: Tells what poses run into.
         waist: Whether the trunk moves with the arm.
+        careful: Whether ways are looked for with the fingers where they are, not where they are told to be: around what
+            they hold they stand out farther.
 
     Attributes:
         joints: Indices of the arm's joints, from the waist or shoulder to the wrist, in the robot's arrays.
@@ -42,8 +44,10 @@ class Arm:
         favourite: Angles (k) near which it should be where a pose leaves the choice; None for its default pose.
     """
 
-    def __init__(self, env: HumanoidEnv, hand: HandModel, clearance: Clearance, *, waist: bool = False) -> None:
-        self.hand, self._env, self.clearance = hand, env, clearance
+    def __init__(
+        self, env: HumanoidEnv, hand: HandModel, clearance: Clearance, *, waist: bool = False, careful: bool = False
+    ) -> None:
+        self.hand, self._env, self.clearance, self._careful = hand, env, clearance, careful
         frames = {"grip": hand.grip or hand.frame, "tip": hand.tip or hand.frame}
         self._chains = {tool: arm_chain(env.model, hand, frame, waist=waist) for tool, frame in frames.items()}
         self._alone = arm_chain(env.model, hand)
@@ -190,7 +194,7 @@ class Arm:
             return bool(self.clearance.blocked(whole, touching=touching, slack=slack, carried=carried))
 
         # Where the arm leans on something now, it must be allowed to leave.
-        slack = LEANING if blocked(wanted, 0.0) else 0.0
+        slack = LEANING if blocked(self._whole(wanted[self.joints], wanted), 0.0) else 0.0
         lower, upper = self.chain.lower, self.chain.upper
         return plan(
             wanted[self.joints], goal, lower, upper, lambda angles: not blocked(self._whole(angles, wanted), slack),
@@ -200,6 +204,8 @@ class Arm:
     def _whole(self, angles: Array, wanted: Array) -> Array:
         whole = wanted.copy()
         whole[self.joints] = angles
+        if self._careful:
+            whole[self.fingers] = self._env.robot.joint_position[self.fingers]
         return whole
 
     def release(self, wanted: Array) -> None:

@@ -44,7 +44,7 @@ class BeltPlace(Handling):
         side, before = self.nearest("tray"), ""
         yield from together(self.clear_belt("left" if side == "right" else "right"), self.open(side))
         for part in PARTS:  # from the belt on, so that none is carried over another
-            yield from self.pick(side, part, lambda part=part: self.grips(part), clear=0.1, lift=0.09)
+            yield from self.pick(side, part, lambda part=part: self.grips(part), clear=0.12, lift=0.09)
             yield from self.lay(side, part, before)
             before = part
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 DEEPEST = 0.002
 """m by which a link may reach into something: colliders are simplified shapes."""
+APART = 0.004
+"""m by which a careful one stays away from things."""
 OWN = 0.0005
 """m by which its links may reach into each other: they stop each other in the simulation as well."""
 
@@ -24,7 +26,12 @@ class Clearance:
 
     Args:
         env: Of the robot and the cell.
+
+    Attributes:
+        careful: Whether things that would only just not be touched are in the way as well.
     """
+
+    careful = False
 
     def __init__(self, env: HumanoidEnv) -> None:
         self._env = env
@@ -69,15 +76,16 @@ class Clearance:
                 where.position.tolist(), quaternion_from_rotation(where.rotation).tolist()
             )
         self._body.set_joints(joints.tolist())
+        deepest = -APART if self.careful else DEEPEST
         self._world.detect_contacts()
         for contact in self._body.contacts():
             own = contact.other == self._body.name
-            if contact.distance < -slack - (OWN if own else DEEPEST) and contact.other not in touching:
+            if contact.distance < -slack - (OWN if own else deepest) and contact.other not in touching:
                 links = self._body.link_names
                 return f"{links[contact.link]} into {contact.other_link if own else contact.other}"
         if carried is not None:
             for contact in self._copies[carried[0]].contacts():
-                if contact.distance < -slack - DEEPEST and contact.other != self._body.name:
+                if contact.distance < -slack - deepest and contact.other != self._body.name:
                     return f"{carried[0]} into {contact.other}"
         return ""
 

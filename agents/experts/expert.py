@@ -56,6 +56,7 @@ class Expert:
 
     Class attributes:
         waist: Whether the trunk moves with the arm that works; then only one arm can.
+        careful: Whether ways stay some millimetres away from what stands around, also with fingers that hold something.
 
     Attributes:
         env: The environment of the episode.
@@ -66,6 +67,7 @@ class Expert:
 
     name = "expert"
     waist: ClassVar[bool] = False
+    careful: ClassVar[bool] = False
     env: HumanoidEnv
     task: Any
     arms: dict[str, Arm]
@@ -92,7 +94,11 @@ class Expert:
         self.env, self.task = inner, inner.task
         if self._cleared is not inner:
             self._cleared, self.clearance = inner, Clearance(inner)
-        self.arms = {hand.side: Arm(inner, hand, self.clearance, waist=self.waist) for hand in inner.model.hands}
+        self.clearance.careful = self.careful
+        self.arms = {
+            hand.side: Arm(inner, hand, self.clearance, waist=self.waist, careful=self.careful)
+            for hand in inner.model.hands
+        }
         # The kinematics of arms alone count on a trunk in its default pose, wherever it was drawn to begin.
         self.wanted = inner.model.default_position.copy()
         for arm in self.arms.values():

@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from training_ground.agents.experts.arm import Arm
+from training_ground.agents.experts.bin_pick import BinPick
 from training_ground.agents.experts.expert import Steps, around
-from training_ground.agents.experts.handling import Handling, turned
-from training_ground.assets.poses import Pose
+from training_ground.assets.poses import Array
 
-HALVES = {"carton": 2}
-"""Ways round in which a hand can grip the thing that is not round."""
-WAYS = 8
-"""Turns of a thing that is round."""
-ASKEW = (0.0, 0.2, -0.2, 0.4, -0.4)
-"""rad by which a thing may be gripped, or stand in its slot, askew."""
+WAYS = 16
+"""Turns about the upright in which a thing may stand in its slot."""
+LIFT = 0.2
+"""m by which things are lifted: over what may stand on the lower board."""
+OVER = 0.06
+"""m over its slot to which a thing comes first: hands that come in higher run into the upper board."""
+PACE = 0.7
+"""rad/s of the fastest joint on its way: faster hands stray into what they pass closely."""
 
 
-class RestockShelf(Handling):
-    """Thing by thing, the farthest slot first: grasp it from above, lift it over the walls, stand it in its slot."""
+class RestockShelf(BinPick):
+    """Thing by thing, the lower board first: grasp it from above, lift it over the walls, stand it in its slot."""
 
     waist: ClassVar[bool] = True
+    careful: ClassVar[bool] = True
+    halves: ClassVar[dict[str, int]] = {"carton": 2}
 
     def procedure(self) -> Steps:
         """Move all things."""
         side = self.nearest("source")
         for thing in self.order(side):
-            yield from self.pick(side, thing, lambda thing=thing: self.ways(self.frame(f"{thing}.grasp"), thing))
-            goals = self.ways(self.frame(self.task.slot(thing)), thing)
-            yield from self.put(side, thing, goals, over=0.1, gap=0.003)
+            yield from self.pick(side, thing, lambda thing=thing: self.grips(thing), lift=LIFT)
+            yield from self.put(side, thing, around(self.frame(self.task.slot(thing)), WAYS), over=OVER, gap=0.003)
 
     def order(self, side: str) -> list[str]:
-        """The things, that for the upper board's farthest slot first: no arm reaches over what stands already."""
+        """The things, those for the lower board first, of each board that for the farthest slot first: hands that come
+        down between boards and things have nothing there to knock over."""
         away = 1.0 if side == "right" else -1.0
 
         def far(thing: str) -> tuple[float, float]:
             place = self.frame(self.task.slot(thing)).position
-            return round(float(place[2]), 2), away * float(place[1])
+            return round(float(place[2]), 2), -away * float(place[1])
 
-        return sorted(self.task.state.values["map"], key=far, reverse=True)
+        return sorted(self.task.state.values["map"], key=far)
 
-    def ways(self, pose: Pose, thing: str) -> list[Pose]:
-        """A pose of a thing or of a hand at it, in all turns about the vertical that will do."""
-        if thing not in HALVES:
-            return around(pose, WAYS)
-        return [way for turn in ASKEW for way in around(turned(pose, turn), HALVES[thing])]
+    def along(self, arm: Arm, way: Sequence[Array], speed: float) -> Steps:
+        """Move an arm's joints along the corners of a way, no faster than is safe beside what stands there."""
+        yield from super().along(arm, way, min(speed, PACE))

@@ -15,7 +15,7 @@ from training_ground.envs.rewards import near
 from training_ground.envs.task import Outcome
 
 PARTS = ("part_1", "part_2", "part_3")
-PITCH = {"nominal": (0.7, 0.8), "tight": (0.7, 0.8), "flow": (1.1, 1.2), "disturbed": (0.75, 0.85)}
+PITCH = {"nominal": (0.7, 0.8), "tight": (0.7, 0.8), "flow": (1.15, 1.2), "disturbed": (0.75, 0.85)}
 """m from part to part, between which it is drawn, by tier."""
 WITHIN = 0.02
 """m by which a distance may differ from the pitch."""
@@ -42,8 +42,8 @@ class BeltPlace(CellTask):
     to the belt's end before all is done, with `slip` when a part lies on its side or below the tray, and with
     `over_force` when a hand meets more than 40 N.
 
-    **Tiers.** `tight`: slim bottles (44 mm, 92 mm high, 0.16 kg) onto a belt of 80 mm. `flow`: mirrored, 0.2 m/s,
-    pitch 1.1 to 1.2 m. `disturbed`: a belt at 0.08 to 0.12 m/s that surges by 30 to 50 % every 2 to 5 s, pitch 0.75 to
+    **Tiers.** `tight`: slim bottles (44 mm, 92 mm high, 0.16 kg) onto a belt of 80 mm. `flow`: mirrored, 0.18 m/s,
+    pitch 1.15 to 1.2 m. `disturbed`: a belt at 0.08 to 0.12 m/s that surges by 30 to 50 % every 2 to 5 s, pitch 0.75 to
     0.85 m, a tray knocked askew by up to 20 mm and 0.15 rad, oily cans (friction 0.35 to 0.5), masses ±30 %.
 
     **Reward**, at most 1 a step: hand near a part that is missing, share of the parts that ride on the belt, and the
