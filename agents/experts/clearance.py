@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 DEEPEST = 0.002
 """m by which a link may reach into something: colliders are simplified shapes."""
-APART = 0.004
-"""m by which a careful one stays away from things."""
 OWN = 0.0005
 """m by which its links may reach into each other: they stop each other in the simulation as well."""
 
@@ -26,12 +24,7 @@ class Clearance:
 
     Args:
         env: Of the robot and the cell.
-
-    Attributes:
-        careful: Whether things that would only just not be touched are in the way as well.
     """
-
-    careful = False
 
     def __init__(self, env: HumanoidEnv) -> None:
         self._env = env
@@ -60,7 +53,7 @@ class Clearance:
 
     def blocked(
         self, joints: Array, *, touching: Collection[str] = (), slack: float = 0.0,
-        carried: tuple[str, Pose] | None = None,
+        apart: float = 0.0, carried: tuple[str, Pose] | None = None,
     ) -> str:  # fmt: skip
         """Return what the robot would run into with its joints (n) at these angles, as text; empty where nothing.
 
@@ -68,15 +61,16 @@ class Clearance:
             joints: rad.
             touching: Items that it may touch.
             slack: m by which it may reach deeper into anything than it may as a rule.
-            carried: An item that it holds, and where that would be in the world: it must not run into anything either.
+            apart: m by which it must stay away from things that it may not touch; 0 where it may graze them.
+        carried: An item that it holds, and where that would be in the world: it must not run into anything either.
         """
         if carried is not None:
             where = carried[1]
             self._copies[carried[0]].set_base(
                 where.position.tolist(), quaternion_from_rotation(where.rotation).tolist()
             )
+        deepest = DEEPEST if apart == 0.0 else -apart
         self._body.set_joints(joints.tolist())
-        deepest = -APART if self.careful else DEEPEST
         self._world.detect_contacts()
         for contact in self._body.contacts():
             own = contact.other == self._body.name

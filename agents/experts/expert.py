@@ -56,7 +56,8 @@ class Expert:
 
     Class attributes:
         waist: Whether the trunk moves with the arm that works; then only one arm can.
-        careful: Whether ways stay some millimetres away from what stands around, also with fingers that hold something.
+        careful: Whether ways stay some millimetres away from what stands around, also with fingers that hold something,
+            and the shortest of several is taken.
 
     Attributes:
         env: The environment of the episode.
@@ -94,7 +95,6 @@ class Expert:
         self.env, self.task = inner, inner.task
         if self._cleared is not inner:
             self._cleared, self.clearance = inner, Clearance(inner)
-        self.clearance.careful = self.careful
         self.arms = {
             hand.side: Arm(inner, hand, self.clearance, waist=self.waist, careful=self.careful)
             for hand in inner.model.hands
@@ -198,16 +198,17 @@ class Expert:
         if then is not None:
             there = (*touching, *grasping)
             found = [one for one in found if arm.straight(one.angles, then, self.wanted, touching=there)[0]]
-        for solution in found[:4]:
-            way = arm.way(solution.angles, self.wanted, touching=touching, carrying=carrying)
-            if way is not None:
-                yield from self.along(arm, way, speed)
-                return
-        raise CannotReach(f"waypoint '{to}', {side} hand: {'no way leads there' if found else why}")
+        goals = (one.angles for one in found[:4])
+        ways = (arm.way(angles, self.wanted, touching=touching, carrying=carrying) for angles in goals)
+        free = (way for way in ways if way is not None)
+        way = min(free, key=_length, default=None) if self.careful else next(free, None)
+        if way is None:
+            raise CannotReach(f"waypoint '{to}', {side} hand: {'no way leads there' if found else why}")
+        yield from self.along(arm, way, speed)
 
     def along(self, arm: Arm, way: Sequence[Array], speed: float) -> Steps:
         """Move an arm's joints along the corners of a way, slowing down only at its ends."""
-        lengths = [float(np.abs(b - a).max()) for a, b in pairwise(way)]
+        lengths = _lengths(way)
         count = max(5, math.ceil(sum(lengths) / speed / self.env.control_timestep))
         ends = np.cumsum([0.0, *lengths])
         for i in range(count):
@@ -397,6 +398,15 @@ class Expert:
             far, turned = 1000 * found.position_error, math.degrees(found.orientation_error)
             raise CannotReach(f"waypoint '{to}', {arm.hand.side} hand: no nearer than {far:.0f} mm and {turned:.0f}°")
         self.wanted[arm.joints] = found.angles
+
+
+def _lengths(way: Sequence[Array]) -> list[float]:
+    """How far the fastest joint goes on each leg of a way, rad."""
+    return [float(np.abs(b - a).max()) for a, b in pairwise(way)]
+
+
+def _length(way: Sequence[Array]) -> float:
+    return sum(_lengths(way))
 
 
 def together(*motions: Steps) -> Steps:

@@ -16,7 +16,7 @@ LIFT = 0.2
 """m by which things are lifted: over what may stand on the lower board."""
 OVER = 0.06
 """m over its slot to which a thing comes first: hands that come in higher run into the upper board."""
-PACE = 0.7
+PACE = 0.6
 """rad/s of the fastest joint on its way: faster hands stray into what they pass closely."""
 
 

@@ -24,7 +24,7 @@ DEPTH = 0.004
 UPRIGHT = math.radians(3.0)
 """rad that it may lean."""
 SURGE, PERIOD_S = (0.3, 0.5), (2.0, 5.0)
-"""Share by which the speed of a belt that surges swings, and how long a swing takes, s; they are drawn between these."""
+"""Between which are drawn: the share by which the speed of a belt that surges swings, and the swing's period, s."""
 MOST_FORCE = 40.0
 """N on a hand."""
 
@@ -32,19 +32,20 @@ MOST_FORCE = 40.0
 class BeltPlace(CellTask):
     """Take three parts out of a tray and stand them on a running belt, one behind the other at a given pitch.
 
-    Template 10 of the catalogue: cans of 50 mm and 0.13 kg in a tray, a conveyor of 160 mm × 3 m beside it that runs past
-    the robot at 0.1 m/s ± 10 %. The pitch, 0.7 to 0.8 m, the speed, tray, masses and frictions are drawn anew in each
-    episode; the channels `pitch` and `belt_speed` tell them.
+    Template 10 of the catalogue: cans of 50 mm and 0.13 kg in a tray, a conveyor of 160 mm × 3 m beside it that
+    runs past the robot at 0.1 m/s ± 10 %. The pitch, 0.7 to 0.8 m, the speed, tray, masses and frictions are drawn
+    anew in each episode; the channels `pitch` and `belt_speed` tell them.
 
-    **Success** holds once all parts have ridden on the belt for 0.5 s, upright within 3°, slower than 0.02 m/s relative
-    to it, touched by nobody, the hand 5 cm away, each distance between neighbours within the pitch ± 0.02 m. The episode
-    fails with `off_pitch` when neighbours that ride for 0.5 s are at another distance, with `missed` when a part comes
-    to the belt's end before all is done, with `slip` when a part lies on its side or below the tray, and with
-    `over_force` when a hand meets more than 40 N.
+    **Success** holds once all parts have ridden on the belt for 0.5 s, upright within 3°, slower than 0.02 m/s
+    relative to it, touched by nobody, the hand 5 cm away, each distance between neighbours within the pitch ± 0.02
+    m. The episode fails with `off_pitch` when neighbours that ride for 0.5 s are at another distance, with `missed`
+    when a part comes to the belt's end before all is done, with `slip` when a part lies on its side or below the
+    tray, and with `over_force` when a hand meets more than 40 N.
 
     **Tiers.** `tight`: slim bottles (44 mm, 92 mm high, 0.16 kg) onto a belt of 80 mm. `flow`: mirrored, 0.18 m/s,
-    pitch 1.15 to 1.2 m. `disturbed`: a belt at 0.08 to 0.12 m/s that surges by 30 to 50 % every 2 to 5 s, pitch 0.75 to
-    0.85 m, a tray knocked askew by up to 20 mm and 0.15 rad, oily cans (friction 0.35 to 0.5), masses ±30 %.
+    pitch 1.15 to 1.2 m. `disturbed`: a belt at 0.08 to 0.12 m/s that surges by 30 to 50 % every 2 to 5 s, pitch
+    0.75 to 0.85 m, a tray knocked askew by up to 20 mm and 0.15 rad, oily cans (friction 0.35 to 0.5), masses ±30
+    %.
 
     **Reward**, at most 1 a step: hand near a part that is missing, share of the parts that ride on the belt, and the
     whole once done.

@@ -32,19 +32,20 @@ class RestockShelf(CellTask):
     """Take a can, a carton and a bottle out of a tote and stand each in its slot of a shelf.
 
     Template 34 of the catalogue, at a bench: a can of 50 mm, a carton 36 mm thick and a bottle of 46 mm, 0.09 to
-    0.16 kg; a stepped shelf with two slots side by side, 130 mm apart, on each of its boards, 0.93 m and 1.10 m over
-    the floor. The slot map, three of the four slots, is drawn anew in each episode, as are tote, shelf, poses, masses
-    and frictions; the channel `goal` says where each thing's slot is.
+    0.16 kg; a stepped shelf with two slots side by side, 130 mm apart, on each of its boards, 0.93 m and 1.10 m
+    over the floor. The slot map, three of the four slots, is drawn anew in each episode, as are tote, shelf, poses,
+    masses and frictions; the channel `goal` says where each thing's slot is.
 
-    **Success** holds once every thing has stood in its slot for 0.5 s: within 15 mm of its middle and 4 mm of the board,
-    upright within 3°, at rest, touched by nobody, the hand 5 cm away. The episode fails with `knocked` when a thing that
-    nobody holds leans by more than 45°, with `wrong_slot` when one has stood in another thing's or the spare slot for
-    0.5 s, with `slip` when one stands outside of tote and shelf, and with `over_force` when a hand meets more than 40 N.
+    **Success** holds once every thing has stood in its slot for 0.5 s: within 15 mm of its middle and 4 mm of the
+    board, upright within 3°, at rest, touched by nobody, the hand 5 cm away. The episode fails with `knocked` when
+    a thing that nobody holds leans by more than 45°, with `wrong_slot` when one has stood in another thing's or the
+    spare slot for 0.5 s, with `slip` when one stands outside of tote and shelf, and with `over_force` when a hand
+    meets more than 40 N.
 
-    **Tiers.** `tight`: a can of 58 mm and 0.25 kg, a carton of 48 mm, a slim bottle (44 mm, 92 mm high); slots 100 mm
-    apart, a partition of 20 mm between them, a lip of 8 mm before each board. `flow`: tote and shelf have changed sides,
-    can and carton their places. `disturbed`: tote and shelf knocked out of place by up to 20 mm and 0.12 rad, oily
-    things (friction 0.35 to 0.5), masses ±30 %.
+    **Tiers.** `tight`: a can of 58 mm and 0.25 kg, a carton of 48 mm, a slim bottle (44 mm, 92 mm high); slots 100
+    mm apart, a partition of 20 mm between them, a lip of 8 mm before each board. `flow`: tote and shelf have
+    changed sides, can and carton their places. `disturbed`: tote and shelf knocked out of place by up to 20 mm and
+    0.12 rad, oily things (friction 0.35 to 0.5), masses ±30 %.
 
     **Reward**, at most 1 a step: hand near a thing that is missing, share of the things in their slots with what is
     nearest to its slot counting in part, and the whole once done.
