@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
 
-from training_ground.agents.experts.arm import smooth
 from training_ground.agents.experts.expert import Steps, around, raised, together
 from training_ground.agents.experts.handling import Handling, from_above, upright
-from training_ground.agents.experts.inverse_kinematics import solve
-from training_ground.assets.kinematics import arm as arm_chain
 from training_ground.assets.poses import Array, Pose
 from training_ground.envs.tasks.manipulation.belt_place import PARTS
 
@@ -26,8 +22,6 @@ HIGHER = 0.007
 """m over a part's grasp at which it is gripped."""
 GAP = 0.002
 """m over the belt at which it lets go."""
-ASIDE, ASIDE_S = (-0.12, 0.22, -0.3), 1.0
-"""m from its shoulder, outwards counted, to where the hand waits that has no work, and how long it takes there, s."""
 OPENS_S = 0.3
 """s in which fingers open that have let go."""
 WAYS = 8
@@ -42,22 +36,11 @@ class BeltPlace(Handling):
     def procedure(self) -> Steps:
         """Place all parts."""
         side, before = self.nearest("tray"), ""
-        yield from together(self.clear_belt("left" if side == "right" else "right"), self.open(side))
+        yield from together(self.stand_aside(side), self.open(side))
         for part in PARTS:  # from the belt on, so that none is carried over another
             yield from self.pick(side, part, lambda part=part: self.grips(part), clear=0.12, lift=0.09)
             yield from self.lay(side, part, before)
             before = part
-
-    def clear_belt(self, side: str) -> Steps:
-        """Take the hand that has no work behind the body's side: parts that ride past would run into it."""
-        chain = arm_chain(self.env.model, self.arms[side].hand)
-        aside = np.array([ASIDE[0], math.copysign(ASIDE[1], chain.root[1]), ASIDE[2]])
-        goal = Pose(chain.pose(chain.default).rotation, chain.root + aside)
-        found = solve(chain, goal, position_tolerance=0.03, orientation_tolerance=math.pi)
-        start, count = self.wanted[chain.indices].copy(), round(ASIDE_S / self.env.control_timestep)
-        for i in range(count):
-            self.wanted[chain.indices] = start + smooth((i + 1) / count) * (found.angles - start)
-            yield
 
     def grips(self, part: str) -> list[Pose]:
         """Ways to grip a part from above, high enough for fingers that open to stay off the belt."""

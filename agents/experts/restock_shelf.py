@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from training_ground.agents.experts.arm import Arm
 from training_ground.agents.experts.bin_pick import BinPick
-from training_ground.agents.experts.expert import Steps, around
+from training_ground.agents.experts.expert import Steps, around, together
 from training_ground.assets.poses import Array
 
 WAYS = 16
@@ -30,6 +30,7 @@ class RestockShelf(BinPick):
     def procedure(self) -> Steps:
         """Move all things."""
         side = self.nearest("source")
+        yield from together(self.stand_aside(side), self.open(side))
         for thing in self.order(side):
             yield from self.pick(side, thing, lambda thing=thing: self.grips(thing), lift=LIFT)
             yield from self.put(side, thing, around(self.frame(self.task.slot(thing)), WAYS), over=OVER, gap=0.003)
