@@ -156,7 +156,7 @@ class Handling(Expert):
         yield from self.move(side, raised(goal, over), to=f"away from {item}", speed=0.2)
 
     def stand_aside(self, working: str) -> Steps:
-        """Take the other hands than the one that works behind the body's sides, out of the way of what moves in front."""
+        """Take the hand that has no work behind the body's side, out of the way of what moves in front."""
         for side in self.arms:
             if side == working:
                 continue
