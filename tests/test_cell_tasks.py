@@ -195,7 +195,7 @@ def test_belt_place_wants_three_parts_at_the_pitch():
     env, task = begin("BeltPlace")
     lay(task, 0.4, 0.4 + task.pitch + 0.025)
     info = watch(env, 1.2)
-    assert info["failure"] == "off_pitch" and env.steps * env.control_timestep > 0.5
+    assert info["failure"] == "off_pitch" and env.steps >= 25
 
 
 def test_belt_place_fails_with_what_rides_off_or_falls_over():

@@ -20,7 +20,7 @@ AWAY = 0.09
 """m by which the hand lifts to leave a part between its fingers."""
 HIGHER = 0.007
 """m over a part's grasp at which it is gripped."""
-GAP = 0.002
+GAP = 0.004
 """m over the belt at which it lets go."""
 OPENS_S = 0.3
 """s in which fingers open that have let go."""
