@@ -143,7 +143,8 @@ class BeltPlace(CellTask):
             else:
                 phase = "place" if self.inside(f"{held}.middle", "belt") else "carry"
         else:
-            phase = "release" if riding and (not missing or min(apart.values()) < 0.05) else "approach"
+            leaving = any(apart[name] < 0.05 for name in riding)
+            phase = "release" if leaving or not missing else "approach"
         nearest = min((self.distance(name, "belt.place") for name in missing), default=0.0)
         share = (len(riding) + (0.5 * near(nearest, 0.2) if missing else 0.0)) / len(PARTS)
         terms = {
