@@ -54,8 +54,8 @@ def put(task: CellTask, item: str, frame: str, shift: Sequence[float] = (0.0, 0.
 
 
 def test_every_task_in_a_cell_is_judged_here():
-    judged = {"BinPick", "BeltPick", "HandToHand", "KitOrder", "OpenDrawer", "OpenDoor", "PegInHole", "PipeSort",
-              "PoseSet", "SortDefects", "TendPress", "TrayToTray", "TurnValve"}  # fmt: skip
+    judged = {"BinPick", "BeltPick", "BeltPlace", "HandToHand", "KitOrder", "OpenDrawer", "OpenDoor", "PegInHole",
+              "PipeSort", "PoseSet", "RestockShelf", "SortDefects", "TendPress", "TrayToTray", "TurnValve"}  # fmt: skip
     elsewhere = {"PressButton"}  # test_cells.py
     assert {name for name, kind in tasks().items() if issubclass(kind, CellTask)} == judged | elsewhere
 
@@ -175,6 +175,75 @@ def test_a_belt_carries_at_its_speed_and_what_nobody_takes_is_missed():
     watch(env, 1.0)
     assert task.place.frame("part").position[1] - start == pytest.approx(speed, rel=0.02)
     assert watch(env, 14.0)["failure"] == "missed"
+
+
+def test_restock_shelf_wants_every_thing_upright_in_its_slot():
+    env, task = begin("RestockShelf")
+    for thing in ("can", "carton", "bottle"):
+        assert not watch(env, 0.1)["success"]
+        put(task, thing, task.slot(thing), (0.008, 0.008, 0.001))
+    assert watch(env, 1.0)["success"]
+    env, task = begin("RestockShelf")
+    put(task, "can", task.slot("can"), (0.02, 0.0, 0.001))
+    assert watch(env, 1.0)["phase"] == "approach" and not task.stands("can", task.slot("can"), 0.015)
+    env, task = begin("RestockShelf")
+    put(task, "carton", "bench.top", (0.2, 0.3, 0.001))
+    assert watch(env, 0.2)["failure"] == "slip"
+
+
+def test_restock_shelf_fails_with_the_wrong_slot_and_with_what_is_knocked_over():
+    env, task = begin("RestockShelf")
+    put(task, "can", task.slot("bottle"))
+    assert watch(env, 0.4)["failure"] is None  # it may be corrected at once
+    assert watch(env, 0.4)["failure"] == "wrong_slot"
+    env, task = begin("RestockShelf")
+    put(task, "bottle", task.slot("bottle"), (0.0, 0.0, 0.03), ON_ITS_SIDE)
+    assert watch(env, 0.1)["failure"] == "knocked"
+
+
+def line_up(task: Any, *places: float) -> None:
+    """Put parts on the belt so many metres behind its end."""
+    for i, place in enumerate(places):
+        put(task, f"part_{i + 1}", "belt.end", (0.0, -place, 0.001))
+
+
+def test_belt_place_wants_three_parts_at_the_pitch():
+    env, task = begin("BeltPlace")
+    line_up(task, 0.4, 0.4 + task.pitch + 0.015, 0.4 + 2 * task.pitch)
+    assert watch(env, 1.2)["success"]
+    env, task = begin("BeltPlace")
+    line_up(task, 0.4, 0.4 + task.pitch + 0.025)
+    info = watch(env, 1.2)
+    assert info["failure"] == "off_pitch" and env.steps >= 25
+
+
+def test_belt_place_fails_with_what_rides_off_or_falls_over():
+    env, task = begin("BeltPlace")
+    line_up(task, 0.05)
+    assert watch(env, 1.0)["failure"] == "missed"
+    env, task = begin("BeltPlace")
+    put(task, "part_2", "belt.end", (0.0, -1.0, 0.03), ON_ITS_SIDE)
+    assert watch(env, 0.1)["failure"] == "slip"
+
+
+def test_a_belt_that_surges_keeps_parts_apart_and_repeats_after_restore():
+    env = make("BeltPlace", tier="disturbed")
+    env.reset(seed=5)
+    task: Any = env.task
+    line_up(task, 1.0, 1.0 + task.pitch)
+    kept, still = env.save(), np.zeros(env.action.shape, np.float32)
+
+    def ride() -> list[Any]:
+        env.restore(kept)
+        return [(*np.asarray(env.step(still)[0]), task.belt_speed, task.run) for _ in range(250)]
+
+    first = ride()
+    speeds = [row[-2] for row in first]
+    assert max(speeds) - min(speeds) > 0.5 * task.state.values["speed"]
+    assert task.along("part_1") - task.along("part_2") == pytest.approx(task.pitch, abs=0.002)
+    assert task.along("part_1") == pytest.approx(0.5 + task.run, abs=0.01)
+    assert first == ride()
+    env.close()
 
 
 def lay(task: CellTask, pipe: str, frame: str, shift: Sequence[float] = (0.0, 0.06, 0.03)) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,11 @@ WAIST = 0.7
 _LOOK = 0.025
 """m between the places at which a straight way is looked at."""
 
-APART = 0.004
-"""m farther than it must that an arm stays from everything on its way, where it can: between the angles that are tried,
-and where it trails, it comes nearer."""
+APART, FAR_APART = 0.002, 0.012
+"""m by which an arm, and a careful one, stays away from things on its way where it can: between the angles that are
+tried, and where it trails, it comes nearer; hands stray by up to 10 mm on fast ways."""
+BESIDE = 0.005
+"""m by which a careful arm stays away from things where it comes down beside them."""
 LEANING = 0.005
 """m by which what an arm leans on at the beginning of a way may reach into it."""
 
@@ -37,6 +40,8 @@ class Arm:
         hand: At the arm's end.
         clearance: Tells what poses run into.
         waist: Whether the trunk moves with the arm.
+        careful: Whether ways keep off things where they can, with the fingers where they are and not where they are
+            told to be: around what they hold they stand out farther.
 
     Attributes:
         joints: Indices of the arm's joints, from the waist or shoulder to the wrist, in the robot's arrays.
@@ -45,8 +50,10 @@ class Arm:
         favourite: Angles (k) near which it should be where a pose leaves the choice; None for its default pose.
     """
 
-    def __init__(self, env: HumanoidEnv, hand: HandModel, clearance: Clearance, *, waist: bool = False) -> None:
-        self.hand, self._env, self.clearance = hand, env, clearance
+    def __init__(
+        self, env: HumanoidEnv, hand: HandModel, clearance: Clearance, *, waist: bool = False, careful: bool = False
+    ) -> None:
+        self.hand, self._env, self.clearance, self._careful = hand, env, clearance, careful
         frames = {"grip": hand.grip or hand.frame, "tip": hand.tip or hand.frame}
         self._chains = {tool: arm_chain(env.model, hand, frame, waist=waist) for tool, frame in frames.items()}
         self._alone = arm_chain(env.model, hand)
@@ -171,7 +178,8 @@ class Arm:
             if not found.reached:
                 return None, f"the hand gets no nearer than {1000 * found.position_error:.0f} mm in a straight line"
             there[self.joints] = found.angles
-            blocked = "" if touching is None else self.clearance.blocked(there, touching=touching)
+            apart = BESIDE if self._careful else 0.0
+            blocked = "" if touching is None else self.clearance.blocked(there, touching=touching, apart=apart)
             if blocked:
                 return None, blocked
         return found, ""
@@ -188,24 +196,28 @@ class Arm:
             carrying: An item in the hand, and the hand's pose in its frame: it must not run into anything either.
         """
 
-        def blocked(whole: Array, slack: float) -> bool:
+        def blocked(angles: Array, slack: float, apart: float) -> bool:
+            whole = self._whole(angles, wanted)
             carried = (carrying[0], self.planned(whole) @ carrying[1].inverse()) if carrying else None
-            return bool(self.clearance.blocked(whole, touching=touching, slack=slack, carried=carried))
+            return bool(self.clearance.blocked(whole, touching=touching, slack=slack, apart=apart, carried=carried))
 
-        def found(slack: float) -> list[Array] | None:
-            def free(angles: Array) -> bool:
-                return not blocked(self._whole(angles, wanted), slack)
-
-            return plan(wanted[self.joints], goal, self.chain.lower, self.chain.upper, free, self._env.episode_seed)
-
-        if not blocked(wanted, -APART) and not blocked(self._whole(goal, wanted), -APART) and (way := found(-APART)):
-            return way
-        # Where the arm leans on something now, it must be allowed to leave.
-        return found(LEANING if blocked(wanted, 0.0) else 0.0)
+        start, lower, upper = wanted[self.joints], self.chain.lower, self.chain.upper
+        for apart in (FAR_APART, APART, 0.0) if self._careful else (APART, 0.0):
+            # Where the arm leans on something now, it must be allowed to leave.
+            slack = LEANING if blocked(start, 0.0, apart) else 0.0
+            if 0.0 < apart < slack:  # it would reach deeper into all else than without a distance
+                continue
+            hit = partial(blocked, slack=slack, apart=apart)
+            way = plan(start, goal, lower, upper, lambda q, hit=hit: not hit(q), self._env.episode_seed)
+            if way is not None:
+                return way
+        return None
 
     def _whole(self, angles: Array, wanted: Array) -> Array:
         whole = wanted.copy()
         whole[self.joints] = angles
+        if self._careful:
+            whole[self.fingers] = self._env.robot.joint_position[self.fingers]
         return whole
 
     def release(self, wanted: Array) -> None:

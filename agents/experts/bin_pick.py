@@ -16,6 +16,7 @@ class BinPick(Handling):
     """Grasp the part from above, lift it over the walls, let it go in the other tote."""
 
     waist: ClassVar[bool] = True
+    halves: ClassVar[dict[str, int]] = HALVES
 
     def procedure(self) -> Steps:
         """Move the part that the task names."""
@@ -29,7 +30,7 @@ class BinPick(Handling):
         if not self.stands(part):
             return self.across(part)
         grasp = self.frame(f"{part}.grasp")
-        if part not in HALVES:
+        if part not in self.halves:
             return from_above(grasp.position)
         # Fingers turn a part that they do not meet squarely, and a little askew they miss the tote's walls.
-        return [way for turn in (0.0, 0.2, -0.2) for way in around(turned(grasp, turn), HALVES[part])]
+        return [way for turn in (0.0, 0.2, -0.2) for way in around(turned(grasp, turn), self.halves[part])]

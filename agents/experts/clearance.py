@@ -53,7 +53,7 @@ class Clearance:
 
     def blocked(
         self, joints: Array, *, touching: Collection[str] = (), slack: float = 0.0,
-        carried: tuple[str, Pose] | None = None,
+        apart: float = 0.0, carried: tuple[str, Pose] | None = None,
     ) -> str:  # fmt: skip
         """Return what the robot would run into with its joints (n) at these angles, as text; empty where nothing.
 
@@ -61,23 +61,25 @@ class Clearance:
             joints: rad.
             touching: Items that it may touch.
             slack: m by which it may reach deeper into anything than it may as a rule.
-            carried: An item that it holds, and where that would be in the world: it must not run into anything either.
+            apart: m by which it must stay away from things that it may not touch; 0 where it may graze them.
+        carried: An item that it holds, and where that would be in the world: it must not run into anything either.
         """
         if carried is not None:
             where = carried[1]
             self._copies[carried[0]].set_base(
                 where.position.tolist(), quaternion_from_rotation(where.rotation).tolist()
             )
+        deepest = DEEPEST if apart == 0.0 else -apart
         self._body.set_joints(joints.tolist())
         self._world.detect_contacts()
         for contact in self._body.contacts():
             own = contact.other == self._body.name
-            if contact.distance < -slack - (OWN if own else DEEPEST) and contact.other not in touching:
+            if contact.distance < -slack - (OWN if own else deepest) and contact.other not in touching:
                 links = self._body.link_names
                 return f"{links[contact.link]} into {contact.other_link if own else contact.other}"
         if carried is not None:
             for contact in self._copies[carried[0]].contacts():
-                if contact.distance < -slack - DEEPEST and contact.other != self._body.name:
+                if contact.distance < -slack - deepest and contact.other != self._body.name:
                     return f"{carried[0]} into {contact.other}"
         return ""
 

@@ -66,6 +66,8 @@ class Expert:
         waist: Whether the trunk moves with the arm that works; then only one arm can.
         integral_gain: 1/s: how fast the targets move on where a joint stands off what was wanted, through weight or
             friction; less for an arm that swings under a load.
+        careful: Whether ways stay some millimetres away from what stands around, also with fingers that hold something,
+            and the shortest of several is taken.
 
     Attributes:
         env: The environment of the episode.
@@ -77,6 +79,7 @@ class Expert:
     name = "expert"
     waist: ClassVar[bool] = False
     integral_gain: ClassVar[float] = 3.0
+    careful: ClassVar[bool] = False
     env: HumanoidEnv
     task: Any
     arms: dict[str, Arm]
@@ -103,7 +106,10 @@ class Expert:
         self.env, self.task = inner, inner.task
         if self._cleared is not inner:
             self._cleared, self.clearance = inner, Clearance(inner)
-        self.arms = {hand.side: Arm(inner, hand, self.clearance, waist=self.waist) for hand in inner.model.hands}
+        self.arms = {
+            hand.side: Arm(inner, hand, self.clearance, waist=self.waist, careful=self.careful)
+            for hand in inner.model.hands
+        }
         # The kinematics of arms alone count on a trunk in its default pose, wherever it was drawn to begin.
         self.wanted = inner.model.default_position.copy()
         for arm in self.arms.values():
@@ -206,12 +212,13 @@ class Expert:
         if then is not None:
             there = (*touching, *grasping)
             found = [one for one in found if arm.straight(one.angles, then, self.wanted, touching=there)[0]]
-        for solution in found[:4]:
-            way = arm.way(solution.angles, self.wanted, touching=touching, carrying=carrying)
-            if way is not None:
-                yield from self.along(arm, way, speed, hand_speed=CARRYING if carrying else math.inf)
-                return
-        raise CannotReach(f"waypoint '{to}', {side} hand: {'no way leads there' if found else why}")
+        goals = (one.angles for one in found[:4])
+        ways = (arm.way(angles, self.wanted, touching=touching, carrying=carrying) for angles in goals)
+        free = (way for way in ways if way is not None)
+        way = min(free, key=_length, default=None) if self.careful else next(free, None)
+        if way is None:
+            raise CannotReach(f"waypoint '{to}', {side} hand: {'no way leads there' if found else why}")
+        yield from self.along(arm, way, speed, hand_speed=CARRYING if carrying else math.inf)
 
     def along(self, arm: Arm, way: Sequence[Array], speed: float, *, hand_speed: float = math.inf) -> Steps:
         """Move an arm's joints along the corners of a way, stopping at each: who rounds them at speed swings out.
@@ -374,7 +381,7 @@ class Expert:
         begun, hanging = self.wanted.copy(), self.wanted.copy()
         begun[arm.joints], hanging[arm.own] = arm.chain.default, arm.hanging(self.wanted)
         goals = [begun, hanging]
-        free = [goal for goal in goals if not self.clearance.blocked(goal, slack=-APART)]
+        free = [goal for goal in goals if not self.clearance.blocked(goal, apart=APART)]
         for goal in free or goals:
             way = arm.way(goal[arm.joints], self.wanted)
             if way is not None:
@@ -414,6 +421,11 @@ class Expert:
             far, turned = 1000 * found.position_error, math.degrees(found.orientation_error)
             raise CannotReach(f"waypoint '{to}', {arm.hand.side} hand: no nearer than {far:.0f} mm and {turned:.0f}°")
         self.wanted[arm.joints] = found.angles
+
+
+def _length(way: Sequence[Array]) -> float:
+    """How far the fastest joint of each leg goes, in all, rad."""
+    return sum(float(np.abs(b - a).max()) for a, b in pairwise(way))
 
 
 def together(*motions: Steps) -> Steps:

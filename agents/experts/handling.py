@@ -7,7 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
+from training_ground.agents.experts.arm import smooth
 from training_ground.agents.experts.expert import CannotReach, Expert, Steps, around, back, raised
+from training_ground.agents.experts.inverse_kinematics import solve
+from training_ground.assets.kinematics import arm as arm_chain
 from training_ground.assets.poses import Array, Pose, rotation_about
 
 TRIES = 3
@@ -19,6 +22,8 @@ SHIFTS = (0.0, -0.03, 0.03)
 AHEAD, UP = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 FINGERTIPS = 0.013
 """m over the middle of a lying part at which to grip it, so that what reaches beyond the grip stays off the ground."""
+ASIDE, ASIDE_S = (-0.12, 0.22, -0.3), 1.0
+"""m from its shoulder, outwards counted, to where a hand waits that has no work, and the s that it takes."""
 IN_HAND = 0.03
 """m that a held part's grasp may be from where the hand grips."""
 
@@ -159,6 +164,20 @@ class Handling(Expert):
         yield from self.open(side)
         yield from self.wait(0.3)
         yield from self.move(side, raised(goal, over), to=f"away from {item}", speed=0.2)
+
+    def stand_aside(self, working: str) -> Steps:
+        """Take the hand that has no work behind the body's side, out of the way of what moves in front."""
+        for side in self.arms:
+            if side == working:
+                continue
+            chain = arm_chain(self.env.model, self.arms[side].hand)
+            aside = np.array([ASIDE[0], math.copysign(ASIDE[1], chain.root[1]), ASIDE[2]])
+            goal = Pose(chain.pose(chain.default).rotation, chain.root + aside)
+            found = solve(chain, goal, position_tolerance=0.03, orientation_tolerance=math.pi)
+            start, count = self.wanted[chain.indices].copy(), round(ASIDE_S / self.env.control_timestep)
+            for i in range(count):
+                self.wanted[chain.indices] = start + smooth((i + 1) / count) * (found.angles - start)
+                yield
 
     def withdraw(self, side: str, *, to: str, distance: float = 0.1) -> Steps:
         """Draw a hand back along its z by a distance in m, or at least half of it; else upwards, out of what it held.

@@ -66,7 +66,8 @@ class PoseSet(CellTask):
     `over_force` when a hand meets more than 40 N. The worst pose's AP and RP are the metrics `pose_accuracy` and
     `pose_repeatability`, m.
 
-    **Tiers.** `tight`: dwells within 2 mm, an accuracy of 2 mm, a repeatability of 1 mm. `flow`: the other hand, and
+    **Tiers.** `tight`: dwells within 2 mm, an accuracy of 2 mm, a repeatability of 1 mm, in a cell that
+    was set up by 2 cm and 0.1 rad less exactly. `flow`: the other hand, and
     in each cycle an order that is drawn anew, so that each pose is approached from several directions. `disturbed`: a
     tool between nothing and 1.5 kg that nobody told the robot of, 0.1 to 0.3 N·m of friction in every joint beside its
     own, a cube that was knocked out of its place by up to 4 cm and 0.2 rad.
