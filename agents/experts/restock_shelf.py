@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -46,6 +47,6 @@ class RestockShelf(BinPick):
 
         return sorted(self.task.state.values["map"], key=far)
 
-    def along(self, arm: Arm, way: Sequence[Array], speed: float) -> Steps:
+    def along(self, arm: Arm, way: Sequence[Array], speed: float, *, hand_speed: float = math.inf) -> Steps:
         """Move an arm's joints along the corners of a way, no faster than is safe beside what stands there."""
-        yield from super().along(arm, way, min(speed, PACE))
+        yield from super().along(arm, way, min(speed, PACE), hand_speed=hand_speed)

@@ -15,6 +15,8 @@ from training_ground.envs.tasks.manipulation.sort_defects import PARTS
 
 LOOK_S = 0.4
 """s from picture to picture: the table turns by 0.8 rad meanwhile, and each shows 1.6 rad to either side."""
+PRESSED = -0.003
+"""m over the platter at which a part is let go: the scale has given way then, and the part stands firmly."""
 LONGEST_S = 6.0
 """s for which the table may turn."""
 ROOM = [(x, y) for x in (0.0, -0.035, 0.035) for y in (0.0, 0.035, -0.035)]
@@ -34,7 +36,8 @@ class SortDefects(Handling):
         side = self.nearest("rack")
         for part in reversed(PARTS):
             yield from self.take(side, part)
-            yield from self.put(side, part, self.standing(part, [self.frame("table.middle").position]), gap=0.003)
+            table = self.standing(part, [self.frame("table.middle").position])
+            yield from self.put(side, part, table, gap=PRESSED)
             swollen = yield from self.look()
             yield from self.take(side, part)
             places = self.room("reject" if swollen else "good", part)

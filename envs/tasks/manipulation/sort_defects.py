@@ -18,7 +18,7 @@ MOST_FORCE = 40.0
 class SortDefects(CellTask):
     """Have each of two capacitors inspected, and put it into the bin for good ones or into that for rejects.
 
-    Template 23 of the catalogue: cans of Ø 35 mm × 110 mm, 0.18 kg; each is swollen with a chance of one half, and then
+    Template 23 of the catalogue: cans of Ø 40 mm × 110 mm, 0.18 kg; each is swollen with a chance of one half, and then
     a bulge 13 mm wide stands out by 3.5 mm from its wall, 28 mm over its bottom, on a side that is drawn as well. A
     turntable before a camera turns once, and back, when something is put on it. What tells the bulge is the channel
     `camera_inspection`, a picture; no other observation does. Rack, bins, parts, masses and frictions are drawn anew
