@@ -273,7 +273,7 @@ def test_which_window_takes_which_kind_is_drawn():
 # ---- visit -----------------------------------------------------------------------------------------------------------
 
 
-def visit(task: CellTask, off: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
+def visit(task: Any, off: Sequence[float] = (0.0, 0.0, 0.0)) -> None:
     """Have the task believe that the hand dwells at the pose that it asks for, but for an error, m."""
     place, hand = task.place.frame(task.goal), task.env.robot.frame
     at = replace_state(place, tuple(a + b for a, b in zip(place.position, off, strict=True)))
