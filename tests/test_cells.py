@@ -115,6 +115,21 @@ def test_what_is_out_of_reach_is_refused_by_how_far(monkeypatch: pytest.MonkeyPa
         ({"bench": BENCH}, {"touching": [["bench", "bin"]]}, "touching: .*bin"),
         ({"bench": BENCH}, {"sectors": ["cars"]}, "sectors"),
         ({}, {}, "items"),
+        (
+            {"bench": BENCH},
+            {"cameras": {"eye": {"upon": "bnech", "at": [0, 0, 1], "target": [0, 0, 0]}}},
+            r"cameras\.eye\.upon: .*bnech.*bench",
+        ),
+        (
+            {"bench": BENCH},
+            {"cameras": {"eye": {"upon": "bench", "at": [0, 0, 1], "target": [0, 0, 1]}}},
+            r"target = \[0\.0, 0\.0, 1\.0\]: must be 1 cm or more",
+        ),
+        (
+            {"bench": BENCH, "one": {**CELL, "faulty": {"part": "can", "chance": 1.5}}},
+            {},
+            r"items\.one\.faulty\.chance",
+        ),
     ],
 )
 def test_bad_layouts_are_refused(items: dict[str, Any], more: dict[str, Any], message: str, tmp_path: Path):
@@ -172,6 +187,52 @@ def test_draws_stay_within_their_spread_and_are_applied():
         world.advance(1)
     force = sum(contact.normal_force for contact in thing.contacts())
     assert force == pytest.approx(2.0 * 0.355 * 9.81, rel=0.02)
+
+
+def test_a_part_may_be_faulty_by_chance_and_the_other_one_is_out_of_the_way():
+    faulty = {"faulty": {"part": "can", "chance": 0.3}}
+    world = World()
+    cell = Cell(layout({"bench": BENCH, "one": {**CELL, **faulty}}), world)
+    generator, seen = np.random.default_rng(0), []
+    for _ in range(100):
+        drawn = cell.draw(generator)
+        cell.apply(drawn)
+        cell.place(drawn)
+        seen.append(drawn["one"]["faulty"])
+        assert cell.things["one"].spec.name == ("can" if seen[-1] else "battery_cell")
+        assert cell.frame("one").position[:2] == pytest.approx((0.4, 0.1))
+    assert 20 < sum(seen) < 40
+    for _ in range(100):
+        world.advance(1)
+    assert {contact.other for contact in cell.things["one"].contacts()} == {"bench"}
+
+
+def test_a_faulty_part_is_faulty_again_after_restore():
+    env = make("SortDefects")
+    task: Any = env.task
+    env.reset(seed=next(s for s in range(20) if env.reset(seed=s) and task.swollen("first")))
+    kept, still = env.save(), np.zeros(env.action.shape, np.float32)
+    first = [np.asarray(env.step(still)[0]) for _ in range(5)]
+    env.reset(seed=next(s for s in range(20) if env.reset(seed=s) and not task.swollen("first")))
+    assert task.place.things["first"].spec.name == "capacitor"
+    env.restore(kept)
+    assert task.place.things["first"].spec.name == "capacitor_swollen"
+    assert all((a == np.asarray(env.step(still)[0])).all() for a in first)
+    env.close()
+
+
+def test_a_camera_takes_its_pictures_at_its_rate():
+    env = make("SortDefects", observation_format="dict")
+    seen, _ = env.reset(seed=0)
+    pictures = [seen["camera_inspection"]]  # type: ignore[index]
+    task: Any = env.task
+    for i in range(1, 21):
+        x, y, z = task.place.frame("table.middle").position
+        task.place.things["first"].place((x, y + 0.001 * i, z + 0.001))
+        pictures.append(env.step(np.zeros(env.action.shape, np.float32))[0]["camera_inspection"])  # type: ignore[index]
+    changed = [i for i in range(1, 21) if (pictures[i] != pictures[i - 1]).any()]
+    assert changed == [10, 20]  # 5 Hz of 50 Hz
+    env.close()
 
 
 def test_an_episode_in_a_cell_repeats_after_restore_with_its_masses():
