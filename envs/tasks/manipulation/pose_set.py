@@ -92,9 +92,8 @@ class PoseSet(CellTask):
         self._marker = env.world.add_marker(0.02, (0.95, 0.55, 0.1, 1.0)) if env.visible else None
         least = (1 + config.cycles * len(ORDER)) * HOLD_S
         length = env.max_steps * env.control_timestep
-        if (
-            "cycles" in config.model_fields_set and least > length
-        ):  # a short episode may be wanted, more cycles in vain not
+        # A short episode may be wanted, more cycles than fit into one may not.
+        if "cycles" in config.model_fields_set and least > length:
             raise SimulationError(
                 f"cycles = {config.cycles}: dwelling alone takes {least:g} s, but an episode is {length:g} s long; "
                 "raise episode_length_s"
