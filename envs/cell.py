@@ -144,10 +144,7 @@ class Cell:
 
     def place(self, drawn: Mapping[str, Mapping[str, Any]]) -> None:
         """Put everything where an episode has it, at rest; belts run."""
-        for thing in (*self.things.values(), *self._unused()):
-            # Pairs of convex shapes keep the axis that last parted them: an episode must not depend on the one before.
-            thing.let_collide(False)
-            thing.let_collide(True)
+        self._world.forget_contacts()
         self._store()
         for name in self.things:
             self._set(name, drawn.get(name, {}))

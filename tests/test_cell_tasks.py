@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rollouts import actions, advance
+from rollouts import actions, advance, frame_digest
 
 from training_ground.configs.errors import SimulationError
 from training_ground.envs.cell_task import CellTask
@@ -92,6 +92,26 @@ def test_an_episode_does_not_depend_on_the_one_before():
         env.reset(seed=0)
         runs.append(advance(env, chosen))
     assert len(runs[0]) == 25 and runs[0] == runs[1]
+    env.close()
+
+
+def test_episodes_repeat_after_arms_ran_into_each_other():
+    """Full torques: what the engine remembered of the robot's own links once shifted the last bits."""
+    env = make("TendPress", control="joint_torque")
+
+    def run() -> list[str]:
+        generator, seed, seen = np.random.default_rng(0), 0, list[str]()
+        while len(seen) < 40:
+            env.reset(seed=seed)
+            ended, seed = False, seed + 1
+            while not ended and len(seen) < 40:
+                action = generator.uniform(-1, 1, env.action.shape).astype(np.float32)
+                *_, terminated, truncated, _ = env.step(action)
+                ended = terminated or truncated
+                seen.append(frame_digest(env))
+        return seen
+
+    assert run() == run()
     env.close()
 
 

@@ -97,6 +97,16 @@ class World:
         self.restore(state)
         return state
 
+    def forget_contacts(self) -> None:
+        """Have the engine forget all that it remembers of contacts.
+
+        Pairs of convex shapes keep the axis that last parted them, those of a robot's own links as well, and an episode
+        must not depend on the one before.
+        """
+        for on in (False, True):
+            for body in self._bodies:
+                body.let_collide(on)
+
     def restore(self, state: SavedState) -> None:
         """Return to a kept state, bit for bit.
 
