@@ -92,7 +92,7 @@ class CellTask(Task):
         self._require_reach()
         self._hold_steps = max(1, round(HOLD_S / env.control_timestep))
         spec = self.place.spec
-        self.monitor = self.safety = Monitor(env, config.safety, self.place.persons, spec.workspace)
+        self.monitor: Monitor = Monitor(env, config.safety, self.place.persons, spec.workspace)
 
     @classmethod
     def environment(cls, config: CellConfig) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class CellTask(Task):
         for name, camera in self.place.spec.cameras.items():
             text, shape, rgb = f"What camera {name} sees.", (camera.height, camera.width, 3), ("red", "green", "blue")
             seen.append(Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", camera.rate))
-        return (*seen, *self.safety.channels())
+        return (*seen, *self.monitor.channels())
 
     def values(self) -> dict[str, Any]:
         """What the channels declare."""
@@ -177,7 +177,7 @@ class CellTask(Task):
             values[f"{name.replace('.', '_')}_yaw"] = 2.0 * math.atan2(turn[2], turn[3])
         if self.mechanisms:
             values["mechanism"] = [self.travel(name) for name in self.mechanisms]
-        return values | self.safety.values()
+        return values | self.monitor.values()
 
     def pictures(self) -> dict[str, NDArray[np.uint8]]:
         """What each camera saw when its last picture was due."""
@@ -306,7 +306,7 @@ class CellTask(Task):
         """Put everything in its place."""
         self.place.place(self.env.drawn["cell"])
         self.devices.reset()
-        self.safety.reset()
+        self.monitor.reset()
         self.state.values = {"held": {}, "steady": {}, "lasting": 0, "pictures": {}}
 
     def before_step(self) -> None:
@@ -317,14 +317,14 @@ class CellTask(Task):
 
     def save(self) -> Any:
         """The machines' states and the monitor's, besides."""
-        return super().save(), self.devices.save(), self.safety.save()
+        return super().save(), self.devices.save(), self.monitor.save()
 
     def restore(self, saved: Any) -> None:
         """Return to what `save` gave."""
         state, devices, watched = saved
         super().restore(state)
         self.devices.restore(devices)
-        self.safety.restore(watched)
+        self.monitor.restore(watched)
 
     def _require_reach(self) -> None:
         """Refuse a layout that asks for what no hand comes to, even with a straight arm."""

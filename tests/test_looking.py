@@ -61,7 +61,7 @@ def test_the_thresholds_stand_well_apart_from_both(cell: Cell):
 
 def test_without_a_part_there_is_nothing_to_say(cell: Cell):
     assert unevenness(cell.picture("inspection")) is None
-    assert not shows_bulge(cell.picture("inspection"))
+    assert shows_bulge(cell.picture("inspection")) is None
 
 
 def test_bad_cameras_are_refused(cell: Cell):

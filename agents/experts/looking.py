@@ -21,10 +21,10 @@ FACE, OUTLINE = 20.0, 2.0
 """Unevenness of a wall's face, in grey levels, and of its outline, in pixels, from which on it has a bulge."""
 
 
-def shows_bulge(picture: NDArray[np.uint8]) -> bool:
-    """Whether the part in a picture has a bulge on the side that is seen."""
+def shows_bulge(picture: NDArray[np.uint8]) -> bool | None:
+    """Whether the part in a picture has a bulge on the side that is seen; None where no part is to be seen."""
     found = unevenness(picture)
-    return found is not None and (found[0] > FACE or found[1] > OUTLINE)
+    return None if found is None else found[0] > FACE or found[1] > OUTLINE
 
 
 def unevenness(picture: NDArray[np.uint8]) -> tuple[float, float] | None:

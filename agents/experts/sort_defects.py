@@ -52,14 +52,16 @@ class SortDefects(Handling):
         """Wait until the table has turned once and back; returns whether a picture has shown a bulge meanwhile.
 
         Raises:
-            CannotReach: It does not turn.
+            CannotReach: It does not turn, or the camera has not seen a part.
         """
-        found, every = False, round(LOOK_S / self.env.control_timestep)
+        found, every = list[bool | None](), round(LOOK_S / self.env.control_timestep)
         for i in range(round(LONGEST_S / self.env.control_timestep)):
             if i % every == 0:
-                found = found or shows_bulge(self.task.place.picture("inspection"))
+                found.append(shows_bulge(self.task.place.picture("inspection")))
             if self.task.turned():
-                return found
+                if all(one is None for one in found):
+                    raise CannotReach("the camera has seen no part")
+                return any(found)
             yield
         raise CannotReach(f"the turntable has not turned once after {LONGEST_S:g} s")
 

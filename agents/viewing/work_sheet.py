@@ -12,6 +12,7 @@ from PIL import Image
 
 from training_ground.agents.viewing.pen import FINER, Pen
 from training_ground.agents.viewing.session import Session
+from training_ground.agents.viewing.sheet import BETWEEN, INK, SOFT
 from training_ground.configs.errors import AgentError
 from training_ground.envs.cell_task import CellTask
 
@@ -25,8 +26,6 @@ SHORTEST_S = 0.15
 """A phase that is over sooner gets no picture of its own."""
 AFTER_S = 0.3
 """s shown after success."""
-INK, SOFT = (25, 29, 34), (90, 100, 111)
-BETWEEN = "   ·   "
 
 
 def draw_work_sheet(
