@@ -92,7 +92,7 @@ class CellTask(Task):
         self._require_reach()
         self._hold_steps = max(1, round(HOLD_S / env.control_timestep))
         spec = self.place.spec
-        self.monitor: Monitor = Monitor(env, config.safety, self.place.persons, spec.workspace)
+        self._monitor = Monitor(env, config.safety, self.place.persons, spec.workspace)
 
     @classmethod
     def environment(cls, config: CellConfig) -> dict[str, Any]:
@@ -125,6 +125,11 @@ class CellTask(Task):
     def shoulder_height(cls) -> float | None:
         """The cell says how high a mounted robot stands."""
         return load_cell(cls.cell).shoulder_height
+
+    @property
+    def monitor(self) -> Monitor:
+        """Watches what the robot does to itself, to its cell and to persons."""
+        return self._monitor
 
     # ---- channels ----------------------------------------------------------------------------------------------------
 

@@ -66,9 +66,6 @@ class Task:
         adjustable: Fields of its configuration that may change between episodes (`HumanoidEnv.adjust`).
         slabs: What its terrains are laid of; None for a level floor.
         prepares: Whether `prepare` has something to do; it then may move the robot as it likes.
-
-    Attributes:
-        monitor: The safety monitor, of tasks that have one.
     """
 
     id: ClassVar[str]
@@ -85,7 +82,6 @@ class Task:
     adjustable: ClassVar[tuple[str, ...]] = ()
     prepares: ClassVar[bool] = False
     slabs: ClassVar[Slabs | None] = None
-    monitor: Monitor | None = None
 
     def __init__(self, config: Any, env: HumanoidEnv) -> None:
         self.config = config
@@ -125,6 +121,11 @@ class Task:
     def has_cameras(cls) -> bool:
         """Whether it takes pictures: the meshes that cameras see are loaded then."""
         return False
+
+    @property
+    def monitor(self) -> Monitor | None:
+        """The safety monitor, of tasks that have one."""
+        return None
 
     def channels(self) -> tuple[Channel, ...]:
         """Channels that the task adds to the environment's own."""
