@@ -35,26 +35,34 @@ class Gait:
         height: By which a foot is lifted in mid-swing, m.
         period: Of a whole cycle, two steps, s.
         stance_share: Share of a cycle that each foot stands; below a half both are in the air by turns.
+        arm_swing: Way of a hand forward and back as a share of the other side's foot's; 0 where the arms hang still.
 
     Attributes:
         height, period, stance_share: As given.
         lift: (2, n) joint offsets, rad, that lift each foot by `height`, straight up and level.
         step: (2, n, 3) joint offsets a metre forward, a metre to the left, and a radian about the vertical, by which
-            the foot moves against the base.
+            the foot moves against the base; the other side's arm swings along.
         rest: Height of each foot's link frame over the ground in the default pose, m.
 
     Raises:
         SimulationError: The robot has not two feet, or a leg cannot lift its foot so high.
     """
 
-    def __init__(self, robot: Robot, height: float, period: float, stance_share: float = STANCE_SHARE) -> None:
-        feet = robot.model.feet
+    def __init__(
+        self, robot: Robot, height: float, period: float, stance_share: float = STANCE_SHARE, arm_swing: float = 0.0
+    ) -> None:
+        feet, hands = robot.model.feet, robot.model.hands
         if len(feet) != 2:
             raise SimulationError(f"robot '{robot.model.name}' has {len(feet)} feet; a gait needs two")
         self.period, self.height, self.stance_share = period, height, stance_share
-        legs = [_Leg(robot, i) for i in range(2)]
+        legs = [_Limb(robot, foot.link, "legs") for foot in feet]
         self.lift = np.array([leg.lift(height) for leg in legs])
         self.step = np.array([leg.steps() for leg in legs])
+        if arm_swing:
+            for foot, step in zip(feet, self.step, strict=True):
+                for hand in hands:
+                    if hand.side != foot.side:
+                        step[:, 0] += arm_swing * _Limb(robot, robot.model.frames[hand.frame].link, "arms").forward()
         self._basis = np.concatenate([np.vstack([up, on.T]) for up, on in zip(self.lift, self.step, strict=True)])
         default = robot.model.default_position
         self.rest = tuple(robot.model.default_height + float(leg.move(default)[0][2]) for leg in legs)
@@ -103,27 +111,26 @@ def swing(phase: float, stance_share: float = STANCE_SHARE) -> tuple[float, floa
     return 0.5 - 0.5 * math.cos(2 * math.pi * share), -0.5 * math.cos(math.pi * share)
 
 
-class _Leg:
-    """Inverse kinematics of one leg by finite differences in the engine; it runs once for an environment."""
+class _Limb:
+    """Inverse kinematics of one leg or arm by finite differences in the engine; it runs once for an environment."""
 
-    def __init__(self, robot: Robot, index: int) -> None:
-        self.robot, model = robot, robot.model
-        self.link = model.feet[index].link
-        chain = model.chain(self.link)
-        self.joints = [model.joint_names.index(name) for name in model.groups["legs"] if name in chain]
+    def __init__(self, robot: Robot, link: str, group: str) -> None:
+        self.robot, self.link, model = robot, link, robot.model
+        chain = model.chain(link)
+        self.joints = [model.joint_names.index(name) for name in model.groups.get(group, ()) if name in chain]
 
     def move(self, joints: Array) -> tuple[Array, rotations.Quaternion]:
-        """Put the robot's joints somewhere; return the foot's position and orientation against the base."""
+        """Put the robot's joints somewhere; return the link's position and orientation against the base."""
         robot = self.robot
         robot.body.set_joints(joints.tolist())
         robot.drive.read()
-        base, foot = robot.body.link_state(robot.model.base_link), robot.body.link_state(self.link)
-        apart = [f - b for f, b in zip(foot.position, base.position, strict=True)]
-        turned = rotations.multiply(rotations.conjugate(base.orientation), foot.orientation)
+        base, moved = robot.body.link_state(robot.model.base_link), robot.body.link_state(self.link)
+        apart = [m - b for m, b in zip(moved.position, base.position, strict=True)]
+        turned = rotations.multiply(rotations.conjugate(base.orientation), moved.orientation)
         return np.array(rotations.rotate_inverse(base.orientation, apart)), turned
 
-    def _inverse(self, joints: Array) -> Array:
-        """Joint offsets (n, 6) for a small motion of the foot: translation, then rotation vector, in the base frame."""
+    def _jacobian(self, joints: Array) -> Array:
+        """Translation, then rotation vector, of the link in the base frame by each of the limb's k joints: (6, k)."""
         position, orientation = self.move(joints)
         columns = []
         for j in self.joints:
@@ -132,7 +139,11 @@ class _Leg:
             moved, turned = self.move(probe)
             turn = rotations.rotation_vector(rotations.multiply(turned, rotations.conjugate(orientation)))
             columns.append(np.concatenate([moved - position, turn]) / _PROBE)
-        jacobian = np.array(columns).T
+        return np.array(columns).T.reshape(6, -1)
+
+    def _inverse(self, joints: Array) -> Array:
+        """Joint offsets (n, 6) for a small motion of the link: translation, then rotation vector, in the base frame."""
+        jacobian = self._jacobian(joints)
         inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + _DAMPING**2 * np.eye(6))
         whole = np.zeros((len(joints), 6))
         whole[self.joints] = inverse
@@ -141,6 +152,16 @@ class _Leg:
     def steps(self) -> Array:
         """Joint offsets (n, 3) a metre forward, a metre to the left and a radian about the vertical."""
         return self._inverse(self.robot.model.default_position)[:, [0, 1, 5]]
+
+    def forward(self) -> Array:
+        """Joint offsets (n) a metre forward, not to a side, that are the least together; without joints none.
+
+        The link may turn, rise and sink: the shoulder carries a hand that hangs, and the elbow bends on the way forward.
+        """
+        default = self.robot.model.default_position
+        level, whole = self._jacobian(default)[:2], np.zeros(len(default))
+        whole[self.joints] = level.T @ np.linalg.solve(level @ level.T + _DAMPING**2 * np.eye(2), [1.0, 0.0])
+        return whole
 
     def lift(self, height: float) -> Array:
         """Joint offsets (n) that raise the foot by `height`, m, and keep it level."""

@@ -58,6 +58,33 @@ def test_the_reference_lifts_and_carries_a_level_foot(robot):
     env.close()
 
 
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_arms_swing_with_the_other_sides_foot(robot):
+    env, still = walk(robot=robot, arm_swing=0.8), walk(robot=robot)
+    gait, model, velocity = env.task.gait, env.model, (0.4, 0.2, 0.3)
+    arms = [model.joint_names.index(name) for name in model.groups["arms"]]
+
+    def hands(phases):
+        env.robot.body.set_joints((model.default_position + gait.offset(phases, velocity)).tolist())
+        env.robot.drive.read()
+        links = [model.frames[hand.frame].link for hand in model.hands]
+        return np.array([env.robot.body.link_state(link).position for link in links])
+
+    hang = hands((STANCE_SHARE / 2, STANCE_SHARE / 2))
+    way = 0.8 * 0.4 * 0.5 * STANCE_SHARE * gait.period
+    for index, foot in enumerate(model.feet):
+        moved = hands([0.0 if i == index else STANCE_SHARE / 2 for i in (0, 1)]) - hang
+        for hand, (x, y, z) in zip(model.hands, moved, strict=True):
+            assert x == pytest.approx(way if hand.side != foot.side else 0.0, abs=0.2 * way)
+            assert abs(y) < 0.2 * way and abs(z) < way
+    legs = [i for i in range(len(model.joint_names)) if i not in arms]
+    assert gait.step[:, legs] == pytest.approx(still.task.gait.step[:, legs])
+    assert not still.task.gait.step[:, arms].any(), "unless they are asked to, they hang"
+    assert not walk(robot=robot, locked=["arms"], arm_swing=0.8).task.gait.step[:, len(legs) :].any()
+    env.close()
+    still.close()
+
+
 def test_a_swing_is_smooth_and_a_standing_foot_goes_back_with_the_commanded_speed():
     phases = np.linspace(0, 1, 1001)
     height, reach = np.array([swing(p % 1.0) for p in phases]).T

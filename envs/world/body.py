@@ -67,7 +67,7 @@ class Body(Solid):
         """Give the robot its motors; `World.advance` computes them in every physics step.
 
         Args:
-            links: Links whose state `link_state` shall know after each advance, beside the base.
+            links: Links whose state `link_state` shall have at no cost after each advance, beside the base.
         """
         self._read_links = {name: i for i, name in enumerate((self.model.base_link, *links))}
         numbers = [self._link(name) for name in links]
@@ -79,9 +79,13 @@ class Body(Solid):
         return self._drive
 
     def link_state(self, name: str) -> LinkState:
-        """State of a link's frame after the last `World.advance`: the base, or a link that `drive` was given."""
-        row = self._read_links[name]
-        return self._frame_of(self._drive.frames[row].tolist(), row)
+        """State of a link's frame: of the base and the links that `drive` was given after the last `World.advance` or
+        `Drive.read`, of any other now."""
+        row = self._read_links.get(name)
+        if row is not None:
+            return self._frame_of(self._drive.frames[row].tolist(), self._offsets[row])
+        link = self._link(name)
+        return self._frame_of(self.read_frames([link])[-1], self._inertial_frame(link))
 
     def set_masses(self, scale: float = 1.0, link: str | None = None, shares: Sequence[float] = ()) -> None:
         """Scale the robot's masses, and move shares of one link's mass to the ballast points.

@@ -15,6 +15,9 @@ from training_ground.envs.world.engine import engine
 if TYPE_CHECKING:
     from training_ground.envs.world.scene import World
 
+InertialFrame = tuple[rotations.Vector, rotations.Quaternion, rotations.Quaternion]
+"""A link's centre-of-mass frame in its link frame: position, orientation, and that orientation's inverse."""
+
 _MOVING, _STATIC = (1, -1), (2, ~2)
 """The engine's own collision groups and masks: what moves meets everything, what is fixed only what moves."""
 
@@ -91,8 +94,7 @@ class Solid:
         """Degree of freedom (n) of each joint, counted from 0 after the base's six."""
         return self._dof
 
-    def _inertial_frame(self, link: int) -> tuple[rotations.Vector, rotations.Quaternion, rotations.Quaternion]:
-        """A link's centre-of-mass frame in its link frame: position, orientation, and that orientation's inverse."""
+    def _inertial_frame(self, link: int) -> InertialFrame:
         dynamics = engine.getDynamicsInfo(self.uid, link, self._client)
         return dynamics[3], dynamics[4], rotations.conjugate(dynamics[4])
 
@@ -150,13 +152,13 @@ class Solid:
             rows += [[*s[0], *s[1], *s[6], *s[7]] for s in states]
         return rows
 
-    def _frame_of(self, row: Sequence[float], offset: int) -> LinkState:
-        """A link's frame from its centre-of-mass frame (13).
+    def _frame_of(self, row: Sequence[float], offset: InertialFrame) -> LinkState:
+        """A link's frame from its centre-of-mass frame (13), `offset` from it.
 
         The engine speaks of centres of mass and principal axes; here the fixed offset is taken out again.
         """
         x, y, z, a, b, c, d, vx, vy, vz, wx, wy, wz = row
-        place, _, inverse = self._offsets[offset]
+        place, _, inverse = offset
         orientation = rotations.multiply((a, b, c, d), inverse)
         dx, dy, dz = rotations.rotate(orientation, place)
         # The velocity moves with the point that it is of: v_origin = v_centre - ω × (centre - origin).

@@ -65,7 +65,7 @@ class Thing(Solid):
     @property
     def state(self) -> LinkState:
         """Pose and velocity of the base's frame now."""
-        return self._frame_of(self.read_frames(())[0], 0)
+        return self._frame_of(self.read_frames(())[0], self._offsets[0])
 
     @property
     def joint_position(self) -> dict[str, float]:
@@ -92,7 +92,7 @@ class Thing(Solid):
             row = self.drive.frames[self._rows[piece]].tolist()
         else:
             row = self.read_frames(() if link < 0 else [link])[-1]
-        return self._frame_of(row, 1 + link)
+        return self._frame_of(row, self._offsets[1 + link])
 
     def frame(self, name: str) -> LinkState:
         """Pose and velocity of one of the specification's frames, as fresh as `link` has it."""

@@ -43,6 +43,8 @@ class WalkConfig(TaskConfig):
     """Time of two steps, s; where absent 2.8 times the time constant of a pendulum of the robot's height."""
     step_height: Annotated[float, Field(gt=0)] | None = None
     """By which the reference lifts a foot, m; where absent a twelfth of the standing height of the base."""
+    arm_swing: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """By which the reference swings the arms: way of a hand as a share of that of the other side's foot."""
     fall_height: Annotated[float, Field(gt=0, lt=1)] = balance.FALL_HEIGHT
     """Share of the standing height below which the episode ends."""
     fall_tilt: Annotated[float, Field(gt=0, le=math.pi)] = balance.FALL_TILT
@@ -83,7 +85,7 @@ class Walk(Task):
         super().__init__(config, env)
         height = env.model.default_height
         period = config.step_period_s or self.period_share * math.sqrt(height / env.world.gravity)
-        self.gait = Gait(env.robot, self.step_height(height), period, self.stance_share)
+        self.gait = Gait(env.robot, self.step_height(height), period, self.stance_share, config.arm_swing)
         self._left = [foot.side for foot in env.model.feet].index("left")
         self._memory = 1 - math.exp(-env.control_timestep / period)
 
