@@ -1,5 +1,6 @@
 """Begin a run with the actor of a policy that has learned something else: the channels that it does not know weigh
-nothing at first, so the new run's first actions are the old policy's.
+nothing at first, and the joints that it does not move stay where they are, so the new run's first actions are the old
+policy's.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 SAMPLES = 100_000.0
 """As so many observations the bundle's statistics count: new ones change them slowly, but they do."""
 
+OF_ACTION = "previous_action"
+"""The channel that has a number for each joint that an action moves."""
+
+Indices = NDArray[np.int64]
 Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
@@ -50,16 +55,21 @@ def origin(start_from: str | None, folder: Path) -> Bundle | None:
     return read_bundle(kept)
 
 
-def columns(bundle: Bundle, signature: Signature) -> list[tuple[slice, slice]]:
+def columns(bundle: Bundle, signature: Signature) -> list[tuple[Indices, Indices]]:
     """Return where each of the bundle's channels stands in its observation, and where in an environment's.
 
     Raises:
-        AgentError: The policy could not act there: joints, gains or channels differ. What it does not see may be there.
+        AgentError: The policy could not act there: joints, gains or channels differ. What it does not see may be there,
+            and joints that it does not move may be driven.
     """
     old, name = bundle.policy.spec.env, bundle.policy.name
+    joints = _moved(old)
+    known = [i for i, joint in enumerate(_moved(signature)) if joint in joints]
+    narrowed = _part(signature, known) if len(known) < signature.action_size else {}
+    same = signature.model_copy(update=narrowed)
     ignored = (*OF_LOCKED_JOINTS, "channels", "observation_size", "reference")
-    found = old.differences(signature, ignored)
-    present = {channel.name: channel for channel in signature.channels}
+    found = old.differences(same, ignored)
+    present = {channel.name: channel for channel in same.channels}
     for channel in old.channels:
         if present.get(channel.name) != channel:
             found.append(f"channel '{channel.name}' {list(channel.shape)} {channel.unit} is not there, or is another")
@@ -68,13 +78,31 @@ def columns(bundle: Bundle, signature: Signature) -> list[tuple[slice, slice]]:
     if found:
         raise AgentError(f"start_from: policy '{name}' does not fit this environment: {'; '.join(found)}")
     here = _places(signature)
+    here |= {channel: here[channel][known] for channel in here if channel == OF_ACTION}
     return [(place, here[channel]) for channel, place in _places(old).items()]
 
 
-def _places(signature: Signature) -> dict[str, slice]:
+def _moved(signature: Signature) -> tuple[str, ...]:
+    """Joints that an action moves, in its order."""
+    return signature.action_joints or signature.joint_names
+
+
+def _part(signature: Signature, known: list[int]) -> dict[str, Any]:
+    """What a signature says of some of its actions alone, by field."""
+    arrays = ("action_low", "action_high", "action_scale")
+    part = {field: tuple(getattr(signature, field)[i] for i in known) for field in arrays if getattr(signature, field)}
+    channels = [
+        channel.model_copy(update={"shape": (len(known),)}) if channel.name == OF_ACTION else channel
+        for channel in signature.channels
+    ]
+    moved = tuple(_moved(signature)[i] for i in known)
+    return {**part, "action_joints": moved, "action_size": len(known), "channels": tuple(channels)}
+
+
+def _places(signature: Signature) -> dict[str, Indices]:
     """Where each channel stands in the flat observation."""
     ends = list(itertools.accumulate(channel.size for channel in signature.channels))
-    return {channel.name: slice(end - channel.size, end) for channel, end in zip(signature.channels, ends, strict=True)}
+    return {c.name: np.arange(end - c.size, end) for c, end in zip(signature.channels, ends, strict=True)}
 
 
 def begin_from(bundle: Bundle, model: RolloutPPO, signature: Signature) -> None:
@@ -101,6 +129,11 @@ def begin_from(bundle: Bundle, model: RolloutPPO, signature: Signature) -> None:
     for old, new in pairs:
         first[:, new] = layers[0][0][:, old]
     layers[0] = (first, layers[0][1])
+    moved, (weight, bias) = _moved(signature), layers[-1]
+    rows = [moved.index(joint) for joint in _moved(spec.env)]
+    last = np.zeros((len(moved), weight.shape[1]), np.float32), np.zeros(len(moved), np.float32)
+    last[0][rows], last[1][rows] = weight, bias
+    layers[-1] = last
     widths, own = [len(bias) for _, bias in layers], [len(bias) for _, bias in actor_layers(model.policy)]
     if widths != own:
         raise AgentError(

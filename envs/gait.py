@@ -156,7 +156,7 @@ class _Limb:
     def forward(self) -> Array:
         """Joint offsets (n) a metre forward, not to a side, that are the least together; without joints none.
 
-        The link may turn, rise and sink: the shoulder carries a hand that hangs, and the elbow bends on the way forward.
+        The link may turn, rise and sink: the shoulder carries a hand that hangs, the elbow bends on the way forward.
         """
         default = self.robot.model.default_position
         level, whole = self._jacobian(default)[:2], np.zeros(len(default))
