@@ -66,6 +66,47 @@ class ReferenceSignature(StrictModel):
         return found
 
 
+class KeyframesSignature(StrictModel):
+    """One motion: joint offsets (k), rad, at times in s, and half waves of a cosine between them."""
+
+    times: tuple[float, ...]
+    offsets: tuple[tuple[float, ...], ...]
+
+
+class MotionsSignature(StrictModel):
+    """Motions that are added to what an action commands.
+
+    How they are worked out stands under *Deploy* in the documentation.
+    """
+
+    joints: tuple[str, ...]
+    motions: dict[str, KeyframesSignature]
+    """By how the robot lies: `prone` or `supine`."""
+    again_s: Annotated[float, Field(ge=0)]
+    """s after its end at which the motion begins anew where the robot still lies."""
+    lying: Annotated[float, Field(ge=0, le=1)]
+    """Share of the standing height of the base below which it does."""
+
+    def differences(self, other: MotionsSignature) -> list[str]:
+        """Return each difference as a phrase; empty where none matters."""
+        found = [f"reference.{f}: other motions are added to the action" for f in ("joints", "again_s", "lying")
+                 if getattr(self, f) != getattr(other, f)]  # fmt: skip
+        if self.motions.keys() != other.motions.keys():
+            return [
+                *found,
+                f"reference.motions: {', '.join(self.motions)} in the bundle, {', '.join(other.motions)} here",
+            ]
+        for name, mine in self.motions.items():
+            theirs = other.motions[name]
+            same = all(
+                np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=1e-6, atol=1e-9)
+                for a, b in ((mine.times, theirs.times), (mine.offsets, theirs.offsets))
+            )
+            if not same:
+                found.append(f"reference.motions.{name}: another motion is added to the action")
+        return found
+
+
 class Signature(StrictModel):
     """Everything that must be the same where a policy acts as where it was trained.
 
@@ -94,7 +135,7 @@ class Signature(StrictModel):
     default_position: tuple[float, ...] = ()
     kp: tuple[float, ...] = ()
     kd: tuple[float, ...] = ()
-    reference: ReferenceSignature | None = None
+    reference: ReferenceSignature | MotionsSignature | None = None
     """None where nothing is added to the action, and in bundles that are older than this field."""
 
     @property
@@ -129,9 +170,20 @@ class Signature(StrictModel):
                 mine, theirs = getattr(self, field), getattr(other, field)
                 if field not in ignore and not _same_numbers(mine, theirs):
                     found.append(_number_difference(field, mine, theirs, (self.joint_names, self.action_joints)))
-        if self.reference is not None and other.reference is not None and "reference" not in ignore:
-            found += self.reference.differences(other.reference)
+        if "reference" not in ignore:
+            found += _reference_differences(self.reference, other.reference)
         return found
+
+
+def _reference_differences(
+    mine: ReferenceSignature | MotionsSignature | None, theirs: ReferenceSignature | MotionsSignature | None
+) -> list[str]:
+    if isinstance(mine, ReferenceSignature) and isinstance(theirs, ReferenceSignature):
+        return mine.differences(theirs)
+    if isinstance(mine, MotionsSignature) and isinstance(theirs, MotionsSignature):
+        return mine.differences(theirs)
+    # Bundles that are older than the field say nothing of it.
+    return [] if mine is None or theirs is None else ["reference: motions and a stepping reference are not the same"]
 
 
 def _same_numbers(first: tuple[float, ...] | None, second: tuple[float, ...] | None) -> bool:

@@ -18,7 +18,7 @@ def asset_files(kind: str) -> dict[str, Path]:
     walked.
 
     Args:
-        kind: `robot`, `part` or `cell`; the folder has the plural.
+        kind: `robot`, `part`, `cell` or `motion`; the folder has the plural.
 
     Raises:
         AssetError: A plugin cannot be imported, or has a file of a name that is taken.

@@ -1,4 +1,5 @@
-"""Parts and cells by name: the files of `assets/parts` and `assets/cells`, those of installed plugins, or a path."""
+"""Parts, cells and motions by name: files of `assets/parts`, `assets/cells` and `assets/motions`, those of installed
+plugins, or a path."""
 
 from __future__ import annotations
 
@@ -8,12 +9,13 @@ from typing import TypeVar
 
 from training_ground.assets.cache import stamp
 from training_ground.assets.files import asset_files, find_asset
+from training_ground.assets.keyframes import MotionSpec
 from training_ground.assets.layout import CellSpec
 from training_ground.assets.objects import ObjectSpec
 from training_ground.configs.errors import AssetError
 from training_ground.configs.loading import load_yaml, validate
 
-Spec = TypeVar("Spec", ObjectSpec, CellSpec)
+Spec = TypeVar("Spec", ObjectSpec, CellSpec, MotionSpec)
 
 
 def part_names() -> list[str]:
@@ -42,6 +44,20 @@ def load_cell(name_or_path: str | Path) -> CellSpec:
         AssetError: Unknown name (the nearest is offered), or a file that is no cell.
     """
     return _load(find_asset("cell", name_or_path), CellSpec)
+
+
+def motion_names() -> list[str]:
+    """Return the names of all files of motions, sorted."""
+    return sorted(asset_files("motion"))
+
+
+def load_motions(name_or_path: str | Path) -> MotionSpec:
+    """Read a robot's motions by the name of their file, or from a YAML file.
+
+    Raises:
+        AssetError: Unknown name (the nearest is offered), or a file that holds no motions.
+    """
+    return _load(find_asset("motion", name_or_path), MotionSpec)
 
 
 def _load(path: Path, model: type[Spec]) -> Spec:

@@ -8,10 +8,13 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from training_ground.assets.model import CompiledModel
+from training_ground.assets.library import load_motions, motion_names
+from training_ground.assets.model import CompiledModel, Mirror
 from training_ground.envs import balance, rotations
 from training_ground.envs.channels import Channel
+from training_ground.envs.keyframes import Keyframes
 from training_ground.envs.rewards import near
+from training_ground.envs.robot import Array
 from training_ground.envs.task import Outcome, Task, TaskConfig
 
 STANDING_HEIGHT = 0.9
@@ -30,6 +33,13 @@ ROLL = 0.3
 """rad by which it may be turned to a side when it is dropped."""
 
 
+AGAIN_S = 1.0
+"""s after the end of a motion at which one that still lies begins anew."""
+
+LYING = 0.5
+"""Share of the standing height of the base below which a robot lies."""
+
+
 class GetUpConfig(TaskConfig):
     """Keyword arguments of GetUp."""
 
@@ -46,6 +56,10 @@ class GetUp(Task):
 
     The robot lies face down or on its back: laid out in nearly its default pose, turned to a side by up to 0.3 rad,
     dropped from 3 cm and left for a second. Nothing that it touches ends the episode.
+
+    Where there are motions for the robot (`assets/motions/<robot>_get_up.yaml`), actions are added to them: the one for
+    how the robot lies, from the start on, and again a second after its end where the robot still lies then. How far the
+    motion is gets observed. Without feedback they bring the robot to its feet only where all goes well.
 
     **Success** holds while the robot stands: base above 90 % of its standing height and tilted by less than 0.3 rad,
     for a second so far. There is no failure.
@@ -72,9 +86,27 @@ class GetUp(Task):
                 return f"robot '{model.name}' has no {name}; task '{cls.id}' needs them"
         return super().unsupported(model, stance)
 
+    def __init__(self, config: GetUpConfig, env: Any) -> None:
+        super().__init__(config, env)
+        name = f"{env.model.name}_get_up"
+        spec = load_motions(name) if name in motion_names() else None
+        poses = spec.motions if spec else {}
+        self.motions = {
+            face: Keyframes(env.model, poses[face], spec.return_s, f"{name}.{face}")
+            for face in ("prone", "supine")
+            if spec and face in poses
+        }
+
     def channels(self) -> tuple[Channel, ...]:
-        """How the robot lay, for the record."""
-        return (Channel("began_prone", (), "1", "none", "state", "Whether it lay face down at first.", (), "bool"),)
+        """How the robot lay, for the record; how far its motion is, if it has any."""
+        began = Channel("began_prone", (), "1", "none", "state", "Whether it lay face down at first.", (), "bool")
+        text = "Share of the motion that is done, and 1 for the one from the front, -1 from the back, 0 for none."
+        moves = Channel("motion", (2,), "1", "none", "observation", text, ("share", "face"))
+        return (moves, began) if self.motions else (began,)
+
+    def mirror(self) -> dict[str, Mirror]:
+        """The motions are their own mirror images."""
+        return {"motion": Mirror(np.arange(2), np.ones(2))}
 
     def reset(self, generator: np.random.Generator) -> None:
         """Lay the robot down."""
@@ -88,7 +120,8 @@ class GetUp(Task):
         if settle:
             robot.advance(env.action_origin, settle)
             robot.drive.reset()
-        self.state.values = {"prone": prone, "held": 0, "stood": math.nan}
+        self.state.values = {"prone": prone, "held": 0, "stood": math.nan, "face": None, "since": 0}
+        self._begin()
 
     def _drop(self, orientation: rotations.Quaternion) -> None:
         """Hold the robot, its joints as they are, at rest just above the floor."""
@@ -102,9 +135,48 @@ class GetUp(Task):
         robot.drive.reset()
         robot.read()
 
+    def _begin(self) -> None:
+        """Begin the motion for how the robot lies now, if there is one."""
+        face = "prone" if self.env.robot.projected_gravity[0] > 0 else "supine"
+        self.state.values |= {"face": face if face in self.motions else None, "since": self.env.steps}
+
+    def _time(self) -> float:
+        """Since the motion began, s."""
+        return (self.env.steps - self.state.values["since"]) * self.env.control_timestep
+
+    def before_step(self) -> None:
+        """Try once more where the motion has not helped."""
+        face = self.state.values["face"]
+        over = face is None or self._time() >= self.motions[face].length + AGAIN_S
+        if self.motions and over and balance.relative_height(self.env) < LYING:
+            self._begin()
+
+    def reference(self) -> Array | None:
+        """Joint offsets (n), rad, of the motion at this moment."""
+        face = self.state.values["face"]
+        return None if face is None else self.motions[face].at(self._time())
+
+    def reference_model(self) -> dict[str, Any] | None:
+        """The motions' numbers."""
+        if not self.motions:
+            return None
+        moved = np.flatnonzero(np.any([motion.offsets.any(axis=0) for motion in self.motions.values()], axis=0))
+        names = self.env.model.joint_names
+        return {
+            "joints": [names[i] for i in moved.tolist()],
+            "motions": {face: motion.describe(moved.tolist()) for face, motion in self.motions.items()},
+            "again_s": AGAIN_S,
+            "lying": LYING,
+        }
+
     def values(self) -> dict[str, Any]:
-        """How the robot lay."""
-        return {"began_prone": self.state.values["prone"]}
+        """How the robot lay, and how far its motion is."""
+        seen: dict[str, Any] = {"began_prone": self.state.values["prone"]}
+        if self.motions:
+            face = self.state.values["face"]
+            share = 1.0 if face is None else min(self._time() / self.motions[face].length, 1.0)
+            seen["motion"] = (share, {"prone": 1.0, "supine": -1.0, None: 0.0}[face])
+        return seen
 
     def metrics(self) -> dict[str, float]:
         """`time_to_stand`, s from the start to when it stood and stayed so for `hold_s`; NaN where it never did."""

@@ -1,0 +1,1 @@
+"""Parts, fixtures and furniture of factory cells: one YAML file each."""
