@@ -19,7 +19,6 @@ from typing import Any
 from training_ground.agents.demonstration import Demonstration, demonstrate, trunk_works
 from training_ground.agents.recording import open_or_create, present_seeds
 from training_ground.agents.statistics import wilson_interval
-from training_ground.agents.stepping import make_env
 from training_ground.agents.transplant import Transplant, TransplantWithTrunk
 from training_ground.configs.augmentation import AugmentFile, load_augment
 from training_ground.configs.errors import AgentError, DatasetError
@@ -29,6 +28,7 @@ from training_ground.datasets.recorder import Recorder, check_fit
 from training_ground.datasets.schema import EpisodeMetadata, Origin, PlacedSegment, PolicyInfo, canonical_json
 from training_ground.datasets.store import Store
 from training_ground.envs.env import HumanoidEnv
+from training_ground.envs.registration import make
 
 GRACE_S = 3.0
 """s after the last segment, or after it was given up, within which success must have come."""
@@ -118,6 +118,7 @@ def augment(
     *,
     segments: str | Path | None = None,
     chosen: Sequence[int] | None = None,
+    changes: dict[str, Any] | None = None,
     on_start: Callable[[Augmentation], None] | None = None,
     on_attempt: Callable[[Attempt], None] | None = None,
 ) -> Augmentation:
@@ -132,6 +133,8 @@ def augment(
         seeds: One episode each, none of them a demonstration's.
         segments: How the task is cut: a file of `configs/augment`, or a path; the task's own where absent.
         chosen: Numbers of the episodes to do again; all that succeeded where absent.
+        changes: Keyword arguments of the environment in which the new scenes differ from the demonstrations', such as
+            another tier.
         on_start: Called before the first attempt.
         on_attempt: Called after each.
 
@@ -147,13 +150,11 @@ def augment(
     first = store.metadata(numbers[0])
     _require_unseen(seeds, [store.metadata(number).seed for number in numbers])
     layout = load_augment(first.env_id.rsplit("/", 1)[-1].split("-v")[0], segments)
-    with closing(make_env(first.env_id, first.kwargs)) as env:
-        assert isinstance(env, HumanoidEnv)
-        _require_joint_positions(env, source)
-        check_fit(make_schema(env), store.schema, str(source))
+    with closing(_cell(first.env_id, first.kwargs, store)) as env:
         demonstrations = tuple(demonstrate(env, store.read(number), layout) for number in numbers)
         kind = TransplantWithTrunk if trunk_works(env, demonstrations) else Transplant
-        policy, info = kind(demonstrations, layout), _policy_info(layout, demonstrations)
+    policy, info = kind(demonstrations, layout), _policy_info(layout, demonstrations)
+    with closing(_cell(first.env_id, {**first.kwargs, **(changes or {})}, store)) as env:
         env.reset(seed=0)
         policy.reset(env)
         kept = open_or_create(path, env)
@@ -222,13 +223,27 @@ def _require_unseen(seeds: Sequence[int], seen: Sequence[int]) -> None:
         )
 
 
-def _require_joint_positions(env: HumanoidEnv, source: Path) -> None:
-    if env.config.control != "joint_position" or len(env.action_joints) != len(env.model.joint_names):
-        driven = f"{len(env.action_joints)} of {len(env.model.joint_names)} joints driven"
-        raise AgentError(
-            f"{source}: recorded with control '{env.config.control}', {driven}; hands are led with control "
-            "'joint_position' and all of them"
-        )
+def _cell(env_id: str, kwargs: dict[str, Any], store: Store) -> HumanoidEnv:
+    """Make a cell in which hands can be led, with the robot of a store.
+
+    Raises:
+        DatasetError: The robot is another one here, or the channels are.
+        AgentError: Joints are not all driven by control `joint_position`.
+    """
+    # Not `make_env`: there an id may name a module to import, and a file must not choose what code runs.
+    env = make(env_id, **kwargs)
+    try:
+        if env.config.control != "joint_position" or len(env.action_joints) != len(env.model.joint_names):
+            driven = f"{len(env.action_joints)} of {len(env.model.joint_names)} joints driven"
+            raise AgentError(
+                f"{store.path}: control '{env.config.control}', {driven}; hands are led with control 'joint_position' "
+                "and all of them"
+            )
+        check_fit(make_schema(env), store.schema, str(store.path))
+    except BaseException:
+        env.close()
+        raise
+    return env
 
 
 def _policy_info(layout: AugmentFile, demonstrations: Sequence[Demonstration]) -> PolicyInfo:

@@ -134,11 +134,12 @@ def demonstrate(env: HumanoidEnv, episode: Episode, layout: AugmentFile) -> Demo
     _require_phases(layout, task)
     rows = moments(episode.columns[PHASE].tolist(), layout.segments, f"episode {number}")
     segments, before = [], 0
-    for frame, item, (at, until) in zip(frames, items, rows, strict=True):
+    limits = [*(at for at, _ in rows[1:]), episode.length]
+    for frame, item, (at, until), limit in zip(frames, items, rows, limits, strict=True):
         side = min(seen.hands, key=lambda side: seen.distance(side, frame, at))
         places = np.array([pose.position for pose in seen.hands[side]])
         first = begins(places, at, before, env.control_timestep)
-        before = ends(places, until, env.control_timestep)
+        before = min(ends(places, until, env.control_timestep), limit)
         segments.append(seen.segment(frame, item, side, first, before))
     return Demonstration(number, metadata, tuple(seen.frames[frame][0] for frame in frames), tuple(segments))
 

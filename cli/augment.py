@@ -19,6 +19,7 @@ Examples:
   tg record TrayToTray --policy expert --episodes 5 --out data/tray
   tg augment data/tray --episodes 100 --out data/tray_more
   tg augment data/tray --episode 0 --episode 3 --seed 200000 --out data/tray_two
+  tg augment data/tray --set tier=disturbed --out data/tray_disturbed
   tg augment data/mine --segments mine.yaml --out data/mine_more --json
 
 Each new seed is a scene that nobody demonstrated. The demonstration whose things stood most alike is done again there:
@@ -38,12 +39,23 @@ command goes on; seeds that failed are tried again, and fail again."""
 )
 @click.option("--episode", "chosen", type=click.IntRange(0), multiple=True, help="Only this one; may be given again.")
 @click.option("--segments", metavar="NAME", help="How the task is cut: a name in configs/augment, or a YAML file.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="What differs in new scenes: tier=tight.")
 @json_option
 def command(
-    store: Path, out: Path, episodes: int, seed: int, chosen: tuple[int, ...], segments: str | None, as_json: bool
+    store: Path,
+    out: Path,
+    episodes: int,
+    seed: int,
+    chosen: tuple[int, ...],
+    segments: str | None,
+    settings: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Do the demonstrations of STORE again in new scenes, and keep what succeeds."""
     from training_ground.agents.augmentation import augment
+    from training_ground.configs.loading import apply_overrides
+
+    changes = apply_overrides({}, settings)
 
     with progress("augmenting", episodes, unit="episodes", quiet=as_json) as shown:
 
@@ -58,7 +70,16 @@ def command(
             shown.advance(1, f"seed {attempt.seed}: {'kept' if attempt.kept else attempt.why or attempt.failure}")
 
         seeds = range(seed, seed + episodes)
-        result = augment(store, out, seeds, segments=segments, chosen=chosen or None, on_start=start, on_attempt=tell)
+        result = augment(
+            store,
+            out,
+            seeds,
+            segments=segments,
+            chosen=chosen or None,
+            changes=changes,
+            on_start=start,
+            on_attempt=tell,
+        )
     emit(result.to_json(), as_json, _lines(result))
     return 130 if result.interrupted else int(result.kept + result.present == 0)
 

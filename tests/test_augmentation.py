@@ -21,7 +21,7 @@ from training_ground.assets.library import load_cell, load_part
 from training_ground.assets.poses import Pose, rotation_about, rotation_from_rpy
 from training_ground.cli.main import main
 from training_ground.configs.augmentation import AugmentFile, SegmentSpec, load_augment
-from training_ground.configs.errors import AgentError, ConfigError, DatasetError
+from training_ground.configs.errors import AgentError, ConfigError, DatasetError, SimulationError
 from training_ground.configs.loading import load_yaml, validate
 from training_ground.configs.presets import preset_names, preset_path
 from training_ground.datasets.episode_file import Episode
@@ -174,6 +174,13 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def whole(folder: Path) -> Path:
+    """Segments that every episode of PressButton has."""
+    path = folder / "whole.yaml"
+    path.write_text("task: PressButton\nsegments: [{frame: panel, at: approach}]\n")
+    return path
+
+
 def changed(store: Path, path: Path, **updates: Any) -> Path:
     """A copy of a store, whose episodes' metadata say something else."""
     opened = Store.open(store)
@@ -220,9 +227,21 @@ def test_seeds_and_folders_that_do_not_fit_are_refused(idle: Path, tmp_path: Pat
         augment(path, path, [5])
     with pytest.raises(AgentError, match="episode 0: phase 'engage' never comes"):
         augment(path, tmp_path / "out", [5])
+    with pytest.raises(SimulationError, match="tier"):
+        augment(path, tmp_path / "out", [5], segments=whole(tmp_path), changes={"tier": "tigth"})
     with pytest.raises(ConfigError, match="did you mean 'press_button'"):
         augment(path, tmp_path / "out", [5], segments="press_buton")
     assert not (tmp_path / "out").exists()
+
+
+def test_frames_and_phases_that_the_task_does_not_have_are_named(idle: Path, tmp_path: Path):
+    path, mine = changed(idle, tmp_path / "good", success=True), tmp_path / "mine.yaml"
+    mine.write_text("task: PressButton\nsegments: [{frame: pannel, at: approach}]\n")
+    with pytest.raises(AgentError, match=r"frame 'pannel': unknown item .* did you mean 'panel'"):
+        augment(path, tmp_path / "out", [5], segments=mine)
+    mine.write_text("task: PressButton\nsegments: [{frame: panel, at: aproach}]\n")
+    with pytest.raises(AgentError, match="unknown phase of task 'PressButton' 'aproach': did you mean 'approach'"):
+        augment(path, tmp_path / "out", [5], segments=mine)
 
 
 def test_another_robot_or_other_actions_are_refused(idle: Path, tmp_path: Path):
@@ -236,7 +255,7 @@ def test_another_robot_or_other_actions_are_refused(idle: Path, tmp_path: Path):
         augment(tmp_path / "other", tmp_path / "out", [5])
     kwargs = {**SHORT, "control": "joint_delta"}
     record(ZeroPolicy(), "TrainingGround/PressButton-v0", kwargs, [0], tmp_path / "delta")
-    with pytest.raises(AgentError, match="recorded with control 'joint_delta'"):
+    with pytest.raises(AgentError, match=r"control 'joint_delta', .* joints driven"):
         augment(changed(tmp_path / "delta", tmp_path / "deltas", success=True), tmp_path / "out", [5])
 
 
