@@ -116,6 +116,7 @@ def demonstrate(env: HumanoidEnv, episode: Episode, layout: AugmentFile) -> Demo
     """
     task = env.task
     assert isinstance(task, CellTask)
+    _require_phases(layout, task)
     number, metadata = -1 if episode.number is None else episode.number, episode.metadata
     env.reset(seed=metadata.seed, options=metadata.options)
     frames = [resolve(segment.frame, task) for segment in layout.segments]
@@ -131,7 +132,6 @@ def demonstrate(env: HumanoidEnv, episode: Episode, layout: AugmentFile) -> Demo
         if row < episode.length:
             env.step(action)
             seen.told(env.target)
-    _require_phases(layout, task)
     rows = moments(episode.columns[PHASE].tolist(), layout.segments, f"episode {number}")
     segments, before = [], 0
     limits = [*(at for at, _ in rows[1:]), episode.length]

@@ -328,6 +328,18 @@ def test_the_hand_meets_the_button_as_it_did_in_the_demonstration(
     assert found >= 0.8 and abs(found - shown) < 0.25
 
 
+def test_the_demonstration_as_it_was_would_not_have_done_there(pressed: Path):
+    """Else nothing would have been carried over."""
+    env, episode = make("PressButton"), Store.open(pressed).read(0)
+    env.reset(seed=NEW)
+    for action in episode.columns["action"][:-1]:
+        _, _, terminated, truncated, info = env.step(action)
+        assert not info["success"]
+        if terminated or truncated:
+            break
+    env.close()
+
+
 def test_what_is_there_already_is_left_out(more: tuple[augmentation.Augmentation, Path], pressed: Path):
     again = augment(pressed, more[1], [NEW])
     assert again.present == 1 and not again.attempts and len(Store.open(more[1])) == 1
