@@ -115,7 +115,7 @@ def record(
         env.reset(seed=0)
         policy.reset(env)
         store = open_or_create(path, env)
-        present = _present(store, env, info)
+        present = present_seeds(store, env, info)
         missing = [seed for seed in seeds if seed not in present]
         result = Recording(path, len(seeds), len(seeds) - len(missing), recovered=store.recovered)
         if on_start is not None:
@@ -186,8 +186,12 @@ def run(recorder: Recorder, policy: Policy, seed: int, stop: Callable[[], bool] 
     raise AgentError(f"seed {seed}: no end after {MAX_STEPS} steps; give the environment a time limit")
 
 
-def _present(store: Store, env: gymnasium.Env[Any, Any], policy: PolicyInfo) -> set[int]:
-    """Seeds of which the store has a complete episode of this policy in this environment."""
+def present_seeds(store: Store, env: gymnasium.Env[Any, Any], policy: PolicyInfo) -> set[int]:
+    """Return the seeds of which a store has a complete episode of this policy in this environment.
+
+    Raises:
+        DatasetError: An episode is damaged.
+    """
     description = describe(env)
     kwargs, env_id = make_kwargs(description), str(description.get("env_id", ""))
     seeds: set[int] = set()

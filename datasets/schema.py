@@ -138,6 +138,37 @@ class PolicyInfo(StrictModel):
     hash: Hash | None = None
 
 
+class PlacedSegment(StrictModel):
+    """A piece of a demonstration, and where it went.
+
+    Attributes:
+        frame, source_frame: What it is seen from, here and in the demonstration: `item` or `item.frame` of the cell.
+        source_rows: First and last row of the demonstration.
+        row: Row of this episode with which it begins.
+    """
+
+    frame: Text
+    source_frame: Text
+    source_rows: tuple[Count, Count]
+    row: Count
+
+
+class Origin(StrictModel):
+    """The demonstration that an episode was made from.
+
+    Attributes:
+        episode: Its number in its own store.
+        seed, policy, content_sha256: As its metadata has them.
+        segments: What of it was done again.
+    """
+
+    episode: Count
+    seed: Count
+    policy: PolicyInfo
+    content_sha256: Hash
+    segments: Annotated[tuple[PlacedSegment, ...], Field(max_length=1000)]
+
+
 class EpisodeMetadata(StrictModel):
     """What is known of one episode besides its rows; JSON in the file's key-value metadata.
 
@@ -152,6 +183,7 @@ class EpisodeMetadata(StrictModel):
         content_sha256: sha256 over names, types, shapes and values of all columns, whatever the encoding.
         code_commit: Commit of the code, `+dirty` with local changes, None where it was not run from a repository.
         started_ns, ended_ns: Wall clock, ns since 1970.
+        origin: Where the episode is an augmented one, what it was made from; else None, and not written.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -176,6 +208,14 @@ class EpisodeMetadata(StrictModel):
     versions: dict[str, str] = Field(default_factory=dict)
     started_ns: Count
     ended_ns: Count
+    origin: Origin | None = None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_empty_origin(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data = write(self)
+        if self.origin is None:
+            data.pop("origin", None)  # readers that do not know the key refuse it
+        return data
 
     @property
     def complete(self) -> bool:
