@@ -22,13 +22,14 @@ class Servo:
         env: Of the robot; its episode has begun.
         fingers: Indices of the fingers' joints. They push on what they hold: they have no business where they are told
             to be.
-        gain: 1/s: how fast the targets move on where another joint stands off what was wanted.
+        gain: 1/s, of all joints or of each (n): how fast the targets move on where another joint stands off what was
+            wanted.
 
     Attributes:
         integral: (n) rad by which they have moved on.
     """
 
-    def __init__(self, env: HumanoidEnv, fingers: Collection[int], gain: float) -> None:
+    def __init__(self, env: HumanoidEnv, fingers: Collection[int], gain: float | Array) -> None:
         self._env, self._gain = env, gain
         count = len(env.model.joint_names)
         self.integral = np.zeros(count)
