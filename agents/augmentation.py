@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from training_ground.agents.demonstration import Demonstration, demonstrate, trunk_works
-from training_ground.agents.recording import open_or_create, present_seeds
+from training_ground.agents.recording import open_or_create, recorded_seeds
 from training_ground.agents.statistics import wilson_interval
 from training_ground.agents.transplant import Transplant, TransplantWithTrunk
 from training_ground.configs.augmentation import AugmentFile, load_augment
@@ -158,7 +158,7 @@ def augment(
         env.reset(seed=0)
         policy.reset(env)
         kept = open_or_create(path, env)
-        present = present_seeds(kept, env, info)
+        present = recorded_seeds(kept, env, info)
         missing = [seed for seed in seeds if seed not in present]
         result = Augmentation(source, path, len(seeds), len(seeds) - len(missing), demonstrations)
         result.recovered = kept.recovered

@@ -115,7 +115,7 @@ def record(
         env.reset(seed=0)
         policy.reset(env)
         store = open_or_create(path, env)
-        present = present_seeds(store, env, info)
+        present = recorded_seeds(store, env, info)
         missing = [seed for seed in seeds if seed not in present]
         result = Recording(path, len(seeds), len(seeds) - len(missing), recovered=store.recovered)
         if on_start is not None:
@@ -186,8 +186,10 @@ def run(recorder: Recorder, policy: Policy, seed: int, stop: Callable[[], bool] 
     raise AgentError(f"seed {seed}: no end after {MAX_STEPS} steps; give the environment a time limit")
 
 
-def present_seeds(store: Store, env: gymnasium.Env[Any, Any], policy: PolicyInfo) -> set[int]:
-    """Return the seeds of which a store has a complete episode of this policy in this environment.
+def recorded_seeds(
+    store: Store, env: gymnasium.Env[Any, Any], policy: PolicyInfo, *, complete: bool = True
+) -> set[int]:
+    """Return the seeds of which the store has an episode of this policy in this environment, a complete one if asked.
 
     Raises:
         DatasetError: An episode is damaged.
@@ -202,7 +204,7 @@ def present_seeds(store: Store, env: gymnasium.Env[Any, Any], policy: PolicyInfo
             raise DatasetError(f"{problem}; delete that file to record its episode again") from problem
         wanted = episode_key(env_id, kwargs, metadata.seed, policy.name, policy.hash)
         found = (metadata.env_id, metadata.kwargs, metadata.seed, metadata.policy.name, metadata.policy.hash)
-        if metadata.complete and episode_key(*found) == wanted:
+        if (metadata.complete or not complete) and episode_key(*found) == wanted:
             seeds.add(metadata.seed)
     return seeds
 

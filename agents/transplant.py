@@ -233,7 +233,7 @@ class Transplant(Expert):
             # What the controller had learnt to add before, this one has learnt by itself.
             self._push[arm.joints] = (segment.push[row] - segment.push[0])[arm.joints]
             yield
-        self._integral += self._push  # what it had to add at the end, it goes on adding
+        self.servo.integral += self._push  # what it had to add at the end, it goes on adding
         self._push[:] = 0.0
 
     def _tell(self, fingers: Array) -> None:

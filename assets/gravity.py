@@ -69,6 +69,23 @@ class Gravity:
         torque[slides] = mass[slides] * (axes[slides] @ weight)
         return torque
 
+    def inertia(self, angles: Array) -> Array:
+        """Return (n) inertia about each joint's axis of all that it carries, every link a point at its centre of mass,
+        kg·m² (mass, kg, where it slides).
+
+        Args:
+            angles: (n) rad (m).
+        """
+        origins, axes, centres = self._place(angles)
+        count = len(angles)
+        carried = np.eye(count, dtype=bool)
+        for i in range(count - 1, -1, -1):
+            if self._parents[i] > 0:
+                carried[self._parents[i] - 1] |= carried[i]
+        levers = np.cross(axes[:, None], centres[None] - origins[:, None])
+        squares = np.where(np.array(self._slides)[:, None], 1.0, (levers * levers).sum(axis=2))
+        return (carried * self._mass * squares).sum(axis=1)
+
     def potential(self, angles: Array, up: Array | None = None) -> float:
         """Return the potential energy of what the joints move, J, from the base link's height; arguments as above."""
         up = np.array([0.0, 0.0, 1.0]) if up is None else up

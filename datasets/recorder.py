@@ -146,7 +146,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode; one that was running is cut off."""
-        self._cut_off()
+        self.cut_off()
         if seed is None:
             seed = int(self._seeds.integers(2**31))
         else:
@@ -179,17 +179,21 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
                 self._info = info
         return observation, reward, terminated, truncated, info
 
-    def close(self) -> None:
-        """Cut off what is running and close the environment."""
-        self._cut_off()
-        super().close()
+    def cut_off(self) -> None:
+        """End the episode that is running, if one is, as `reset` would: dropped, or kept where `keep_partial` is set.
 
-    def _cut_off(self) -> None:
+        Steps that follow are not recorded.
+        """
         if self._running and self._buffer.rows > 1 and self.keep_partial:
             self._finish(False, False, self._info)
         elif self._running:
             self.dropped += 1
         self._running = False
+
+    def close(self) -> None:
+        """Cut off what is running and close the environment."""
+        self.cut_off()
+        super().close()
 
     def _finish(self, terminated: bool, truncated: bool, info: dict[str, Any]) -> None:
         self._running = False

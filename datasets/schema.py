@@ -132,10 +132,16 @@ class DatasetSchema(StrictModel):
 
 
 class PolicyInfo(StrictModel):
-    """Who acted: a name, and the sha256 of the bundle where there is one."""
+    """Who acted: a name, the sha256 of the bundle where there is one, and the person where there was one."""
 
     name: Annotated[str, Field(min_length=1, max_length=1000)]
     hash: Hash | None = None
+    operator: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _brief(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Versions from before there were operators read all that had none.
+        return {key: value for key, value in write(self).items() if key != "operator" or value is not None}
 
 
 class PlacedSegment(StrictModel):

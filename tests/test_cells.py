@@ -289,6 +289,18 @@ def test_gravity_is_the_slope_of_the_potential_energy():
         assert gravity.torque(angles, up)[joint] == pytest.approx(slope, abs=1e-5)
 
 
+def test_inertia_is_what_moving_masses_have():
+    model = load_model("g1_grippers")
+    gravity, generator = Gravity(model), np.random.default_rng(0)
+    angles = generator.uniform(model.lower, model.upper)
+    found = gravity.inertia(angles)
+    for joint in range(len(angles)):
+        step = np.zeros_like(angles)
+        step[joint] = 1e-5
+        moved = (gravity._place(angles + step)[2] - gravity._place(angles - step)[2]) / 2e-5
+        assert found[joint] == pytest.approx(float((gravity._mass * (moved**2).sum(axis=1)).sum()), rel=1e-5)
+
+
 def test_a_work_pose_is_held_by_its_own_torques():
     model = load_model("g1_dex3")
     working = at_work(model)

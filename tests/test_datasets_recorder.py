@@ -97,6 +97,16 @@ def test_cut_off_episodes_are_dropped_or_marked(store: Store) -> None:
     assert kept.length == 4 and not kept.complete and recorder.dropped == 0
 
 
+def test_an_episode_that_was_cut_off_is_there_to_be_kept_and_grows_no_more() -> None:
+    recorder = Recorder(fake_env.FakeEnv(), None, keep_partial=True)
+    play(recorder, 0, steps=4)
+    recorder.cut_off()
+    recorder.step(np.zeros(3, np.float32))
+    recorder.cut_off()
+    kept = recorder.episode
+    assert kept is not None and kept.length == 4 and len(kept.columns["action"]) == 5 and recorder.dropped == 0
+
+
 def test_a_reset_without_seed_can_be_begun_again(store: Store) -> None:
     recorder = Recorder(fake_env.FakeEnv(), store)
     play(recorder, 5)

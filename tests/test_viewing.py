@@ -16,11 +16,13 @@ from PIL import Image
 from training_ground.agents.policy import RandomPolicy, ZeroPolicy, load_policy
 from training_ground.agents.viewing import sheet
 from training_ground.agents.viewing.figure import Figure, read_obj
+from training_ground.agents.viewing.furniture import mesh_of
 from training_ground.agents.viewing.session import Clock, Session
 from training_ground.agents.viewing.sheet import leg_links
 from training_ground.agents.viewing.trace import Trace
 from training_ground.agents.viewing.video import frames, video_writer, write_frames
 from training_ground.assets.catalog import load_model
+from training_ground.assets.objects import Shape
 from training_ground.assets.shading import corner_normals
 from training_ground.cli.main import main, tg
 from training_ground.configs.errors import AgentError
@@ -170,6 +172,49 @@ def test_an_interrupted_video_is_playable_and_an_error_leaves_nothing(tmp_path: 
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
     with pytest.raises(AgentError, match=r"must end in \.mp4"), video_writer(tmp_path / "c.avi", 25):
         pass
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "half"),
+    [
+        ("box", (0.2, 0.4, 0.6), (0.1, 0.2, 0.3)),
+        ("sphere", (0.1,), (0.1, 0.1, 0.1)),
+        ("cylinder", (0.1, 0.6), (0.1, 0.1, 0.3)),
+        ("capsule", (0.1, 0.6), (0.1, 0.1, 0.4)),
+    ],
+)
+def test_shapes_of_parts_are_drawn_around_their_centre(shape: str, size: tuple[float, ...], half: tuple[float, ...]):
+    at, rpy = (0.5, -1.0, 2.0), (0.0, np.pi / 2, 0.0)
+    mesh = mesh_of(Shape.model_validate({"shape": shape, "size": size, "at": at, "rpy": rpy}))
+    x, y, z = half
+    np.testing.assert_allclose(mesh.vertices.max(axis=0) - at, (z, y, x), atol=2e-3)
+    np.testing.assert_allclose(at - mesh.vertices.min(axis=0), (z, y, x), atol=2e-3)
+
+
+def test_the_cell_is_drawn_where_the_simulation_has_it():
+    pytest.importorskip("viser")
+    from training_ground.agents.viewing.browser import close_server, open_server
+    from training_ground.agents.viewing.stage import Stage
+
+    env, server = make("PressButton"), open_server(8391)
+    try:
+        session = Session(env, ZeroPolicy(), seed=2)
+        stage = Stage(server, session)
+        panel = env.task.place.things["panel"]  # pyright: ignore[reportAttributeAccessIssue]
+        furniture = stage._furniture
+        assert furniture is not None
+        before = np.array(furniture._frames["panel"]["stop"].position)
+        np.testing.assert_allclose(before, panel.link("stop").position, atol=1e-9)
+        assert set(furniture._frames) == {"bench", "panel"} and set(furniture._frames["panel"]) > {"housing", "stop"}
+        session.reset(3)
+        panel.set_joints([0.0, 0.0, 0.008])
+        stage.draw()
+        after = furniture._frames["panel"]["stop"]
+        np.testing.assert_allclose(after.position, panel.link("stop").position, atol=1e-9)
+        assert np.linalg.norm(before - after.position) > 0.005, "the panel stands elsewhere"
+    finally:
+        close_server(server)
+        env.close()
 
 
 def test_live_viewer_serves_a_page_and_ends(env: HumanoidEnv):

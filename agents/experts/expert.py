@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from training_ground.agents.experts.arm import APART, Arm, blend, pose_of, smooth
 from training_ground.agents.experts.clearance import Clearance
 from training_ground.agents.experts.mechanism import Mechanism
-from training_ground.assets.gravity import Gravity
+from training_ground.agents.experts.servo import Servo
 from training_ground.assets.poses import Array, Pose, rotation_about
 from training_ground.configs.errors import AgentError
 from training_ground.envs.cell_task import CellTask
@@ -28,9 +28,6 @@ from training_ground.envs.env import HumanoidEnv
 Steps = Generator[None, None, None]
 Goal = Pose | Callable[[], Pose]
 Along = tuple[Mechanism, float]
-
-INTEGRAL_LIMIT = 0.5
-"""rad by which targets move on at most where a joint stands off what was wanted."""
 
 QUICK = 15.0
 """rad/s² that a joint accelerates by at most on its way."""
@@ -72,6 +69,7 @@ class Expert:
     Attributes:
         env: The environment of the episode.
         arms: By side, `left` and `right`.
+        servo: What makes actions of the joint angles that are wanted.
         attempt: Counts the tries of the episode.
         trouble: Why the expert gave up, if it did.
     """
@@ -83,6 +81,7 @@ class Expert:
     env: HumanoidEnv
     task: Any
     arms: dict[str, Arm]
+    servo: Servo
     clearance: Clearance
     _cleared: HumanoidEnv | None = None
 
@@ -115,40 +114,29 @@ class Expert:
         for arm in self.arms.values():
             self.wanted[arm.joints] = inner.robot.joint_position[arm.joints]
         self.attempt, self.trouble = 0, ""
-        self._integral = np.zeros_like(self.wanted)
         fingers = [i for arm in self.arms.values() for i in arm.fingers]
-        # Fingers push on what they hold: they have no business where they are told to be.
-        self._corrected = np.array([i not in fingers for i in range(len(self.wanted))])
         # The arms' chains take the trunk to be at its default pose, but an episode starts a little off it.
         moving = [*fingers, *(i for arm in self.arms.values() for i in arm.joints)]
         trunk = np.setdiff1d(np.arange(len(self.wanted)), moving)
         self.wanted[trunk] = inner.model.default_position[trunk]
-        self._gravity = Gravity(inner.model)
+        self.servo = Servo(inner, fingers, self.integral_gain)
         for arm in self.arms.values():
             arm.release(self.wanted)
         self._steps: Steps = self.procedure()
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the action that the procedure asks for now; after its end, hold still."""
-        env = self.env
         # While the safety monitor holds the robot the work waits, or it would go on far from where the hands are.
         waits = self.task.monitor.stopped or self.task.monitor.catching_up
         if not waits:
-            error = np.where(self._corrected, self.wanted - env.robot.joint_position, 0.0)
-            change = self.integral_gain * env.control_timestep * error
-            self._integral = np.clip(self._integral + change, -INTEGRAL_LIMIT, INTEGRAL_LIMIT)
+            self.servo.correct(self.wanted)
         before = self.wanted.copy()
         if not self.trouble and not waits:
             try:
                 next(self._steps, None)
             except CannotReach as problem:
                 self.trouble = str(problem)
-        up = np.array([-g for g in env.robot.projected_gravity])
-        # Damping brakes what moves; a target that runs ahead makes up for it, or hands would trail and then overshoot.
-        speed = np.where(self._corrected, (self.wanted - before) / env.control_timestep, 0.0)
-        ahead = (self._gravity.torque(self.wanted, up) + env.model.kd * speed) / env.model.kp
-        target = self.wanted + ahead + self._integral
-        return np.clip((target - env.action_origin) / env.action_scale, -1.0, 1.0).astype(np.float32)
+        return self.servo.action(self.wanted, before)
 
     # ---- what a procedure is written in ------------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ def solve(
     position_tolerance: float = POSITION_TOLERANCE,
     orientation_tolerance: float = ORIENTATION_TOLERANCE,
     starts: int = _STARTS,
+    iterations: int = _ITERATIONS,
 ) -> Solution:
     """Find joint angles that bring the chain's frame to a pose.
 
@@ -75,6 +76,7 @@ def solve(
         position_tolerance: m.
         orientation_tolerance: rad.
         starts: How many to try; with 1 the way from `start` is the only one.
+        iterations: From each start at most; few are enough for a goal that is near.
 
     Returns:
         The first solution within the tolerances, or else the nearest one that was found.
@@ -82,9 +84,10 @@ def solve(
     first = chain.default if start is None else np.clip(start, chain.lower, chain.upper)
     pull = first if posture is None else posture
     best: Solution | None = None
+    tolerances = position_tolerance, orientation_tolerance
     for some in _batches(starts):
         angles = np.array([first if i == 0 else _spread(chain, i) for i in some])
-        for found in _descend(chain, [goal] * len(angles), angles, pull, position_tolerance, orientation_tolerance):
+        for found in _descend(chain, [goal] * len(angles), angles, pull, *tolerances, iterations):
             if found.reached:
                 return found
             if best is None or _cost(found) < _cost(best):
@@ -100,7 +103,7 @@ def attempts(
     angles = np.array([np.clip(start, chain.lower, chain.upper), *(_spread(chain, i) for i in range(1, starts))])
     every = [goal for goal in goals for _ in range(starts)]
     tolerances = POSITION_TOLERANCE, ORIENTATION_TOLERANCE
-    found = _descend(chain, every, np.tile(angles, (len(goals), 1)), posture, *tolerances)
+    found = _descend(chain, every, np.tile(angles, (len(goals), 1)), posture, *tolerances, _ITERATIONS)
     return [found[i : i + starts] for i in range(0, len(found), starts)]
 
 
@@ -125,7 +128,13 @@ def _spread(chain: Chain, attempt: int) -> Array:
 
 
 def _descend(
-    chain: Chain, goals: Sequence[Pose], angles: Array, posture: Array, position: float, orientation: float
+    chain: Chain,
+    goals: Sequence[Pose],
+    angles: Array,
+    posture: Array,
+    position: float,
+    orientation: float,
+    iterations: int,
 ) -> list[Solution]:
     """Go on from each row of angles (b, k) towards its goal, all rows at once; return the nearest of each way."""
     weight = np.array([1.0 / _LENGTH] * 3 + [1.0] * 3)
@@ -134,7 +143,7 @@ def _descend(
     now, best, stuck = angles.copy(), angles.copy(), np.zeros(count, int)
     far, turned, before = np.full(count, np.inf), np.full(count, np.inf), np.full(count, np.inf)
     left = np.arange(count)
-    for _ in range(_ITERATIONS):
+    for _ in range(iterations):
         there, place, jacobian = chain.jacobians(now[left])
         shift, turn = positions[left] - place, rotation_vectors(rotations[left] @ there.transpose(0, 2, 1))
         apart, askew = np.linalg.norm(shift, axis=1), np.linalg.norm(turn, axis=1)

@@ -109,7 +109,7 @@ class Operator(Expert):
     def ease(self, side: str) -> None:
         """Have an arm be content with where it is: it pulls no more."""
         joints = self.arms[side].joints
-        self.wanted[joints], self._integral[joints] = self.env.robot.joint_position[joints], 0.0
+        self.wanted[joints], self.servo.integral[joints] = self.env.robot.joint_position[joints], 0.0
 
     def close(self, side: str, seconds: float = 0.5) -> Steps:
         """Close a hand around what is between its fingers, and let slow ones come and build up their force."""

@@ -68,8 +68,10 @@ class PoseSet(Expert):
             near = (easy or sorted(found, key=lambda one: in_line(arm, one.angles)))[0].angles
             goal = base @ self.frame(name)
             arm.favourite = near if arm.favourite is None else arm.favourite
-            exact = {"position_tolerance": EXACT, "orientation_tolerance": EXACT}
-            taught[name] = solve(arm.chain, goal, near, posture=near, starts=1, **exact).angles
+            there = solve(
+                arm.chain, goal, near, posture=near, starts=1, position_tolerance=EXACT, orientation_tolerance=EXACT
+            )
+            taught[name] = there.angles
         return taught
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import queue
+import socket
 import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -21,11 +22,12 @@ REST_S = 1.5
 """Wall-clock time between the end of an episode and the next one, s."""
 
 
-def open_server(port: int) -> Any:
+def open_server(port: int, *, exact: bool = False) -> Any:
     """Start a viser server that only this machine can reach.
 
     Args:
         port: The next free one is taken where it is in use.
+        exact: Refuse a port that is in use.
 
     Raises:
         AgentError: viser is not installed, or there is no free port.
@@ -36,12 +38,24 @@ def open_server(port: int) -> Any:
         )
     import viser
 
+    if exact:
+        _require_free(port)
     try:
         # It draws a box with its address on standard output, where `--json` must be alone.
         with contextlib.redirect_stdout(io.StringIO()):
             return viser.ViserServer(host=HOST, port=port, label="Training ground", verbose=False)
     except (OSError, RuntimeError) as problem:
         raise AgentError(f"port {port}: no server can be started on {HOST}: {problem}") from problem
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has just been closed is free
+        try:
+            probe.bind((HOST, port))
+        except OSError as problem:
+            reason = problem.strerror or problem
+            raise AgentError(f"port {port} on {HOST}: {reason}; choose another one with --port") from problem
 
 
 def close_server(server: Any) -> None:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from training_ground.agents.episodes import EpisodeRecord, EpisodeTally
@@ -29,6 +30,7 @@ class Session:
         env: Flat observations.
         policy: Who acts.
         seed: Of the first episode; those that follow count on.
+        through: What wraps `env`, such as a recorder, and takes its resets and steps; `env` itself where absent.
 
     Attributes:
         ended: Whether the episode is over; the next `step` does nothing until `reset`.
@@ -40,8 +42,16 @@ class Session:
         push: (3,) world velocity, m/s, of the last push, or None; `push_age_s` tells how long ago it was.
     """
 
-    def __init__(self, env: HumanoidEnv, policy: Policy, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        env: HumanoidEnv,
+        policy: Policy,
+        *,
+        seed: int = 0,
+        through: gymnasium.Env[Any, Any] | None = None,
+    ) -> None:
         self.env, self.policy, self.seed = env, policy, seed
+        self._driven: gymnasium.Env[Any, Any] = env if through is None else through
         length = round(HISTORY_S / env.control_timestep)
         self.terms = env.task.terms
         self.times: deque[float] = deque(maxlen=length)
@@ -62,7 +72,7 @@ class Session:
     def reset(self, seed: int | None = None) -> None:
         """Start an episode: from `seed`, or from the seed after the last one's."""
         self.seed = self.seed + 1 if seed is None else seed
-        self._observation, start = self.env.reset(seed=self.seed)
+        self._observation, start = self._driven.reset(seed=self.seed)
         self._randomisation = dict(start.get("randomisation", {}))
         self.policy.reset(self.env)
         self._tally = EpisodeTally()
@@ -89,7 +99,7 @@ class Session:
         if self.ended:
             return True
         action = self.policy.act(np.asarray(self._observation))
-        self._observation, reward, terminated, truncated, self.info = self.env.step(action)
+        self._observation, reward, terminated, truncated, self.info = self._driven.step(action)
         self.reward = float(reward)
         self._tally.add(self.reward, self.info)
         self._notice_push()
@@ -156,7 +166,7 @@ class Clock:
         achieved: Ratio over about the last second.
     """
 
-    MOST = 20
+    MOST: int = 20
     """Steps in one go: a machine that is too slow falls behind instead of freezing the viewer."""
 
     def __init__(self, timestep: float, speed: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""The scene in the browser: the robot's figure, a floor that moves beneath it, goals, and an arrow for a push."""
+"""The scene in the browser: the robot's figure, a floor that moves beneath it, its cell, goals, an arrow for a push."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from training_ground.agents.viewing.figure import Figure
+from training_ground.agents.viewing.furniture import Furniture
 from training_ground.agents.viewing.session import Session
+from training_ground.envs.cell_task import CellTask
 
 ARROW_S = 0.6
 """Simulated time for which a push is shown, s."""
@@ -59,9 +61,13 @@ class Stage:
         ]
         self._arrow: Any = None
         self._shown_push: Any = None
-        height = session.env.model.default_height
-        server.initial_camera.position = (2.3, -1.7, height + 0.45)
-        server.initial_camera.look_at = (0.0, 0.0, 0.8 * height)
+        task, height = session.env.task, session.env.model.default_height
+        self._furniture = Furniture(server, task.place, "/world") if isinstance(task, CellTask) else None
+        eye, target = (2.3, -1.7, height + 0.45), (0.0, 0.0, 0.8 * height)
+        if self._furniture is not None:  # over the robot's shoulder, at what it works with
+            shoulder = task.shoulder_height() or height
+            eye, target = (-0.25, -1.15, shoulder + 0.4), (0.3, 0.0, shoulder - 0.15)
+        server.initial_camera.position, server.initial_camera.look_at = eye, target
         self.draw()
 
     def _add_meshes(self) -> None:
@@ -89,6 +95,8 @@ class Stage:
             self._root.position = (-x, -y, 0.0) if self.follow else (0.0, 0.0, 0.0)
             for link, (position, (a, b, c, d)) in zip(self._links, poses, strict=True):
                 link.position, link.wxyz = position, (d, a, b, c)
+            if self._furniture is not None:
+                self._furniture.draw()
             for ball, place in zip(self._goals, session.goals(), strict=False):
                 ball.position = place
             self._draw_arrow()
