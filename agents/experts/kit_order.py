@@ -16,9 +16,18 @@ class KitOrder(BinPick):
     """Part by part: grasp it from above, lift it over the walls, set it down in its compartment."""
 
     def procedure(self) -> Steps:
-        """Move the parts of the order."""
-        side = self.nearest("source")
-        for part in self.task.order:
-            yield from self.pick(side, part, lambda part=part: self.grips(part))
-            ways = around(self.frame(f"tray.{part}"), HALVES.get(part, WAYS))
-            yield from self.put(side, part, [turned(way, turn) for turn in ASKEW for way in ways], over=0.12, gap=0.004)
+        """Move the parts of the order, which is read again before each: it may have changed."""
+        side, done = self.nearest("source"), set[str]()
+        while True:
+            part = next((part for part in self.task.order if part not in done), None)
+            if part is None:
+                yield
+                continue
+            yield from self.again(side, part, lambda part=part: self.bring(side, part))
+            done.add(part)
+
+    def bring(self, side: str, part: str) -> Steps:
+        """Put a part into its compartment."""
+        yield from self.pick(side, part, lambda: self.grips(part))
+        ways = around(self.frame(f"tray.{part}"), HALVES.get(part, WAYS))
+        yield from self.put(side, part, [turned(way, turn) for turn in ASKEW for way in ways], over=0.12, gap=0.004)

@@ -54,7 +54,7 @@ class TrayToTray(CellTask):
 
     def values(self) -> dict[str, Any]:
         """Where the slot is, besides."""
-        return {**super().values(), "goal": self._in_base(self.place.frame(self.goal))[0]}
+        return {**super().values(), "goal": self._in_base(self.seen(self.goal))[0]}
 
     @property
     def goal(self) -> str:
