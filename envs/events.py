@@ -109,7 +109,8 @@ class Events:
     def missing(self, drawn: Drawn) -> tuple[str, ...]:
         """Items that an episode lacks."""
         events = drawn.get("events", {})
-        return tuple(one["item"] for name, one in events.items() if isinstance(self.spec[name], Shortage))
+        lacking = (one["item"] for name, one in events.items() if isinstance(self.spec[name], Shortage))
+        return tuple(dict.fromkeys(lacking))
 
     def reset(self, drawn: Drawn) -> None:
         """Start an episode; everything is in its place."""

@@ -274,6 +274,21 @@ def test_an_expert_that_does_not_see_waits(eventful: Make):
     assert info["success"] and info["metrics"]["cycle_time"] > 7.5  # 6.6 s without
 
 
+@pytest.mark.slow
+def test_an_expert_turns_to_another_order_before_it_has_the_part(eventful: Make):
+    """The hand is on its way to a part when that is not ordered any more."""
+    env, expert = eventful("KitOrder", {"rush": {**RUSH, "at_s": [1.2, 1.2]}}), find_expert("KitOrder")()
+    task: Any = env.task
+    seed = next(s for s in range(50) if env.reset(seed=s) and task.order[0] not in task.state.values["next"])
+    observation, _ = env.reset(seed=seed)
+    expert.reset(env)
+    first, ended, info = task.order[0], False, {}
+    while not ended:
+        observation, _, terminated, truncated, info = env.step(expert.act(np.asarray(observation)))
+        ended = terminated or truncated
+    assert info["success"] and first not in task.order and not task.there(first)
+
+
 # ---- what must hold --------------------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,8 @@ class KitOrder(BinPick):
                 yield
                 continue
             yield from self.again(side, part, lambda part=part: self.bring(side, part))
-            done.add(part)
+            if part in self.task.order:
+                done.add(part)
 
     def bring(self, side: str, part: str) -> Steps:
         """Put a part into its compartment, unless it is not ordered any more before the hand has it."""
