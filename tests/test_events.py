@@ -232,6 +232,7 @@ def test_another_order_holds_and_what_was_taken_belongs_to_it(eventful: Make):
     task.place.things[taken].place((x, y, z + 0.2))  # in the air when the order changes
     watch(env, 0.1)
     task.place.things[taken].place((x, y, z + 0.2))
+    info: dict[str, Any] = {}
     for _ in range(15):
         task.place.things[taken].place((x, y, z + 0.05))
         *_, info = env.step(np.zeros(env.action.shape, np.float32))
