@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from training_ground.assets.devices import DeviceSpec
+from training_ground.assets.events import AnyEvent, require_fit
 from training_ground.assets.objects import Name
 from training_ground.assets.spec import NonNegative, Positive, Vector3
 from training_ground.configs.errors import AssetError, unknown
@@ -169,6 +170,8 @@ class CellSpec(StrictModel):
     devices: DeviceSpec = DeviceSpec(sensors={})
     """Sensors and machines; they speak of `item.joint`."""
     cameras: dict[Name, Camera] = Field(default_factory=dict)
+    events: dict[Name, AnyEvent] = Field(default_factory=dict)
+    """What may happen in an episode, beside parts that are faulty and who walks."""
     tiers: dict[Tier, dict[str, Any]] = Field(default_factory=dict)
     """What of this file is different in a tier, laid over it key by key."""
 
@@ -189,6 +192,7 @@ class CellSpec(StrictModel):
         for name, camera in self.cameras.items():
             if camera.upon.partition(".")[0] not in self.items:
                 raise ValueError(f"cameras.{name}.upon: {unknown('item', camera.upon.partition('.')[0], self.items)}")
+        require_fit(self.events, self.items, self.cameras)
         return self
 
     def tier(self, name: Tier) -> CellSpec:

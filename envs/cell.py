@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -21,7 +21,7 @@ OVERLAP = 0.001
 """m by which things may reach into each other before a layout is refused."""
 
 STORE = (6.0, 0.0)
-"""Where the parts of an item that are not used in an episode stand, m along x and y: far from everything."""
+"""Where the parts and items that are not used in an episode stand, m along x and y: far from everything."""
 BESIDE = 0.5
 """m from one of them to the next."""
 
@@ -142,20 +142,25 @@ class Cell:
             if item.spread.resistance:
                 self.things[name].set_resistance(one.get("resistance", 1.0))
 
-    def place(self, drawn: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put everything where an episode has it, at rest; belts run."""
+    def place(self, drawn: Mapping[str, Mapping[str, Any]], missing: Collection[str] = ()) -> None:
+        """Put everything where an episode has it, at rest; belts run, and items that it lacks are in the store."""
         self._world.forget_contacts()
-        self._store()
+        self._store(missing)
         for name in self.things:
-            self._set(name, drawn.get(name, {}))
+            if name not in missing:
+                self._set(name, drawn.get(name, {}))
         for name, item in self.spec.items.items():
             if any(item.carries):
-                factor = drawn.get(name, {}).get("carries", 1.0)
-                self.things[name].carry([factor * part for part in item.carries])
+                self.run(drawn, name, on=True)
 
-    def _store(self) -> None:
-        """Put the parts that are not used where they are in nobody's way."""
-        for i, thing in enumerate(self._unused()):
+    def run(self, drawn: Mapping[str, Mapping[str, Any]], belt: str, *, on: bool) -> None:
+        """Let a belt run as it was drawn, or stand."""
+        factor = drawn.get(belt, {}).get("carries", 1.0)
+        self.things[belt].carry([factor * part for part in self.spec.items[belt].carries] if on else None)
+
+    def _store(self, missing: Collection[str] = ()) -> None:
+        """Put what is not used where it is in nobody's way."""
+        for i, thing in enumerate([*self._unused(), *(self.things[name] for name in missing)]):
             thing.place((STORE[0], STORE[1] + i * BESIDE, 0.0))
 
     def _unused(self) -> list[Thing]:

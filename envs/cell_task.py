@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from training_ground.assets.events import Priority
 from training_ground.assets.kinematics import arm
 from training_ground.assets.layout import Tier
 from training_ground.assets.library import load_cell, load_part
@@ -18,6 +19,7 @@ from training_ground.envs import rotations
 from training_ground.envs.cell import Cell
 from training_ground.envs.channels import Channel
 from training_ground.envs.devices import Devices
+from training_ground.envs.events import Events
 from training_ground.envs.safety.contacts import LARGEST_TIMESTEP
 from training_ground.envs.safety.monitor import Monitor
 from training_ground.envs.safety.options import SafetyOptions
@@ -57,6 +59,7 @@ class CellTask(Task):
         places: Frames of what stands fixed and upright: of them a policy sees the horizontal place and the yaw.
         mechanisms: Joints, as `item.joint`, whose position a policy sees.
         tool: What a hand must be able to do: `grip`, or `tip` where it points and presses.
+        spares: Items without which there is still something to do.
     """
 
     cell: ClassVar[str]
@@ -64,6 +67,7 @@ class CellTask(Task):
     places: ClassVar[tuple[str, ...]] = ()
     mechanisms: ClassVar[tuple[str, ...]] = ()
     tool: ClassVar[Literal["grip", "tip"]] = "grip"
+    spares: ClassVar[tuple[str, ...]] = ()
     stances = ("mounted",)
     works = True
     defaults: ClassVar[dict[str, Any]] = {
@@ -85,6 +89,8 @@ class CellTask(Task):
     def __init__(self, config: Any, env: HumanoidEnv) -> None:
         super().__init__(config, env)
         self.place = Cell(load_cell(self.cell).tier(config.tier), env.world, visuals=env.visible)
+        orders = type(self).change_order is not CellTask.change_order
+        self.events = Events(self.place, env.robot, self.id, spares=self.spares, orders=orders)
         self.hands = tuple(hand for hand in env.model.hands)
         self._due = {n: max(1, round(1 / (c.rate * env.control_timestep))) for n, c in self.place.spec.cameras.items()}
         self.devices = Devices(self.place.spec.devices, self.place.things)
@@ -160,29 +166,29 @@ class CellTask(Task):
         for name, camera in self.place.spec.cameras.items():
             text, shape, rgb = f"What camera {name} sees.", (camera.height, camera.width, 3), ("red", "green", "blue")
             seen.append(Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", camera.rate))
-        return (*seen, *self.monitor.channels())
+        return (*seen, *self.monitor.channels(), *self.events.channels())
 
     def values(self) -> dict[str, Any]:
         """What the channels declare."""
         robot = self.env.robot
-        hands = [robot.frame(hand.grip or hand.frame) for hand in self.hands]
-        seen = [self._in_base(hand) for hand in hands]
+        hands = [self._in_base(robot.frame(hand.grip or hand.frame)) for hand in self.hands]
         values: dict[str, Any] = {
-            "hand_position": [x for place, _ in seen for x in place],
-            "hand_orientation": [x for _, turn in seen for x in turn],
+            "hand_position": [x for place, _ in hands for x in place],
+            "hand_orientation": [x for _, turn in hands for x in turn],
             "hand_force": [self.hand_force(hand.side) for hand in self.hands],
         }
         for name in self.objects:
             label, state = name.replace(".", "_"), self.place.frame(name)
-            values[f"{label}_position"], values[f"{label}_orientation"] = self._in_base(state)
+            seen = self.events.last_seen(name) or state
+            values[f"{label}_position"], values[f"{label}_orientation"] = self._in_base(seen)
             values[f"{label}_place"] = state.position
         for name in self.places:
-            place, turn = self._in_base(self.place.frame(name))
+            place, turn = self._in_base(self.seen(name))
             values[f"{name.replace('.', '_')}_position"] = place[:2]
             values[f"{name.replace('.', '_')}_yaw"] = 2.0 * math.atan2(turn[2], turn[3])
         if self.mechanisms:
             values["mechanism"] = [self.travel(name) for name in self.mechanisms]
-        return values | self.monitor.values()
+        return values | self.monitor.values() | self.events.values()
 
     def pictures(self) -> dict[str, NDArray[np.uint8]]:
         """What each camera saw when its last picture was due."""
@@ -190,7 +196,7 @@ class CellTask(Task):
         for name, every in self._due.items():
             due = steps - steps % every
             if name not in kept or kept[name][0] < due:
-                kept[name] = due, self.place.picture(name)
+                kept[name] = due, self.picture(name)
         return {f"camera_{name}": picture.copy() for name, (_, picture) in kept.items()}
 
     def _in_base(self, state: LinkState) -> tuple[rotations.Vector, rotations.Quaternion]:
@@ -198,6 +204,19 @@ class CellTask(Task):
         offset = [s - b for s, b in zip(state.position, base.position, strict=True)]
         turn = rotations.multiply(rotations.conjugate(base.orientation), state.orientation)
         return rotations.rotate_inverse(base.orientation, offset), turn if turn[3] >= 0 else tuple(-t for t in turn)  # type: ignore[return-value]
+
+    # ---- what sensors tell -------------------------------------------------------------------------------------------
+
+    def seen(self, name: str) -> LinkState:
+        """State of a frame, world axes, as sensors tell it: in a blackout what it was before."""
+        return self.events.last_seen(name) or self.place.frame(name)
+
+    def picture(self, name: str) -> NDArray[np.uint8]:
+        """Take a picture (height, width, 3) with a camera now; a black one in a blackout."""
+        if not self.events.dark(name):
+            return self.place.picture(name)
+        camera = self.place.spec.cameras[name]
+        return np.zeros((camera.height, camera.width, 3), np.uint8)
 
     # ---- what a task asks --------------------------------------------------------------------------------------------
 
@@ -293,15 +312,16 @@ class CellTask(Task):
         return enough is not None and self.state.values["lasting"] * self.env.control_timestep > enough
 
     def metrics(self) -> dict[str, float]:
-        """Time until success, s, where there is success."""
+        """Time until success, s, where there is success, and when each event began."""
         state = self.state.values
-        return {"cycle_time": state["cycle_time"]} if state["lasting"] else {}
+        return {**({"cycle_time": state["cycle_time"]} if state["lasting"] else {}), **self.events.metrics()}
 
     # ---- episodes ----------------------------------------------------------------------------------------------------
 
     def draw(self, generator: np.random.Generator) -> dict[str, Any]:
-        """How the cell differs in this episode."""
-        return {"cell": self.place.draw(generator)}
+        """How the cell differs in this episode, and which events it has."""
+        cell = {"cell": self.place.draw(generator)}
+        return {**cell, "events": self.events.draw(generator)} if self.events.spec else cell
 
     def apply(self, drawn: dict[str, Any]) -> None:
         """Masses and frictions, which no saved state holds."""
@@ -309,27 +329,42 @@ class CellTask(Task):
 
     def reset(self, generator: np.random.Generator) -> None:
         """Put everything in its place."""
-        self.place.place(self.env.drawn["cell"])
+        self.place.place(self.env.drawn["cell"], self.missing)
+        self.events.reset(self.env.drawn)
         self.devices.reset()
         self.monitor.reset()
         self.state.values = {"held": {}, "steady": {}, "lasting": 0, "pictures": {}}
 
     def before_step(self) -> None:
-        """Sensors are read and machines go on once a control step, as a controller's cycle has it; who walks walks."""
-        env = self.env
+        """Sensors are read and machines go on once a control step, as a controller's cycle has it; who walks walks, and
+        what is due happens."""
+        env, time = self.env, self.env.steps * self.env.control_timestep
         self.devices.update(env.control_timestep)
-        self.place.walk(env.drawn["cell"], env.steps * env.control_timestep, env.control_timestep)
+        self.place.walk(env.drawn["cell"], time, env.control_timestep)
+        for name in self.events.update(env.drawn, time):
+            if isinstance(self.events.spec[name], Priority):
+                self.change_order()
+
+    def change_order(self) -> None:
+        """Another order is due from now on; a task without orders has no such event."""
+        raise NotImplementedError
 
     def save(self) -> Any:
-        """The machines' states and the monitor's, besides."""
-        return super().save(), self.devices.save(), self.monitor.save()
+        """The states of machines, monitor and events, besides."""
+        return super().save(), self.devices.save(), self.monitor.save(), self.events.save()
 
     def restore(self, saved: Any) -> None:
         """Return to what `save` gave."""
-        state, devices, watched = saved
+        state, devices, watched, events = saved
         super().restore(state)
         self.devices.restore(devices)
         self.monitor.restore(watched)
+        self.events.restore(events)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Items that have not been delivered in this episode."""
+        return self.events.missing(self.env.drawn)
 
     def _require_reach(self) -> None:
         """Refuse a layout that asks for what no hand comes to, even with a straight arm."""

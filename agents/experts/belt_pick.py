@@ -35,10 +35,12 @@ class BeltPick(Handling):
         raise CannotReach(f"the part was not in the {side} hand after {TRIES} grasps")
 
     def catch(self, side: str) -> Steps:
-        """Try to grasp the part as it passes."""
-        flow = self.frame("belt").rotation @ np.array(self.task.place.things["belt"].carries)
-        ahead = flow / self.task.belt_speed
+        """Try to grasp the part as it passes; a belt that stands must run first."""
         yield from self.open(side)
+        while not self.task.belt_speed:
+            yield
+        flow = self.flow()
+        ahead = flow / self.task.belt_speed
         before_end = min(MARGIN + NEEDED * self.task.belt_speed, FARTHEST)
         left = max(self.left(ahead) - before_end, 0.0)
         meeting = self.frame("part.grasp").position + left * ahead
@@ -48,12 +50,16 @@ class BeltPick(Handling):
             yield
 
         def on_part() -> Pose:
-            return Pose(meet.rotation, self.frame("part.grasp").position + LAG * flow)
+            return Pose(meet.rotation, self.frame("part.grasp").position + LAG * self.flow())
 
         yield from self.move(side, on_part, to="part", speed=0.12)
         yield from together(self.follow(side, on_part, 0.4, to="part"), self.close(side, 0.35))
         lifted = raised(self.arms[side].planned(self.wanted), OVER)
         yield from self.move(side, lifted, to="over the belt", speed=0.25, exact=False)
+
+    def flow(self) -> Array:
+        """Velocity of the belt's surface (3) in the world, m/s."""
+        return self.frame("belt").rotation @ np.array(self.task.place.things["belt"].carries)
 
     def left(self, ahead: Array) -> float:
         """How far the part is from the belt's end, m."""

@@ -22,8 +22,12 @@ class BinPick(Handling):
         """Move the part that the task names."""
         part = self.task.goal
         side = self.nearest("source")
-        yield from self.pick(side, part, lambda: self.grips(part))
-        yield from self.drop(side, part, self.frame(f"target.{side}").position)
+
+        def bring() -> Steps:
+            yield from self.pick(side, part, lambda: self.grips(part))
+            yield from self.drop(side, part, self.frame(f"target.{side}").position)
+
+        yield from self.again(side, part, bring)
 
     def grips(self, part: str) -> list[Pose]:
         """Ways to grip a part from above."""

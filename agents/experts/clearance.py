@@ -29,7 +29,7 @@ class Clearance:
     def __init__(self, env: HumanoidEnv) -> None:
         self._env = env
         assert isinstance(env.task, CellTask)
-        self._things = env.task.place.things
+        self._task, self._things = env.task, env.task.place.things
         self._world = World()
         self._body = self._world.load(env.model, fixed=True)
         self._copies = {
@@ -37,11 +37,11 @@ class Clearance:
         }
 
     def look(self) -> None:
-        """Take over where everything is now."""
+        """Take over where everything is now, as far as it is seen."""
         base = self._env.robot.base
         self._body.set_base(base.position, base.orientation)
         for name, thing in self._things.items():
-            state, copy = thing.state, self._copies[name]
+            state, copy = self._task.seen(name), self._copies[name]
             copy.set_base(state.position, state.orientation)
             if thing.joint_names:
                 copy.set_joints(list(thing.joint_position.values()))

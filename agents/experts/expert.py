@@ -2,7 +2,8 @@
 
 An expert's `procedure` is a generator that reads like the work instruction. Every `yield from` is one motion; between
 two control steps the expert looks at the simulator's truth, sets what its joints shall do, and the next action follows.
-It acts through the same actions as any policy: nothing is put anywhere.
+It acts through the same actions as any policy: nothing is put anywhere. What a blackout hides it does not see
+either: it ends the motion that it has begun, and waits.
 """
 
 from __future__ import annotations
@@ -141,8 +142,13 @@ class Expert:
     # ---- what a procedure is written in ------------------------------------------------------------------------------
 
     def frame(self, name: str) -> Pose:
-        """Pose of a frame of the cell in the world now: `item` or `item.frame`."""
-        return pose_of(self.task.place.frame(name))
+        """Pose of a frame of the cell in the world, as it is seen: `item` or `item.frame`."""
+        return pose_of(self.task.seen(name))
+
+    def see(self) -> Steps:
+        """Wait while a blackout hides something: all that is known of it is where it was before."""
+        while self.task.events.blind:
+            yield
 
     def wait(self, seconds: float) -> Steps:
         """Let time pass."""

@@ -26,6 +26,8 @@ ASIDE, ASIDE_S = (-0.12, 0.22, -0.3), 1.0
 """m from its shoulder, outwards counted, to where a hand waits that has no work, and the s that it takes."""
 IN_HAND = 0.03
 """m that a held part's grasp may be from where the hand grips."""
+OUT_OF_HAND = 0.15
+"""m from there to the frame of a part, untouched, from which on it has certainly been lost."""
 
 GOLDEN = math.pi * (3.0 - math.sqrt(5.0))
 """rad from one place of the spiral to the next: they cover the plane evenly (Vogel 1979)."""
@@ -40,6 +42,10 @@ ENTERED = 0.006
 """m below where the search began at which a part has found its way in."""
 SEATED = 0.003
 """m over its place at which it has gone in all the way."""
+
+
+class Slipped(CannotReach):
+    """What a hand carried is not in it any more; the message names both."""
 
 
 class Handling(Expert):
@@ -69,15 +75,36 @@ class Handling(Expert):
         for _ in range(TRIES):
             self.attempt += 1
             yield from self.open(side)
+            yield from self.see()
             grasp = self.choose(side, options(), to=item, clear=clear, touching=(item, *touching))
             yield from self.travel(side, back(grasp, clear), to=f"before {item}", then=grasp, grasping=(item,))
             yield from self.move(side, grasp, to=item, speed=0.1)
             yield from self.settle(side, grasp, within=0.003)
             yield from self.close(side)
             yield from self.move(side, raised(grasp, lift), to=f"above {item}", speed=0.2, exact=False)
+            yield from self.see()
             if self.holds(side, item, at):
                 return
         raise CannotReach(f"'{item}' was not in the {side} hand after {TRIES} grasps")
+
+    def again(self, side: str, item: str, bring: Callable[[], Steps]) -> Steps:
+        """Bring an item somewhere; if the hand has lost it meanwhile, fetch it from where it is now, the other hand out
+        of the way.
+
+        Raises:
+            CannotReach: A waypoint cannot be reached with the item in the hand, or it has been lost three times.
+        """
+        for _ in range(TRIES - 1):
+            try:
+                yield from bring()
+            except CannotReach:
+                yield from self.see()
+                if self.holds(side, item):
+                    raise
+                yield from self.stand_aside(side)
+            else:
+                return
+        yield from bring()
 
     def put(
         self, side: str, item: str, goals: Sequence[Pose], *, over: float = 0.08, gap: float = 0.002,
@@ -95,7 +122,9 @@ class Handling(Expert):
 
         Raises:
             CannotReach: The hand does not come there.
+            Slipped: The item is lost on the way.
         """
+        yield from self.see()
         grip = self.grip_in(side, item)
         ways = [goal @ grip for goal in goals]
         best = self.choose(side, ways, to=f"where {item} goes", clear=0.05, touching=(item,))
@@ -103,6 +132,8 @@ class Handling(Expert):
         above, held = raised(best, over), (item, grip)
         yield from self.travel(side, above, to=f"above where {item} goes", touching=(item,), then=best, carrying=held)
         for height, speed in ((over, 0.1), (gap, 0.1), (gap, 0.05)):
+            yield from self.see()
+            self.require_held(side, item)
             hand = raised(goal @ self.grip_in(side, item), height)  # anew each time: it slips and sags in the hand
             yield from self.move(side, hand, to=f"where {item} goes", speed=speed)
             yield from self.settle(side, hand, within=0.001, longest=0.5)
@@ -116,6 +147,7 @@ class Handling(Expert):
         arm, aim = self.arms[side], goal @ self.grip_in(side, item)
         start, offset = self.frame(item).position[2], np.zeros(3)
         for i in range(PLACES):
+            yield from self.see()
             height = self.frame(item).position[2]
             if height - goal.position[2] < SEATED:
                 return
@@ -145,7 +177,9 @@ class Handling(Expert):
 
         Raises:
             CannotReach: The hand does not come there.
+            Slipped: The item is lost on the way.
         """
+        yield from self.see()
         hand, middle = self.arms[side].pose(), self.frame(f"{item}.middle").position
         free = Pose(position=place + np.array([0.0, 0.0, height])), Pose(hand.rotation, hand.position - middle)
         ways = [
@@ -158,6 +192,8 @@ class Handling(Expert):
         yield from self.travel(
             side, back(goal, over), to=f"above where {item} goes", touching=(item,), then=goal, carrying=held
         )
+        yield from self.see()
+        self.require_held(side, item)
         yield from self.move(side, goal, to=f"where {item} goes", speed=0.15)
         if within is not None:
             yield from self.settle(side, goal, within=within)
@@ -205,6 +241,16 @@ class Handling(Expert):
     def grip_in(self, side: str, item: str) -> Pose:
         """Where a hand grips, in an item's own frame."""
         return self.frame(item).inverse() @ self.arms[side].pose()
+
+    def require_held(self, side: str, item: str) -> None:
+        """Go on only with an item that is still in or at a hand.
+
+        Raises:
+            Slipped: It is not.
+        """
+        apart = self.frame(item).position - self.arms[side].pose().position
+        if not self.task.touches(item, side) and float(np.linalg.norm(apart)) > OUT_OF_HAND:
+            raise Slipped(f"'{item}' has slipped out of the {side} hand")
 
     def holds(self, side: str, item: str, at: str = "grasp") -> bool:
         """Whether a frame of an item is where the hand grips."""

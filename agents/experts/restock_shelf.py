@@ -29,7 +29,7 @@ class RestockShelf(BinPick):
     halves: ClassVar[dict[str, int]] = {"carton": 2}
 
     def procedure(self) -> Steps:
-        """Move all things."""
+        """Move all things that have been delivered."""
         side = self.nearest("source")
         yield from together(self.stand_aside(side), self.open(side))
         for thing in self.order(side):
@@ -45,7 +45,7 @@ class RestockShelf(BinPick):
             place = self.frame(self.task.slot(thing)).position
             return round(float(place[2]), 2), -away * float(place[1])
 
-        return sorted(self.task.state.values["map"], key=far)
+        return sorted((thing for thing in self.task.state.values["map"] if thing in self.task.things), key=far)
 
     def along(self, arm: Arm, way: Sequence[Array], speed: float, *, hand_speed: float = math.inf) -> Steps:
         """Move an arm's joints along the corners of a way, no faster than is safe beside what stands there."""

@@ -36,10 +36,13 @@ class SortDefects(Handling):
         side = self.nearest("rack")
         for part in reversed(PARTS):
             yield from self.take(side, part)
-            table = self.standing(part, [self.frame("table.middle").position])
-            yield from self.put(side, part, table, gap=PRESSED)
-            swollen = yield from self.look()
-            yield from self.take(side, part)
+            swollen: bool | None = None
+            while swollen is None:  # what was turned in the dark is put on the table once more
+                yield from self.wait_for_light()
+                table = self.standing(part, [self.frame("table.middle").position])
+                yield from self.put(side, part, table, gap=PRESSED)
+                swollen = yield from self.look()
+                yield from self.take(side, part)
             places = self.room("reject" if swollen else "good", part)
             yield from self.put(side, part, self.standing(part, places), over=0.1, gap=0.004)
         yield from self.retreat(side)
@@ -48,22 +51,34 @@ class SortDefects(Handling):
         """Grasp a part from above, whichever way round it is, and lift it."""
         yield from self.pick(side, part, lambda: from_above(self.frame(f"{part}.grasp").position))
 
-    def look(self) -> Generator[None, None, bool]:
-        """Wait until the table has turned once and back; returns whether a picture has shown a bulge meanwhile.
+    def look(self) -> Generator[None, None, bool | None]:
+        """Wait until the table has turned once and back; returns whether a picture has shown a bulge meanwhile, and
+        None where none has, but some were black.
 
         Raises:
             CannotReach: It does not turn, or the camera has not seen a part.
         """
-        found, every = list[bool | None](), round(LOOK_S / self.env.control_timestep)
+        found, every, black = list[bool | None](), round(LOOK_S / self.env.control_timestep), False
         for i in range(round(LONGEST_S / self.env.control_timestep)):
             if i % every == 0:
-                found.append(shows_bulge(self.task.place.picture("inspection")))
+                picture = self.task.picture("inspection")
+                black |= not picture.any()
+                found.append(shows_bulge(picture))
             if self.task.turned():
+                if any(found):
+                    return True
+                if black:
+                    return None
                 if all(one is None for one in found):
                     raise CannotReach("the camera has seen no part")
-                return any(found)
+                return False
             yield
         raise CannotReach(f"the turntable has not turned once after {LONGEST_S:g} s")
+
+    def wait_for_light(self) -> Steps:
+        """Wait until the camera's picture is not black."""
+        while not self.task.picture("inspection").any():
+            yield from self.wait(LOOK_S)
 
     def standing(self, part: str, places: list[Array]) -> list[Pose]:
         """Poses of a part that stands at one of several places (3), whichever way round."""

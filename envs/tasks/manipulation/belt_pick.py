@@ -27,7 +27,8 @@ class BeltPick(CellTask):
     floor, and with `over_force` when a hand meets more than 40 N.
 
     **Tiers.** `tight`: a can of 58 mm and 0.25 kg near the belt's edge. `flow`: 0.2 m/s. `disturbed`: 0.05 to
-    0.15 m/s, slippery cans (friction 0.35 to 0.5) anywhere across the belt, masses ±30 %.
+    0.15 m/s, slippery cans (friction 0.35 to 0.5) anywhere across the belt, masses ±30 %; in three episodes of five
+    the belt stops once, for 0.5 to 2 s.
 
     **Reward**, at most 1 a step: hand near the part, part lifted, part near the tote, and the whole once done.
     """

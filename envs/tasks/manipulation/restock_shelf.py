@@ -45,7 +45,8 @@ class RestockShelf(CellTask):
     **Tiers.** `tight`: a can of 58 mm and 0.25 kg, a carton of 48 mm, a slim bottle (44 mm, 92 mm high); slots 100
     mm apart, a partition of 20 mm between them, a lip of 8 mm before each board. `flow`: tote and shelf have
     changed sides, can and carton their places. `disturbed`: tote and shelf knocked out of place by up to 20 mm and
-    0.12 rad, oily things (friction 0.35 to 0.5), masses ±30 %.
+    0.12 rad, oily things (friction 0.35 to 0.5), masses ±30 %; in every second episode one of the things has not been
+    delivered, stands 6 m away, and success is with the two others.
 
     **Reward**, at most 1 a step: hand near a thing that is missing, share of the things in their slots with what is
     nearest to its slot counting in part, and the whole once done.
@@ -56,6 +57,7 @@ class RestockShelf(CellTask):
     cell = "shelf_station"
     objects = tuple(f"{name}.middle" for name in THINGS)
     places = ("shelf",)
+    spares = THINGS
     terms = ("reach", "place", "done")
     failures: ClassVar[tuple[str, ...]] = ("knocked", "wrong_slot", "slip", "over_force")
     phases = ("approach", "grasp", "carry", "release")
@@ -69,8 +71,13 @@ class RestockShelf(CellTask):
 
     def values(self) -> dict[str, Any]:
         """The slot map, besides."""
-        goal = [x for name in THINGS for x in self._in_base(self.place.frame(self.slot(name)))[0]]
+        goal = [x for name in THINGS for x in self._in_base(self.seen(self.slot(name)))[0]]
         return {**super().values(), "goal": goal}
+
+    @property
+    def things(self) -> list[str]:
+        """What has been delivered."""
+        return [name for name in THINGS if name not in self.missing]
 
     def slot(self, name: str) -> str:
         """Frame of the slot of a thing."""
@@ -91,11 +98,12 @@ class RestockShelf(CellTask):
 
     def evaluate(self) -> Outcome:
         """Judge the last control step."""
-        there = [name for name in THINGS if self.stands(name, self.slot(name), WITHIN)]
-        missing = [name for name in THINGS if name not in there]
-        touched = [name for name in THINGS if self.touches(name)]
-        away = all(self.grip_distance(f"{name}.middle") > 0.05 for name in THINGS)
-        still = all(self.at_rest(name) for name in THINGS)
+        things = self.things
+        there = [name for name in things if self.stands(name, self.slot(name), WITHIN)]
+        missing = [name for name in things if name not in there]
+        touched = [name for name in things if self.touches(name)]
+        away = all(self.grip_distance(f"{name}.middle") > 0.05 for name in things)
+        still = all(self.at_rest(name) for name in things)
         success = self.done(not missing and still and not touched and away)
         if not touched:
             phase = "release" if not missing else "approach"
@@ -106,7 +114,7 @@ class RestockShelf(CellTask):
             phase = "grasp" if lifted < 0.01 else "carry"
         reach = min((self.grip_distance(f"{name}.middle") for name in missing), default=0.0)
         nearest = min((self.distance(name, self.slot(name)) for name in missing), default=0.0)
-        share = (len(there) + (0.5 * near(nearest, 0.2) if missing else 0.0)) / len(THINGS)
+        share = (len(there) + (0.5 * near(nearest, 0.2) if missing else 0.0)) / len(things)
         terms = {
             "reach": 0.2 * near(max(reach - 0.04, 0.0), 0.2),
             "place": 0.5 * share,
@@ -116,7 +124,7 @@ class RestockShelf(CellTask):
 
     def _failure(self, touched: list[str]) -> str | None:
         """What has gone wrong, if anything has."""
-        loose = [name for name in THINGS if name not in touched]
+        loose = [name for name in self.things if name not in touched]
         if any(self.lean(name) > TIPPED for name in loose):
             return "knocked"
         others = {name: [f"shelf.{s}" for s in SLOTS if f"shelf.{s}" != self.slot(name)] for name in loose}

@@ -33,7 +33,8 @@ class TrayToTray(CellTask):
 
     **Tiers.** `tight`: pockets with 1 mm of room on each side. `flow`: from the left, out of a tray that is full.
     `disturbed`: trays knocked out of their places by up to 1.5 cm and 0.2 rad, slippery cells (friction 0.35 to 0.5),
-    masses ±30 %.
+    masses ±30 %; in every second episode somebody steps up to the other side of the bench for a second, and the safety
+    monitor stops the robot meanwhile, or the episode fails with `unsafe`.
 
     **Reward**, at most 1 a step: hand near the cell, cell lifted, cell near the slot, and the whole once done.
     """
@@ -54,7 +55,7 @@ class TrayToTray(CellTask):
 
     def values(self) -> dict[str, Any]:
         """Where the slot is, besides."""
-        return {**super().values(), "goal": self._in_base(self.place.frame(self.goal))[0]}
+        return {**super().values(), "goal": self._in_base(self.seen(self.goal))[0]}
 
     @property
     def goal(self) -> str:
