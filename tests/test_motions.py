@@ -14,8 +14,10 @@ from training_ground.assets.keyframes import KeyPose, MotionSpec
 from training_ground.assets.library import load_motions, motion_names
 from training_ground.configs.errors import AssetError
 from training_ground.configs.loading import validate
+from training_ground.envs import balance
 from training_ground.envs.keyframes import Keyframes
 from training_ground.envs.registration import make
+from training_ground.envs.tasks.locomotion.get_up import RISING_S
 
 
 @pytest.mark.parametrize("name", motion_names())
@@ -111,6 +113,24 @@ def test_who_still_lies_tries_again_and_who_stands_does_not():
         env.task.before_step()
         assert (env.task.state.values["since"] == env.steps) == lies
     env.close()
+
+
+def test_training_may_begin_on_the_feet_late_in_a_motion():
+    env = get_up(rising_share=1.0)
+    try:
+        seen = set()
+        for seed in range(8):
+            env.reset(seed=seed)
+            values, motion = env.task.state.values, env.task.motions[env.task.state.values["face"]]
+            seen.add(values["face"])
+            assert values["face"] == ("prone" if values["prone"] else "supine")
+            assert motion.times[-2] - 0.02 < env.task._time() < motion.length + RISING_S + 0.02
+            assert balance.relative_height(env) > 0.7 and balance.tilt(env.robot) < 0.6
+            lowest = min(contact.distance for contact in env.robot.body.contacts() if contact.other == "ground")
+            assert -0.002 < lowest < 0.02 and not env.robot.touching, "it stands on its soles, in nothing"
+        assert seen == {"prone", "supine"}
+    finally:
+        env.close()
 
 
 def test_a_bundle_knows_the_motions_and_tells_others_apart():

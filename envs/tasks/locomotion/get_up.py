@@ -39,6 +39,12 @@ AGAIN_S = 1.0
 LYING = 0.5
 """Share of the standing height of the base below which a robot lies."""
 
+RISING_S = 0.5
+"""s after the end of a motion until which an episode of `rising_share` may begin: the robot stands by then."""
+
+RISING_PITCH = 0.1
+"""rad by which such a robot is pitched at most, counted from level soles."""
+
 
 class GetUpConfig(TaskConfig):
     """Keyword arguments of GetUp."""
@@ -47,6 +53,9 @@ class GetUpConfig(TaskConfig):
     """Share of the episodes that begin face down; the others begin on the back."""
     settle_s: Annotated[float, Field(ge=0, le=5)] = 1.0
     """Time for which the robot has lain before an episode begins, s; its joints hold what a zero action commands."""
+    rising_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the episodes that begin on the feet, somewhere from a motion's last pose on: what a policy would seldom
+    come to see may be learned from the first day on."""
     hold_s: Annotated[float, Field(ge=0)] = 1.0
     """Time for which the robot has to stand, s."""
 
@@ -112,16 +121,36 @@ class GetUp(Task):
         """Lay the robot down."""
         env, robot = self.env, self.env.robot
         prone = bool(generator.random() < self.config.prone_share)
+        share = self.config.rising_share
+        rising = bool(share and self.motions and generator.random() < share)
         roll, yaw = float(generator.uniform(-ROLL, ROLL)), rotations.yaw(robot.base.orientation)
         down = rotations.from_euler(0.0, math.pi / 2 if prone else -math.pi / 2, 0.0)
+        self.state.values = {"prone": prone, "held": 0, "stood": math.nan, "face": None, "since": 0}
+        if rising:
+            self._raise(generator, yaw)
+            return
         lying = rotations.multiply(rotations.from_euler(0.0, 0.0, yaw), rotations.from_euler(roll, 0.0, 0.0))
         self._drop(rotations.multiply(lying, down))
         settle = round(self.config.settle_s / env.world.timestep)
         if settle:
             robot.advance(env.action_origin, settle)
             robot.drive.reset()
-        self.state.values = {"prone": prone, "held": 0, "stood": math.nan, "face": None, "since": 0}
         self._begin()
+
+    def _raise(self, generator: np.random.Generator, yaw: float) -> None:
+        """Put the robot on its feet in a late moment of a motion, at rest."""
+        env, robot = self.env, self.env.robot
+        prone = self.state.values["prone"]
+        face = ("prone" if prone else "supine") if len(self.motions) > 1 else next(iter(self.motions))
+        motion = self.motions[face]
+        time = float(generator.uniform(motion.times[-2], motion.length + RISING_S))
+        joints = np.clip(robot.joint_position + motion.at(time), env.model.lower, env.model.upper)
+        robot.place(joints.tolist(), yaw)
+        base = rotations.conjugate(robot.base.orientation)
+        soles = [rotations.rotation_vector(rotations.multiply(base, foot.orientation))[1] for foot in robot.feet]
+        pitch = float(generator.uniform(-RISING_PITCH, RISING_PITCH)) - sum(soles) / len(soles)
+        robot.place(joints.tolist(), yaw, (0.0, pitch))
+        self.state.values |= {"face": face, "since": env.steps - round(time / env.control_timestep)}
 
     def _drop(self, orientation: rotations.Quaternion) -> None:
         """Hold the robot, its joints as they are, at rest just above the floor."""
