@@ -76,7 +76,7 @@ def export_bundle(
     layers = (size, *(len(b) for b in biases))
     spec = BundleSpec(
         schema_version=SCHEMA_VERSION,
-        name=shipped_name(signature.env_id, signature.robot),
+        name=config.policy_name or shipped_name(signature.env_id, signature.robot),
         network=NetworkSpec(
             layers=layers, activation=config.network.activation, output=getattr(algorithm, "OUTPUT", "linear")
         ),

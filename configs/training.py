@@ -88,6 +88,8 @@ class RunConfig(StrictModel):
     start_from: str | None = None
     """Policy whose actor the run begins with: a shipped one's name, in which `{robot}` stands for the robot's, or the
     path of a bundle or a run. Channels that it does not know weigh nothing at first."""
+    policy: Annotated[str, Field(pattern=r"^[A-Za-z0-9{][A-Za-z0-9_.{}-]{0,99}$")] | None = None
+    """What the policy is called, `{robot}` in it as above; otherwise after its task: `walk_g1`."""
     total_steps: Count
     """Environment steps of the whole run, all environments together."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -107,6 +109,11 @@ class RunConfig(StrictModel):
     def origin(self) -> str | None:
         """`start_from` with the robot's name in it."""
         return self.start_from and self.start_from.replace("{robot}", self.robot)
+
+    @property
+    def policy_name(self) -> str | None:
+        """`policy` with the robot's name in it."""
+        return self.policy and self.policy.replace("{robot}", self.robot)
 
     @property
     def evaluated_kwargs(self) -> dict[str, Any]:

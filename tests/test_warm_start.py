@@ -42,7 +42,7 @@ def start(tmp_path: Path, *overrides: str, name: str = "run") -> Any:
 
 def test_the_first_actions_are_the_old_policys_and_the_critic_learns_first(tmp_path):
     """Stand's channels are some of Walk's; what is new weighs nothing, so nothing changes while the critic warms up."""
-    result = start(tmp_path)
+    result = start(tmp_path, "policy=after_stand_{robot}")
     old, new = read_bundle(bundle_folder("stand_g1")), load_bundle(result.bundle)
     observations = np.random.default_rng(0).standard_normal((20, new.spec.env.observation_size)).astype(np.float32)
     known = np.zeros((20, old.policy.spec.env.observation_size), np.float32)
@@ -53,6 +53,7 @@ def test_the_first_actions_are_the_old_policys_and_the_critic_learns_first(tmp_p
     assert 0 < moved < 1e-3  # the statistics go on from the old ones
     assert new.act(observations) == pytest.approx(old.policy.act(known), abs=0.02)
     assert np.array_equal(weights["weight.1"], old.tensors["weight.1"])
+    assert new.spec.name == "after_stand_g1"
     made = new.spec.provenance
     assert made.began_from is not None and made.began_from.name == "stand_g1"
     assert made.all_steps == 32 + (old.policy.spec.provenance.steps or 0)
