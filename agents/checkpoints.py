@@ -88,7 +88,7 @@ def save_checkpoint(folder: Path, model: RolloutPPO | OffPolicyLearner, counters
     tensors["environments/episodes"] = torch.tensor([state.episode for state in states])
     tensors["environments/levels"] = torch.tensor([state.level for state in states], dtype=torch.float64)
     curriculum = model.curriculum
-    tensors["curriculum"] = torch.tensor([curriculum.level, curriculum.lasted], dtype=torch.float64)
+    tensors["curriculum"] = torch.tensor([curriculum.level, curriculum.coped], dtype=torch.float64)
     for i, state in enumerate(states):
         tensors[f"environments/{i}/actions"] = torch.from_numpy(state.actions).contiguous()
     tensors["random/torch"] = torch.get_rng_state()
@@ -230,7 +230,7 @@ def restore(checkpoint: Checkpoint, model: RolloutPPO | OffPolicyLearner) -> Non
             statistics.var = tensors[f"normaliser/{name}/var"].numpy()
             statistics.count = float(tensors[f"normaliser/{name}/count"])
     normaliser.returns = tensors["normaliser/returns"].numpy()
-    model.curriculum.level, model.curriculum.lasted = tensors["curriculum"].tolist()
+    model.curriculum.level, model.curriculum.coped = tensors["curriculum"].tolist()
     torch.set_rng_state(tensors["random/torch"])
     model.num_timesteps = checkpoint.counters.steps
     model._n_updates = checkpoint.counters.updates

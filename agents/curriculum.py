@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from training_ground.configs.errors import AgentError
 from training_ground.configs.training import CurriculumConfig
 
 MEMORY = 50
-"""Episodes that the mean length is about."""
+"""Episodes that the mean is about."""
 
 Value = float | tuple[float, ...]
 
@@ -64,12 +64,12 @@ class Curriculum:
     """The level of a run, from 0 to 1.
 
     It rises by `step` after an update where episodes last longer than `raise_above` of their time limit on average,
-    and falls where they last less than `lower_below`.
+    and falls where they last less than `lower_below`; or where a larger share of them succeeds, and a smaller one.
 
     Attributes:
         ranges: What changes with the level.
         level: Of the episodes that begin next.
-        lasted: Mean share of the time limit that the last episodes lasted.
+        coped: Mean share of the time limit that the last episodes lasted, or of those that succeeded.
     """
 
     def __init__(self, config: CurriculumConfig | None = None, env: gymnasium.Env[Any, Any] | None = None) -> None:
@@ -87,16 +87,17 @@ class Curriculum:
         if config is not None and env is not None:
             self.ranges, self._limit = _ranges(config, env), getattr(env.unwrapped, "max_steps", 0)
         self.level = 1.0 if config is None else 0.0
-        self.lasted = 0.0
+        self.coped = 0.0
 
-    def see(self, lengths: Iterable[int]) -> None:
-        """Count the episodes that ended in a rollout in, by their steps, and change the level."""
+    def see(self, ends: Iterable[Mapping[str, Any]]) -> None:
+        """Count the episodes that ended in a rollout in, by their last infos, and change the level."""
         config = self._config
         if config is None:
             return
-        for steps in lengths:
-            self.lasted += (steps / self._limit - self.lasted) / MEMORY
-        if self.lasted > config.raise_above:
+        for info in ends:
+            share = float(info["success"]) if config.measure == "success" else info["episode"]["l"] / self._limit
+            self.coped += (share - self.coped) / MEMORY
+        if self.coped > config.raise_above:
             self.level = min(1.0, self.level + config.step)
-        elif self.lasted < config.lower_below:
+        elif self.coped < config.lower_below:
             self.level = max(0.0, self.level - config.step)

@@ -79,7 +79,7 @@ class RolloutPPO(PPO):
         self._fill(rollout_buffer, normalisation, ends)
         self.normaliser.see(self.collector.arrays.observation[:-1])
         self.collector.advance()
-        self.curriculum.see(ends[place].info["episode"]["l"] for place in sorted(ends))
+        self.curriculum.see(ends[place].info for place in sorted(ends))
         self._tell(callback, ends)
         # The minibatches are cut by numpy's global generator.
         np.random.seed([self.seed or 0, number])  # noqa: NPY002

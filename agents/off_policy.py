@@ -92,7 +92,7 @@ class OffPolicyLearner(OffPolicyAlgorithm):
         _, logarithm = np.split(policy.network(arrays.observation[-1]), 2, axis=-1)
         self.deviation = float(np.exp(logarithm.clip(*LOG_DEVIATION_RANGE)).mean())
         self.collector.advance()
-        self.curriculum.see(ends[place].info["episode"]["l"] for place in sorted(ends))
+        self.curriculum.see(ends[place].info for place in sorted(ends))
         self._tell(callback, ends)
         callback.on_rollout_end()
         return RolloutReturn(arrays.reward.size, len(ends), continue_training=True)

@@ -47,8 +47,10 @@ class CurriculumConfig(StrictModel):
 
     start: Annotated[dict[str, float | tuple[float, float]], Field(min_length=1)]
     """Keyword arguments of the environment, by name."""
+    measure: Literal["length", "success"] = "length"
+    """Whether the robot copes: the share of its time limit that an episode lasts on average, or of those that succeed."""
     raise_above: Annotated[float, Field(gt=0, lt=1)] = 0.75
-    """Share of its time limit that an episode lasts on average, above which the level rises (holosoma: 750 of 1000)."""
+    """The share above which the level rises (holosoma: 750 of 1000 steps)."""
     lower_below: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """The same, below which it falls."""
     step: Annotated[float, Field(gt=0, le=1)] = 0.02

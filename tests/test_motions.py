@@ -129,6 +129,9 @@ def test_training_may_begin_on_the_feet_late_in_a_motion():
             lowest = min(contact.distance for contact in env.robot.body.contacts() if contact.other == "ground")
             assert -0.002 < lowest < 0.02 and not env.robot.touching, "it stands on its soles, in nothing"
         assert seen == {"prone", "supine"}
+        env.task.state.values["rising"] = True
+        env.robot.body.set_base((0.0, 0.0, 0.1), (0.0, 0.0, 0.0, 1.0))
+        assert env.step(np.zeros(29, np.float32))[4]["failure"] == "fall", "who began on the feet may not lie"
     finally:
         env.close()
 

@@ -71,7 +71,7 @@ class GetUp(Task):
     motion is gets observed. Without feedback they bring the robot to its feet only where all goes well.
 
     **Success** holds while the robot stands: base above 90 % of its standing height and tilted by less than 0.3 rad,
-    for a second so far. There is no failure.
+    for a second so far. Only an episode that begins on the feet (`rising_share`, for training) fails: where the robot falls.
 
     **Reward**, at most 1 a step: height of the base, upright base, weight on the feet, standing, joints near the
     default pose, little change of the action.
@@ -81,8 +81,9 @@ class GetUp(Task):
     instruction = "Get up from the floor and stand."
     stances = ("free",)
     terms = ("height", "upright", "feet", "stand", "posture", "smooth")
-    failures: ClassVar[tuple[str, ...]] = ()
+    failures: ClassVar[tuple[str, ...]] = ("fall",)
     phases = ("lie", "rise", "stand")
+    adjustable = ("rising_share",)
     episode_length_s: ClassVar[float] = 10.0
     config_type = GetUpConfig
     config: GetUpConfig
@@ -125,7 +126,7 @@ class GetUp(Task):
         rising = bool(share and self.motions and generator.random() < share)
         roll, yaw = float(generator.uniform(-ROLL, ROLL)), rotations.yaw(robot.base.orientation)
         down = rotations.from_euler(0.0, math.pi / 2 if prone else -math.pi / 2, 0.0)
-        self.state.values = {"prone": prone, "held": 0, "stood": math.nan, "face": None, "since": 0}
+        self.state.values = {"prone": prone, "held": 0, "stood": math.nan, "face": None, "since": 0, "rising": rising}
         if rising:
             self._raise(generator, yaw)
             return
@@ -233,4 +234,5 @@ class GetUp(Task):
         if success and math.isnan(values["stood"]):
             values["stood"] = (env.steps - values["held"] + 1) * env.control_timestep
         phase = "stand" if standing else "rise" if height > 0.5 or carried > 0.5 else "lie"
-        return Outcome(terms, success, None, phase)
+        failure = "fall" if values["rising"] and height < LYING else None
+        return Outcome(terms, success, failure, phase)
