@@ -48,7 +48,7 @@ class CurriculumConfig(StrictModel):
     start: Annotated[dict[str, float | tuple[float, float]], Field(min_length=1)]
     """Keyword arguments of the environment, by name."""
     measure: Literal["length", "success"] = "length"
-    """Whether the robot copes: the share of its time limit that an episode lasts on average, or of those that succeed."""
+    """Of how the robot copes: the mean share of the time limit that episodes last, or the share that succeeds."""
     raise_above: Annotated[float, Field(gt=0, lt=1)] = 0.75
     """The share above which the level rises (holosoma: 750 of 1000 steps)."""
     lower_below: Annotated[float, Field(ge=0, lt=1)] = 0.15

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -136,17 +136,22 @@ def test_presets_with_errors_name_the_nearest() -> None:
     assert config.ppo.learning_rate == 1e-4 and config.env.kwargs["robot"] == "talos"
 
 
-def test_a_curriculum_follows_how_long_episodes_last() -> None:
+@pytest.mark.parametrize("measure", ["length", "success"])
+def test_a_curriculum_follows_how_long_episodes_last_or_how_many_succeed(measure: Literal["length", "success"]) -> None:
     from training_ground.agents.curriculum import Curriculum
     from training_ground.configs.training import CurriculumConfig
     from training_ground.envs.registration import make
 
-    config = CurriculumConfig(start={"push_speed": (0.0, 0.5)}, raise_above=0.7, lower_below=0.3, step=0.4)
+    config = CurriculumConfig(
+        start={"push_speed": (0.0, 0.5)}, measure=measure, raise_above=0.7, lower_below=0.3, step=0.4
+    )
     with contextlib.closing(make("Stand", push_speed=(0.4, 1.0))) as env:
         curriculum = Curriculum(config, env)
         levels = []
         for length in (1000, 1000, 500, 1000, 1000, 50, 50, 50):
-            curriculum.see([length] * 60)
+            successes = [i % 20 < length // 50 for i in range(60)]
+            lengths = [length] * 60 if measure == "length" else [0] * 60
+            curriculum.see({"episode": {"l": n}, "success": s} for n, s in zip(lengths, successes, strict=True))
             levels.append(round(curriculum.level, 2))
         assert levels == [0.4, 0.8, 0.8, 1.0, 1.0, 1.0, 0.6, 0.2], levels
         assert Curriculum().level == 1.0

@@ -71,7 +71,8 @@ class GetUp(Task):
     motion is gets observed. Without feedback they bring the robot to its feet only where all goes well.
 
     **Success** holds while the robot stands: base above 90 % of its standing height and tilted by less than 0.3 rad,
-    for a second so far. Only an episode that begins on the feet (`rising_share`, for training) fails: where the robot falls.
+    for a second so far. Only an episode that begins on the feet fails (`rising_share`, for training): where
+    the robot falls.
 
     **Reward**, at most 1 a step: height of the base, upright base, weight on the feet, standing, joints near the
     default pose, little change of the action.
