@@ -95,7 +95,7 @@ class Curriculum:
         if config is None:
             return
         for info in ends:
-            share = float(info["success"]) if config.measure == "success" else info["episode"]["l"] / self._limit
+            share = float(info["is_success"]) if config.measure == "success" else info["episode"]["l"] / self._limit
             self.coped += (share - self.coped) / MEMORY
         if self.coped > config.raise_above:
             self.level = min(1.0, self.level + config.step)

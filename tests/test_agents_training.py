@@ -151,7 +151,7 @@ def test_a_curriculum_follows_how_long_episodes_last_or_how_many_succeed(measure
         for length in (1000, 1000, 500, 1000, 1000, 50, 50, 50):
             successes = [i % 20 < length // 50 for i in range(60)]
             lengths = [length] * 60 if measure == "length" else [0] * 60
-            curriculum.see({"episode": {"l": n}, "success": s} for n, s in zip(lengths, successes, strict=True))
+            curriculum.see({"episode": {"l": n}, "is_success": s} for n, s in zip(lengths, successes, strict=True))
             levels.append(round(curriculum.level, 2))
         assert levels == [0.4, 0.8, 0.8, 1.0, 1.0, 1.0, 0.6, 0.2], levels
         assert Curriculum().level == 1.0
