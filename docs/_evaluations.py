@@ -14,6 +14,7 @@ import numpy as np
 from training_ground.agents.statistics import bootstrap_interval, wilson_interval
 from training_ground.configs.errors import AgentError
 from training_ground.envs.pushes import DIRECTIONS, direction
+from training_ground.envs.registration import task
 
 UNIMPORTANT = ("seed", "eval", "checkpoints", "tensorboard")
 """What two trainings of one kind may differ in."""
@@ -41,8 +42,9 @@ class Result:
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """Every option of the environment."""
-        return self.data["environment"]["options"]
+        """Every option of the environment; one that is younger than the file has its default, which changes nothing."""
+        known = task(self.data["env_id"]).config_type.model_fields
+        return {**{name: field.get_default() for name, field in known.items()}, **self.data["environment"]["options"]}
 
     @property
     def robot(self) -> str:
@@ -65,7 +67,7 @@ class Result:
         if self.training is None:
             trained = self.data["policy"]
         else:
-            config = {k: v for k, v in self.training["config"].items() if k not in UNIMPORTANT}
+            config = {k: v for k, v in self.training["config"].items() if k not in UNIMPORTANT and v is not None}
             trained = json.dumps(config, sort_keys=True)
         return self.data["env_id"], self.robot, trained
 
