@@ -249,6 +249,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "success": outcome.success,
             "failure": outcome.failure,
             "phase": outcome.phase,
+            "instruction": self.task.asked,
         }
         if not self._ended:
             return info

@@ -119,7 +119,7 @@ def _code(kind: type[CellTask]) -> list[str]:
 
 
 class _Bare(ast.NodeTransformer):
-    """Takes away what only people read: strings that stand alone, and the instruction."""
+    """Takes away what only people read: strings that stand alone, the instruction, and `asked`."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt | None:
         """A docstring goes."""
@@ -129,6 +129,10 @@ class _Bare(ast.NodeTransformer):
         """So does the instruction."""
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         return None if names == ["instruction"] else node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.stmt | None:
+        """And so does what an episode asks for in words."""
+        return None if node.name == "asked" else self.generic_visit(node)  # type: ignore[return-value]  # a statement
 
 
 def _numbers(kind: type[CellTask]) -> dict[str, Any]:

@@ -127,6 +127,11 @@ class Task:
         """The safety monitor, of tasks that have one."""
         return None
 
+    @property
+    def asked(self) -> str:
+        """What this episode asks for, in words: `instruction`, where nothing of it is drawn."""
+        return self.instruction
+
     def channels(self) -> tuple[Channel, ...]:
         """Channels that the task adds to the environment's own."""
         return ()

@@ -75,6 +75,33 @@ def test_an_episode_ends_early_once_success_has_lasted_and_tells_its_cycle_time(
     assert env.steps * env.control_timestep == pytest.approx(info["metrics"]["cycle_time"] + 0.5, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("PressButton", {"green": "start", "blue": "reset", "red": "stop"}),
+        ("BinPick", {"standing block": "block", "cylinder": "round", "lying block": "bar"}),
+    ],
+)
+def test_an_episode_says_in_words_what_it_asks_for(name, drawn):
+    seen = set()
+    for seed in range(12):
+        env, task = begin(name, seed)
+        (word,) = [word for word in drawn if word in env.reset(seed=seed)[1]["instruction"]]
+        assert drawn[word] == task.goal
+        seen.add(word)
+    assert seen == set(drawn)
+
+
+def test_an_order_and_an_angle_are_said_in_words():
+    _, task = begin("KitOrder")
+    task.state.values["order"] = ["block", "round", "bar"]
+    assert "the standing block, the cylinder and the lying block" in task.asked
+    task.state.values["order"] = ["bar"]
+    assert "the lying block" in task.asked and "cylinder" not in task.asked
+    _, task = begin("TurnValve")
+    assert f"{math.degrees(task.goal):.0f}°" in task.asked
+
+
 def test_an_episode_may_go_on_after_success():
     env = make("PegInHole", end_after_success_s=None)
     env.reset(seed=5)

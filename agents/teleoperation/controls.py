@@ -193,7 +193,7 @@ class Controls:
         times = np.array(desk.step_times or (0.0,)) * 1e3
         latency = desk.teleoperator.latency_s
         lines = [
-            session.env.task.instruction,
+            session.env.task.asked,
             f"**t = {session.time:.2f} s** of {session.env.max_steps * dt:.0f} · {speed}",
             f"seed {session.seed} · {info['phase'] or 'ready'} · {state}",
             _safety(session.env.task),

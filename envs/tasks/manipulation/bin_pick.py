@@ -57,6 +57,12 @@ class BinPick(CellTask):
         return {**super().values(), "goal": [float(name == self.goal) for name in PARTS]}
 
     @property
+    def asked(self) -> str:
+        """The part by its name."""
+        name = {"block": "standing block", "round": "cylinder", "bar": "lying block"}[self.goal]
+        return f"Put the {name} into the other tote, and no other part."
+
+    @property
     def goal(self) -> str:
         """The part that is asked for."""
         return PARTS[self.state.values["goal"]]

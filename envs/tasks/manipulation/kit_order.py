@@ -67,6 +67,14 @@ class KitOrder(CellTask):
         return {**super().values(), "order": [float(name in self.order) for name in PARTS]}
 
     @property
+    def asked(self) -> str:
+        """The parts by their names."""
+        names = {"block": "the standing block", "round": "the cylinder", "bar": "the lying block"}
+        *first, last = [names[name] for name in self.order]
+        parts = f"{', '.join(first)} and {last}" if first else last
+        return f"Put {parts} into the kit tray, each into its compartment, and no other parts."
+
+    @property
     def order(self) -> list[str]:
         """The parts that are ordered."""
         return self.state.values["order"]

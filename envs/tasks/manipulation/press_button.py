@@ -57,6 +57,12 @@ class PressButton(CellTask):
         return {**super().values(), "goal": [float(name == self.goal) for name in BUTTONS]}
 
     @property
+    def asked(self) -> str:
+        """The button by its name and colour."""
+        colour = {"start": "green", "reset": "blue", "stop": "red"}[self.goal]
+        return f"Press the {colour} button ({self.goal}), and take your hand away."
+
+    @property
     def goal(self) -> str:
         """The button that is to be pressed."""
         return BUTTONS[self.state.values["goal"]]

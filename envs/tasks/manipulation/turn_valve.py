@@ -62,6 +62,11 @@ class TurnValve(CellTask):
         return {**super().values(), "goal": self.goal}
 
     @property
+    def asked(self) -> str:
+        """The angle in degrees."""
+        return f"Turn the valve's lever to {math.degrees(self.goal):.0f}°, and let go of it."
+
+    @property
     def goal(self) -> float:
         """Angle that the lever shall have, rad."""
         return self.state.values["goal"]
