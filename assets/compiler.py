@@ -73,7 +73,7 @@ def content_key(request: str, files: list[Path]) -> str:
 
 def _physical(spec: RobotSpec) -> dict[str, Any]:
     """Return what of a specification shapes the model; a better description must not invalidate trained policies."""
-    empty = {name for name in ("removed", "attached", "work_pose") if not getattr(spec, name)}
+    empty = {name for name in ("removed", "attached", "work_pose", "station") if not getattr(spec, name)}
     # Without the fields that came later, where they say nothing: the hashes of the models before them stay.
     data = spec.model_dump(mode="json", exclude={"title", "description", "source", *empty})
     for hand in data["hands"]:

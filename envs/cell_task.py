@@ -369,7 +369,7 @@ class CellTask(Task):
     def _require_reach(self) -> None:
         """Refuse a layout that asks for what no hand comes to, even with a straight arm."""
         env, spec = self.env, self.place.spec
-        base = np.array([0.0, 0.0, env.robot.start_height])
+        base = np.array(env.robot.start_place)
         arms = [(arm(env.model, hand), hand.side) for hand in self.hands]
         for name in spec.reach:
             goal = np.array(self.place.frame(name).position) - base
