@@ -57,7 +57,7 @@ def compile_spec(spec: RobotSpec, *, armature: bool = True, folder: Path | None 
         obtain(directory, build)
         try:
             data = json.loads((directory / MODEL).read_text(encoding="utf-8"))
-            data.update(title=spec.title)
+            data.update(title=spec.title, not_in=spec.station.not_in if spec.station else {})
             return model_from_json(data, directory)
         except FileNotFoundError:
             continue  # Another process is replacing the entry at this moment.
@@ -76,6 +76,8 @@ def _physical(spec: RobotSpec) -> dict[str, Any]:
     empty = {name for name in ("removed", "attached", "work_pose", "station") if not getattr(spec, name)}
     # Without the fields that came later, where they say nothing: the hashes of the models before them stay.
     data = spec.model_dump(mode="json", exclude={"title", "description", "source", *empty})
+    if spec.station:
+        del data["station"]["not_in"]
     for hand in data["hands"]:
         for key in ("grip", "tip"):
             if hand[key] is None:

@@ -124,8 +124,8 @@ class Attachment(StrictModel):
 
 
 class Station(StrictModel):
-    """Where a mounted robot stands in factory cells, which are laid out for arms of 0.55 m from the shoulder to the grip:
-    one with longer arms stands farther off, or its elbows would be in the way of its hands."""
+    """Where a mounted robot stands in factory cells, which are laid out for arms of 0.55 m from shoulder to grip: one
+    with longer arms stands farther off, or its elbows would be in the way of its hands."""
 
     back: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """How far behind the place that the cell has for it, m."""
@@ -133,6 +133,8 @@ class Station(StrictModel):
     """How far its shoulders are above the height that the cell has for them, m."""
     waist: bool = False
     """Whether its trunk helps every arm that works alone: its wrists turn too little to do without."""
+    not_in: dict[str, str] = Field(default_factory=dict)
+    """Cells in which it cannot work, each with the reason, as a sentence that goes on after "because"."""
 
 
 class ColliderRule(StrictModel):

@@ -111,10 +111,14 @@ class CellTask(Task):
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
-        """A robot needs a hand of which its specification says how it grips or points."""
+        """A robot needs a hand of which its specification says how it grips or points, and must not be one that is known
+        not to come to what is in the cell."""
         if not any(getattr(hand, cls.tool) for hand in model.hands):
             does = "grips" if cls.tool == "grip" else "points"
             return f"robot '{model.name}' has no hand that {does} (hands.{cls.tool}); task '{cls.id}' needs one"
+        if cls.cell in model.not_in:
+            why = model.not_in[cls.cell]
+            return f"robot '{model.name}' cannot do task '{cls.id}' in cell '{cls.cell}', because {why}"
         return super().unsupported(model, stance)
 
     @classmethod
