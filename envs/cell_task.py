@@ -111,8 +111,8 @@ class CellTask(Task):
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
-        """A robot needs a hand of which its specification says how it grips or points, and must not be one that is known
-        not to come to what is in the cell."""
+        """A robot needs a hand of which its specification says how it grips or points, and must not be one that cannot
+        work in the cell."""
         if not any(getattr(hand, cls.tool) for hand in model.hands):
             does = "grips" if cls.tool == "grip" else "points"
             return f"robot '{model.name}' has no hand that {does} (hands.{cls.tool}); task '{cls.id}' needs one"
