@@ -133,8 +133,6 @@ class Station(StrictModel):
     """How far its shoulders are above the height that the cell has for them, m."""
     waist: bool = False
     """Whether its trunk helps every arm that works alone: its wrists turn too little to do without."""
-    not_in: dict[str, str] = Field(default_factory=dict)
-    """Cells in which it cannot work, each with the reason, as a sentence that goes on after "because"."""
 
 
 class ColliderRule(StrictModel):
@@ -188,6 +186,8 @@ class RobotSpec(StrictModel):
     wait in front of it, over a bench."""
     station: Station | None = None
     """Where it stands in a factory cell; where absent as the cell says."""
+    not_in: dict[str, str] = Field(default_factory=dict)
+    """Factory cells in which it cannot work, each with the reason, as a sentence that goes on after "because"."""
     actuators: tuple[ActuatorGroup, ...]
     feet: tuple[Foot, ...] = ()
     hands: tuple[Hand, ...] = ()

@@ -152,6 +152,11 @@ class Robot:
                 f"to less than {most:.2g} s, lower the gains, or raise the joint's armature"
             )
 
+    @property
+    def start_height(self) -> float:
+        """Height of the base where it starts, m."""
+        return self.start_place[2]
+
     # ---- control -----------------------------------------------------------------------------------------------------
 
     def advance(self, target: Array, substeps: int) -> None:

@@ -101,7 +101,7 @@ class PoseSet(CellTask):
 
     def _nearest_hand(self) -> HandModel:
         """The hand whose shoulder is nearest to the cube."""
-        middle = np.array(self.place.frame("cube.p1").position) - self.env.robot.start_place
+        middle = np.array(self.place.frame("cube.p1").position) - [0.0, 0.0, self.env.robot.start_height]
         return min(self.hands, key=lambda hand: float(np.linalg.norm(middle - arm(self.env.model, hand).root)))
 
     @classmethod
