@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from training_ground.agents.experts.expert import CannotReach, Steps, together
+from training_ground.agents.experts.expert import Steps, together
 from training_ground.agents.experts.mechanism import Mechanism
 from training_ground.agents.experts.operating import Operator, about_bar
 from training_ground.envs.tasks.manipulation.open_drawer import OPEN
 
 GOAL = OPEN + 0.025
 TRIES = 3
-SIDES, ABOVE = (0, 25, 50, 75), (50, 75, 90)
-"""Degrees from straight ahead at which a hand may come to the handle, and those at which it hardly slips out of it."""
 
 
 class OpenDrawer(Operator):
@@ -23,12 +21,6 @@ class OpenDrawer(Operator):
         yield from together(self.open(side), *(self.hang(other) for other in self.arms if other != side))
         while drawer.position < OPEN and self.attempt < TRIES:
             self.attempt += 1
-            for sides in (SIDES,) if self.attempt == 1 else (ABOVE, SIDES):
-                grasps = about_bar(self.frame(handle), *sides)
-                try:
-                    yield from self.operate(side, drawer, GOAL, grasps, to="the handle", speed=0.2, lead=0.03)
-                except CannotReach:
-                    if sides is SIDES:
-                        raise
-                else:
-                    break
+            sides = (0, 25, 50, 75) if self.attempt == 1 else (50, 75, 90)  # from above it hardly slips out
+            grasps = about_bar(self.frame(handle), *sides)
+            yield from self.operate(side, drawer, GOAL, grasps, to="the handle", speed=0.2, lead=0.03)
