@@ -115,6 +115,8 @@ def _model(
         stances=spec.stances,
         notes=tuple(notes),
         sliding=tuple(name for name in spec.joints if urdf.joints[name].type == "prismatic"),
+        station=(spec.station.back, spec.station.up) if spec.station else (0.0, 0.0),
+        waist_helps=bool(spec.station and spec.station.waist),
     )
 
 

@@ -57,7 +57,7 @@ def compile_spec(spec: RobotSpec, *, armature: bool = True, folder: Path | None 
         obtain(directory, build)
         try:
             data = json.loads((directory / MODEL).read_text(encoding="utf-8"))
-            data.update(title=spec.title)
+            data.update(title=spec.title, not_in=spec.not_in)
             return model_from_json(data, directory)
         except FileNotFoundError:
             continue  # Another process is replacing the entry at this moment.
@@ -73,9 +73,9 @@ def content_key(request: str, files: list[Path]) -> str:
 
 def _physical(spec: RobotSpec) -> dict[str, Any]:
     """Return what of a specification shapes the model; a better description must not invalidate trained policies."""
-    empty = {name for name in ("removed", "attached", "work_pose") if not getattr(spec, name)}
+    empty = {name for name in ("removed", "attached", "work_pose", "station") if not getattr(spec, name)}
     # Without the fields that came later, where they say nothing: the hashes of the models before them stay.
-    data = spec.model_dump(mode="json", exclude={"title", "description", "source", *empty})
+    data = spec.model_dump(mode="json", exclude={"title", "description", "source", "not_in", *empty})
     for hand in data["hands"]:
         for key in ("grip", "tip"):
             if hand[key] is None:

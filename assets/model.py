@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,9 @@ class CompiledModel:
         disabled_collisions: Link pairs of the compiled model that must not collide.
         notes: What the compiler decided or found that a person should know: overlaps at rest, unphysical inertias, no
             mirror.
+        station: How far behind and above the place that a factory cell has for it it stands, m.
+        waist_helps: Whether its trunk helps every arm that works alone there.
+        not_in: Factory cells in which it cannot work, each with the reason.
         sliding: Those of `joint_names` that slide; the others turn. A slide's velocity limit is its controller's, see
             `ActuatorGroup.velocity`.
     """
@@ -140,6 +144,9 @@ class CompiledModel:
     stances: tuple[str, ...]
     notes: tuple[str, ...] = ()
     sliding: tuple[str, ...] = ()
+    station: tuple[float, float] = (0.0, 0.0)
+    waist_helps: bool = False
+    not_in: Mapping[str, str] = field(default_factory=dict)
 
     def chain(self, link: str) -> tuple[str, ...]:
         """Names of the joints between the base and a link, from the base outwards."""

@@ -123,6 +123,18 @@ class Attachment(StrictModel):
     """Roll, pitch and yaw of the object's base in that link's frame as in a URDF, rad."""
 
 
+class Station(StrictModel):
+    """Where a mounted robot stands in factory cells, which are laid out for arms of 0.55 m from shoulder to grip: one
+    with longer arms stands farther off, or its elbows would be in the way of its hands."""
+
+    back: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """How far behind the place that the cell has for it, m."""
+    up: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """How far its shoulders are above the height that the cell has for them, m."""
+    waist: bool = False
+    """Whether its trunk helps every arm that works alone: its wrists turn too little to do without."""
+
+
 class ColliderRule(StrictModel):
     """How to make the colliders of the links whose name matches; the first rule that matches wins."""
 
@@ -172,6 +184,10 @@ class RobotSpec(StrictModel):
     work_pose: dict[str, float] = Field(default_factory=dict)
     """Angles in rad, by name or by pattern, in place of the default pose's where the robot works with its hands: they
     wait in front of it, over a bench."""
+    station: Station | None = None
+    """Where it stands in a factory cell; where absent as the cell says."""
+    not_in: dict[str, str] = Field(default_factory=dict)
+    """Factory cells in which it cannot work, each with the reason, as a sentence that goes on after "because"."""
     actuators: tuple[ActuatorGroup, ...]
     feet: tuple[Foot, ...] = ()
     hands: tuple[Hand, ...] = ()

@@ -42,6 +42,7 @@ def model_from_json(data: dict[str, Any], directory: Path) -> CompiledModel:
         elif str(field.type).startswith("tuple[str"):
             values[field.name] = tuple(values[field.name])
     values["parents"] = tuple(data["parents"])
+    values["station"] = tuple(data["station"])
     values["disabled_collisions"] = tuple((a, b) for a, b in data["disabled_collisions"])
     values["frames"] = {
         name: Frame(link, np.array(position), np.array(orientation))

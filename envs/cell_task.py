@@ -111,10 +111,14 @@ class CellTask(Task):
 
     @classmethod
     def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
-        """A robot needs a hand of which its specification says how it grips or points."""
+        """A robot needs a hand of which its specification says how it grips or points, and must not be one that cannot
+        work in the cell."""
         if not any(getattr(hand, cls.tool) for hand in model.hands):
             does = "grips" if cls.tool == "grip" else "points"
             return f"robot '{model.name}' has no hand that {does} (hands.{cls.tool}); task '{cls.id}' needs one"
+        if cls.cell in model.not_in:
+            why = model.not_in[cls.cell]
+            return f"robot '{model.name}' cannot do task '{cls.id}' in cell '{cls.cell}', because {why}"
         return super().unsupported(model, stance)
 
     @classmethod
@@ -369,7 +373,7 @@ class CellTask(Task):
     def _require_reach(self) -> None:
         """Refuse a layout that asks for what no hand comes to, even with a straight arm."""
         env, spec = self.env, self.place.spec
-        base = np.array([0.0, 0.0, env.robot.start_height])
+        base = np.array(env.robot.start_place)
         arms = [(arm(env.model, hand), hand.side) for hand in self.hands]
         for name in spec.reach:
             goal = np.array(self.place.frame(name).position) - base

@@ -50,7 +50,11 @@ class Robot:
         tracked: Frames (keys of `model.frames`) whose state is read every step, beside the feet.
         ballast: Whether its torso's centre of mass can be shifted.
         loads: Frames (keys of `model.frames`) that can hold a mass.
-        shoulder_height: Of a mounted robot over the floor, m; where absent its feet hang just clear of the ground.
+        shoulder_height: That a factory cell has for the shoulders of a mounted robot, over the floor, m; the robot's
+            `station` comes on top. Where absent its feet hang just clear of the ground.
+
+    Raises:
+        SimulationError: At that height its feet would be in the floor.
 
     Attributes:
         base: State of the base link's frame, world frame.
@@ -87,13 +91,11 @@ class Robot:
         points += [Point(f.link, f.position.tolist(), centred=False, radius=_LOAD_RADIUS) for f in held]
         self._first_load = len(axes)
         self.body = world.load(model, fixed=stance == "mounted", visuals=visuals, ballast=points)
-        self.start_height = model.default_height
+        self.start_place = (0.0, 0.0, model.default_height)
         if stance == "mounted":
-            self.start_height += MOUNTED_CLEARANCE
-            if shoulder_height is not None:
-                self.start_height = shoulder_height - shoulder(model)
+            self.start_place = _stand(model, shoulder_height)
             if visuals:
-                world.add_stand(self.start_height)
+                world.add_stand(self.start_place)
         self._track(tracked)
         self.read()
 
@@ -149,6 +151,11 @@ class Robot:
                 f"{share[i]:.0%} of the stability bound at physics_timestep = {timestep:g} s; lower physics_timestep "
                 f"to less than {most:.2g} s, lower the gains, or raise the joint's armature"
             )
+
+    @property
+    def start_height(self) -> float:
+        """Height of the base where it starts, m."""
+        return self.start_place[2]
 
     # ---- control -----------------------------------------------------------------------------------------------------
 
@@ -247,10 +254,10 @@ class Robot:
         """
         self.body.set_joints(joints)
         orientation = rotations.from_euler(tilt[0], tilt[1], yaw)
-        height = self.start_height
+        x, y, height = self.start_place
         if self.stance == "free" and self._soles:
             height = 0.001 - self._lowest_sole(orientation, terrain)
-        self.body.set_base((0.0, 0.0, height), orientation)
+        self.body.set_base((x, y, height), orientation)
         self.world.detect_contacts()
         self.drive.reset()
         self.read()
@@ -286,6 +293,22 @@ class Robot:
             self.drive.set_parameters(
                 self._nominal.randomised(changes, self.world.timestep) if changes else self._nominal
             )
+
+
+def _stand(model: CompiledModel, shoulder_height: float | None) -> rotations.Vector:
+    """Place of a mounted robot's base: in a factory cell where the cell and the robot's station say, m."""
+    if shoulder_height is None:
+        return 0.0, 0.0, model.default_height + MOUNTED_CLEARANCE
+    back, up = model.station
+    height = shoulder_height + up - shoulder(model)
+    if model.feet and height < model.default_height:
+        raise SimulationError(
+            f"shoulder_height = {shoulder_height:g}: the feet of robot '{model.name}' would be "
+            f"{1000 * (model.default_height - height):.0f} mm in the floor; a cell with shoulders "
+            f"{shoulder_height + model.default_height - height:.2f} m high or higher has room for it, or a robot whose "
+            f"specification says station.up = {up + model.default_height - height:.2f} or more"
+        )
+    return -back, 0.0, height
 
 
 def carried(frame: Frame, carrier: LinkState) -> LinkState:

@@ -23,6 +23,10 @@ WAIST = 0.7
 _LOOK = 0.025
 """m between the places at which a straight way is looked at."""
 
+_PACE = 0.15
+"""m/s with which hands go along such ways: no joint may have to turn faster than its motor can for that, as where the
+arm changes over from one way to hold a pose to another."""
+
 APART, FAR_APART = 0.002, 0.012
 """m by which an arm, and a careful one, stays away from things on its way where it can: between the angles that are
 tried, and where it trails, it comes nearer; hands stray by up to 10 mm on fast ways."""
@@ -65,6 +69,7 @@ class Arm:
         self.use("grip" if hand.grip else "tip")
         self.favourite: Array | None = None
         self.joints: NDArray[np.int64] = self.chain.indices
+        self._fastest = env.model.velocity_limit[self.joints]
         self.fingers: NDArray[np.int64] = np.array([env.model.joint_names.index(f) for f in hand.fingers], np.int64)
 
     def use(self, tool: str) -> None:
@@ -177,6 +182,10 @@ class Arm:
             found = self.follow(blend(start, end, (i + 1) / count)[0], there)
             if not found.reached:
                 return None, f"the hand gets no nearer than {1000 * found.position_error:.0f} mm in a straight line"
+            turned = np.abs(found.angles - there[self.joints])
+            if (turned > self._fastest * _LOOK / _PACE).any():
+                name = self.chain.joint_names[int((turned / self._fastest).argmax())]
+                return None, f"{name} would have to turn by {turned.max():.1f} rad within {1000 * _LOOK:.0f} mm"
             there[self.joints] = found.angles
             apart = BESIDE if self._careful else 0.0
             blocked = "" if touching is None else self.clearance.blocked(there, touching=touching, apart=apart)

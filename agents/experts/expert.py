@@ -62,6 +62,7 @@ class Expert:
 
     Class attributes:
         waist: Whether the trunk moves with the arm that works; then only one arm can.
+        alone: Whether one arm works at a time: the trunk then moves with it on robots whose arms need that, too.
         integral_gain: 1/s: how fast the targets move on where a joint stands off what was wanted, through weight or
             friction; less for an arm that swings under a load.
         careful: Whether ways stay some millimetres away from what stands around, also with fingers that hold something,
@@ -77,6 +78,7 @@ class Expert:
 
     name = "expert"
     waist: ClassVar[bool] = False
+    alone: ClassVar[bool] = True
     integral_gain: ClassVar[float] = 3.0
     careful: ClassVar[bool] = False
     env: HumanoidEnv
@@ -106,9 +108,9 @@ class Expert:
         self.env, self.task = inner, inner.task
         if self._cleared is not inner:
             self._cleared, self.clearance = inner, Clearance(inner)
+        waist = self.waist or (self.alone and inner.model.waist_helps)
         self.arms = {
-            hand.side: Arm(inner, hand, self.clearance, waist=self.waist, careful=self.careful)
-            for hand in inner.model.hands
+            hand.side: Arm(inner, hand, self.clearance, waist=waist, careful=self.careful) for hand in inner.model.hands
         }
         # The kinematics of arms alone count on a trunk in its default pose, wherever it was drawn to begin.
         self.wanted = inner.model.default_position.copy()

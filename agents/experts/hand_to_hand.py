@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from training_ground.agents.experts.expert import CannotReach, Steps, back
@@ -16,6 +18,8 @@ MEETING = np.array([0.3, 0.0, -0.2])
 
 class HandToHand(Handling):
     """Grasp the part low, bring it to the middle, grasp it high with the other hand, let go, put it down."""
+
+    alone: ClassVar[bool] = False
 
     def procedure(self) -> Steps:
         """Pass the part."""

@@ -21,5 +21,6 @@ class OpenDrawer(Operator):
         yield from together(self.open(side), *(self.hang(other) for other in self.arms if other != side))
         while drawer.position < OPEN and self.attempt < TRIES:
             self.attempt += 1
-            grasps = about_bar(self.frame(handle), 0, 25, 50, 75)
+            sides = (0, 25, 50, 75) if self.attempt == 1 else (50, 75, 90)  # from above it hardly slips out
+            grasps = about_bar(self.frame(handle), *sides)
             yield from self.operate(side, drawer, GOAL, grasps, to="the handle", speed=0.2, lead=0.03)

@@ -20,6 +20,8 @@ PATIENCE_S = 2.0
 """s without progress after which a mechanism is left where it is: so long does it take an arm to build up its force."""
 HESITATES_S = 0.3
 """s without progress after which a hand pulls harder."""
+SLIPPED_S = 0.5
+"""s without touching a mechanism after which a hand has lost it."""
 DOUBLING_S, MOST_LEADS = 0.5, 4.0
 """s in which the lead grows by what it was at first, and how many times that it becomes at most."""
 OUTWARD = -0.1
@@ -80,8 +82,8 @@ class Operator(Expert):
         """Move a mechanism with the hand that holds it, along whatever path its joint leaves it.
 
         The hand is told to be ahead of the mechanism by no more than a lead: it pulls no harder than it must, and does
-        not run off where its hold slips. Where nothing moves the lead grows. It ends at the goal, or where that does
-        not help either.
+        not run off where its hold slips. Where nothing moves the lead grows. It ends at the goal, where that does not
+        help either, or where the hand has lost the mechanism.
 
         Args:
             side: Of the hand.
@@ -97,8 +99,10 @@ class Operator(Expert):
         arm, start, step = self.arms[side], mechanism.position, speed * self.env.control_timestep
         held = mechanism.moved(arm.planned(self.wanted), 0.0)  # the hand's pose where the mechanism would be at zero
         way, best, still, ahead = math.copysign(1.0, goal - start), start, 0.0, start
+        apart = 0.0
         moves, growth, most = 0.1 * lead, lead * self.env.control_timestep / DOUBLING_S, MOST_LEADS * lead
-        while way * (goal - (now := mechanism.position)) > 0.0 and still < PATIENCE_S:
+        while way * (goal - (now := mechanism.position)) > 0.0 and still < PATIENCE_S and apart < SLIPPED_S:
+            apart = 0.0 if self.task.touches(mechanism.item, side) else apart + self.env.control_timestep
             still = 0.0 if way * (now - best) > moves else still + self.env.control_timestep
             best = now if still == 0.0 else best
             lead = min(lead + growth, most) if still > HESITATES_S else lead

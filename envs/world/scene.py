@@ -169,9 +169,9 @@ class World:
         """Add a sphere (radius in m, colour RGBA in [0, 1]) that cameras see and nothing touches."""
         return scenery.Marker(self.client, self.register, radius, colour)
 
-    def add_stand(self, height: float) -> None:
-        """Add what holds a mounted robot: a column under the origin, height in m, that only cameras see."""
-        scenery.add_stand(self.client, self.register, height)
+    def add_stand(self, top: Sequence[float]) -> None:
+        """Add what holds a mounted robot: a column from the ground to a point (3,), m, that only cameras see."""
+        scenery.add_stand(self.client, self.register, top)
 
     def load(
         self,

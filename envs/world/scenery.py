@@ -105,10 +105,11 @@ class Marker:
         engine.resetBasePositionAndOrientation(self._uid, position, (0, 0, 0, 1), self._client)
 
 
-def add_stand(client: int, register: Register, height: float) -> None:
-    """Add a column under the origin, height in m, that only cameras see."""
+def add_stand(client: int, register: Register, top: Sequence[float]) -> None:
+    """Add a column from the ground to a point (3,), m, that only cameras see."""
+    x, y, height = top
     look = engine.createVisualShape(
         engine.GEOM_CYLINDER, radius=0.035, length=height, rgbaColor=[0.35, 0.35, 0.38, 1], physicsClientId=client
     )
-    column = engine.createMultiBody(0, -1, look, [0, 0, height / 2], physicsClientId=client)
+    column = engine.createMultiBody(0, -1, look, [x, y, height / 2], physicsClientId=client)
     register.enter(column, "stand", ("column",))
