@@ -116,9 +116,11 @@ def _photograph(session: Session, side: float) -> Image.Image:
     env = session.env
     x, y, _ = env.robot.base.position
     shoulder = env.task.shoulder_height() or env.robot.base.position[2] + 0.3
-    target = (x + 0.3, y, shoulder - 0.16)
+    partner = isinstance(env.task, CellTask) and env.task.place.spec.receiver is not None
+    ahead, away = (0.5, 1.5 * AWAY) if partner else (0.3, AWAY)
+    target = (x + ahead, y, shoulder - 0.16)
     angle = math.radians(90.0 - ASKEW_DEG)
-    eye = (target[0] - AWAY * math.cos(angle), y + side * AWAY * math.sin(angle), target[2] + ABOVE)
+    eye = (target[0] - away * math.cos(angle), y + side * away * math.sin(angle), target[2] + ABOVE)
     width, height = WIDTH * FINER, HEIGHT * FINER
     view = env.world.camera(eye, target, width=width, height=height, field_of_view_deg=VIEW_DEG)
     return Image.fromarray(view.rgb).resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
