@@ -105,7 +105,7 @@ class Receiver:
     def reset(self) -> None:
         """Start an episode: the hand is drawn back, open, and held there."""
         self.progress = Progress()
-        self._withdraw()
+        self._withdraw("waits")
 
     def save(self) -> Any:
         """What `restore` needs; the arm's motors are part of the world's own state."""
@@ -225,7 +225,7 @@ class Receiver:
             self._drive("forearm", now.goal["forearm"], speed=CAREFUL)
         elif now.near and self._there(now.goal):
             self._enter("grips")
-            self._drive("hand", None, speed=HASTY)  # it gives way to the sides, so that thumb and fingers both come to bear
+            self._drive("hand", None, speed=HASTY)  # it gives way to the sides, so that fingers come to bear as well
             limits = self._arm.spec.mechanisms["thumb"]
             self._drive("thumb", limits.upper, speed=CLOSING, effort=self.spec.grip_n)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from training_ground.agents.experts.expert import CannotReach, Steps
 from training_ground.agents.experts.handling import UP, Handling, upright
-from training_ground.assets.poses import Array, Pose, rotation_about
+from training_ground.assets.poses import Array, Pose, rotation_about, rotation_vector
 
 TURNS = (0.0, -0.3, 0.3, -0.6, 0.6, -0.9, 0.9, -1.2, 1.2)
 """rad about the shaft by which a hand may come in beside straight from its side."""
@@ -17,12 +17,16 @@ ASKEW = (0.0, 0.15, -0.15)
 OPEN = 0.4
 """Cosine of the angle between the way in which a hand came and the person's pull, from which on an open hand is not in
 its way."""
+GENTLE = 0.7
+"""rad/s of the fastest joint on the way there: what is slippery turns in a hand that hurries."""
+TWISTED, CORRECTIONS = 0.15, 3
+"""rad by which the tool may have turned on the way, and how often that is put right."""
 MEETING = np.array([0.38, 0.0, -0.2])
 """m from between the shoulders to the foot of the tool where it is held out; its y is that of the person's hand."""
-PULLED, PULLED_S, SENSOR_S = 3.5, 0.1, 0.05
-"""N towards the person by which the load on the hand must change, s for which it must, and its low-pass, s."""
-LONGEST_S = 15.0
-"""s for which to hold it out."""
+PULLED, PULLED_S = 3.5, 0.1
+"""N towards the person by which the load on the hand must change, and s for which it must."""
+SENSOR_S, WEIGHED_S = 0.05, 1.0
+"""s: low-pass of the load, and of what counts as its change."""
 
 
 class HandToPerson(Handling):
@@ -39,7 +43,7 @@ class HandToPerson(Handling):
         yield from self.retreat(side)
 
     def places(self) -> list[Pose]:
-        """Where the tool may be held out, upright, its handle's narrow side across the person's hand either way round."""
+        """Where the tool may be held out, upright, its narrow side across the person's hand, either way round."""
         between = 0.5 * (self.arms["left"].shoulder() + self.arms["right"].shoulder())
         palm = self.frame("arm.palm")
         place = between + MEETING
@@ -73,31 +77,37 @@ class HandToPerson(Handling):
             goal = self.choose(side, free or ways, to=there, clear=0.0, touching=("tool",))
         except CannotReach:
             goal = self.choose(side, ways, to=there, clear=0.0, touching=("tool",))
-        yield from self.travel(side, goal, to=there, touching=("tool",), carrying=("tool", grip))
+        yield from self.travel(side, goal, to=there, speed=GENTLE, touching=("tool",), carrying=("tool", grip))
         yield from self.settle(side, goal)
+        end = goal @ grip.inverse()
+        for _ in range(CORRECTIONS):  # it may have turned in the hand on the way
+            off = self.frame("tool").inverse() @ end
+            if float(np.linalg.norm(rotation_vector(off.rotation))) < TWISTED:
+                return
+            hand = end @ self.grip_in(side, "tool")
+            yield from self.move(side, hand, to=there, speed=0.15, turn=0.7, exact=False)
+            yield from self.settle(side, hand)
 
     def gives_way(self, hand: Pose) -> bool:
         """Whether what the person pulls at comes out of a hand at a pose once it is open."""
         return bool(-hand.rotation[:, 2] @ self.frame("arm.palm").rotation[:, 0] > OPEN)
 
     def feel(self, side: str) -> Steps:
-        """Hold still until the person pulls."""
-        seen, before, lasting, load = "", np.zeros(3), 0.0, self.load(side)
-        dt = self.env.control_timestep
-        for _ in range(round(LONGEST_S / dt)):
+        """Hold still until the person pulls, however long that takes."""
+        dt, lasting, load = self.env.control_timestep, 0.0, self.load(side)
+        before = load
+        while lasting < PULLED_S:
             load = load + dt / (SENSOR_S + dt) * (self.load(side) - load)
-            near = self.force_towards(load - before)
-            lasting = lasting + dt if seen and near > PULLED else 0.0
-            if lasting >= PULLED_S:
-                return
-            if not seen or near <= PULLED / 2:
-                before, seen = (load, "yes") if not seen else (before + 0.02 * (load - before), seen)
+            pull = self.towards(load - before)
+            lasting = lasting + dt if pull > PULLED else 0.0
+            if pull < PULLED / 2:  # the weight, until all has come to rest
+                before = before + dt / (WEIGHED_S + dt) * (load - before)
             yield
 
     def load(self, side: str) -> Array:
         """Contact force (3,) on a hand, N."""
         return np.array(self.task.hand_load(side))
 
-    def force_towards(self, force: Array) -> float:
-        """Share of a force (3,), N, towards the person."""
+    def towards(self, force: Array) -> float:
+        """How much of a force (3,), N, goes towards the person."""
         return float(-force @ self.frame("arm.palm").rotation[:, 0])

@@ -34,18 +34,18 @@ class HandToPerson(CellTask):
 
     Template 32 of the catalogue: a tool of 0.3 kg that stands on its foot, a shaft below and a flat handle above. The
     person reaches for the handle when it has been within their reach for a while, at rest, upright, its narrow side
-    across their hand (both to 20°) and the robot's hand 8 cm away from it; their thumb and fingers grip it, by friction, and pull with
-    6 to 9 N. They give up after 4 s. Tool, place and turn of the person, their pull, mass and friction are drawn anew in each
-    episode.
+    across their hand (both to 20°) and the robot's hand 8 cm away from it. Their thumb and fingers hold it by friction,
+    and they pull with 6 to 9 N, for 4 s at most. Tool, place and turn of the person, mass, friction, the pull and when
+    it comes are drawn anew in each episode.
 
     **Success** holds once the person has had the tool in their hand for 0.5 s, drawn away by 8 cm and at rest, touched
-    by no robot, its hand 8 cm away. The episode fails with `slip` when the tool falls, with `let_go` when the robot no longer holds it
-    before the person pulls, with `held_on` when it does not let go for 4 s, with `over_force` when a hand meets more
+    by no robot, its hand 8 cm away. The episode fails with `slip` when the tool falls, with `let_go` when the robot
+    lets go before the person pulls, with `held_on` when it does not for 4 s, with `over_force` when a hand meets more
     than 40 N, and with `unsafe` when a part of the person's body bears more than its limit.
 
     **Tiers.** `tight`: a tool of 0.5 kg whose handle is shorter and broader, so that there is less room for two hands.
     `flow`: mirrored, and the tool stands askew, so that it must be turned to the person. `disturbed`: oily tools
-    (friction 0.4 to 0.5), masses ±30 %, a person who looks up late, pulls with 5 to 10 N, and in every second
+    (friction 0.45 to 0.55), masses ±30 %, a person who looks up late, pulls with 5 to 10 N, and in every second
     episode draws back once before they take it.
 
     **Reward**, at most 1 a step: hand near the tool, tool lifted, tool near the person's hand and turned to it, person
@@ -67,7 +67,7 @@ class HandToPerson(CellTask):
         super().__init__(config, env)
         spec = self.place.spec.receiver
         if spec is None:
-            raise SimulationError(f"cell '{self.place.spec.name}': nobody takes anything; task '{self.id}' needs a receiver")
+            raise SimulationError(f"cell '{self.place.spec.name}': nobody receives; task '{self.id}' needs a receiver")
         self.receiver = Receiver(spec, self.place)
 
     def channels(self) -> tuple[Channel, ...]:
@@ -142,7 +142,7 @@ class HandToPerson(CellTask):
         else:
             phase = "lift" if person == "waits" and not self.receiver.presented() else "present"
         given = person in ("pulls", "has")
-        presented = near(self.distance("tool.handle", "arm.front"), 0.2) * (0.5 + 0.5 * float(self.receiver.presented()))
+        presented = near(self.distance("tool.handle", "arm.front"), 0.2) * (1.0 if self.receiver.presented() else 0.5)
         terms = {
             "reach": 0.1 * (1.0 if given else near(max(apart - 0.05, 0.0), 0.2)),
             "lift": 0.2 * (1.0 if given else min(max(lifted / 0.1, 0.0), 1.0)),
