@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from training_ground.agents.experts.expert import CannotReach, Steps
+from training_ground.agents.experts.expert import CannotReach, Steps, back
 from training_ground.agents.experts.handling import UP, Handling, upright
 from training_ground.assets.poses import Array, Pose, rotation_about, rotation_vector
 
@@ -17,6 +17,8 @@ ASKEW = (0.0, 0.15, -0.15)
 OPEN = 0.4
 """Cosine of the angle between the way in which a hand came and the person's pull, from which on an open hand is not in
 its way."""
+BEFORE = 0.1
+"""m before the tool at which the hand comes in."""
 GENTLE = 0.7
 """rad/s of the fastest joint on the way there: what is slippery turns in a hand that hurries."""
 TWISTED, CORRECTIONS = 0.15, 3
@@ -32,10 +34,12 @@ SENSOR_S, WEIGHED_S = 0.05, 1.0
 class HandToPerson(Handling):
     """Grasp the tool low, hold its handle out to the person, feel the pull, let go, draw back."""
 
+    careful = True
+
     def procedure(self) -> Steps:
         """Hand the tool over."""
         side = self.nearest("tool")
-        yield from self.pick(side, "tool", lambda: self.grasps(side), at=f"low_{side}", lift=0.1)
+        yield from self.pick(side, "tool", lambda: self.grasps(side), at=f"low_{side}", clear=BEFORE, lift=0.1)
         yield from self.hold_out(side)
         yield from self.feel(side)
         yield from self.open(side, 0.3)
@@ -59,8 +63,9 @@ class HandToPerson(Handling):
         level, places = upright(tool, tool.position, 0.0).inverse(), self.places()
         ends = [place @ level @ way for way in ways for place in places]
         self.clearance.look()
-        found = self.arms[side].searches(ends, self.wanted, touching=("tool",))
-        good = [bool(there) for there, _ in found]
+        before = self.arms[side].searches([back(way, BEFORE) for way in ways], self.wanted)
+        after = self.arms[side].searches(ends, self.wanted, touching=("tool",))
+        good = [bool(before[i // len(places)][0] and there) for i, (there, _) in enumerate(after)]
         free = [one and self.gives_way(end) for one, end in zip(good, ends, strict=True)]
         for which in (free, good):
             rows = [which[i : i + len(places)] for i in range(0, len(which), len(places))]
