@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from training_ground.assets.devices import DeviceSpec
 from training_ground.assets.events import AnyEvent, require_fit
 from training_ground.assets.objects import Name
+from training_ground.assets.receiving import ReceiverSpec
 from training_ground.assets.spec import NonNegative, Positive, Vector3
 from training_ground.configs.errors import AssetError, unknown
 from training_ground.configs.loading import StrictModel, validate
@@ -172,6 +173,8 @@ class CellSpec(StrictModel):
     cameras: dict[Name, Camera] = Field(default_factory=dict)
     events: dict[Name, AnyEvent] = Field(default_factory=dict)
     """What may happen in an episode, beside parts that are faulty and who walks."""
+    receiver: ReceiverSpec | None = None
+    """Who takes something out of the robot's hand, if anybody does."""
     tiers: dict[Tier, dict[str, Any]] = Field(default_factory=dict)
     """What of this file is different in a tier, laid over it key by key."""
 
@@ -193,6 +196,8 @@ class CellSpec(StrictModel):
             if camera.upon.partition(".")[0] not in self.items:
                 raise ValueError(f"cameras.{name}.upon: {unknown('item', camera.upon.partition('.')[0], self.items)}")
         require_fit(self.events, self.items, self.cameras)
+        if self.receiver is not None:
+            self.receiver.require_fit(self.items)
         return self
 
     def tier(self, name: Tier) -> CellSpec:

@@ -231,13 +231,17 @@ class CellTask(Task):
         limits = thing.spec.mechanisms[joint]
         return (thing.joint_position[joint] - limits.lower) / (limits.upper - limits.lower)
 
-    def hand_force(self, side: str) -> float:
-        """Size of the contact force on a hand with its fingers, N."""
+    def hand_load(self, side: str) -> rotations.Vector:
+        """Contact force (3,) on a hand with its fingers, N, world frame."""
         robot, total = self.env.robot, [0.0, 0.0, 0.0]
         for link in self._hand_links[side]:
             for i, part in enumerate(robot.contact_force.get(link, (0.0, 0.0, 0.0))):
                 total[i] += part
-        return math.hypot(*total)
+        return (total[0], total[1], total[2])
+
+    def hand_force(self, side: str) -> float:
+        """Size of the contact force on a hand with its fingers, N."""
+        return math.hypot(*self.hand_load(side))
 
     def largest_force(self) -> float:
         """Contact force on the hand that has the larger one, N."""
@@ -316,9 +320,11 @@ class CellTask(Task):
         return enough is not None and self.state.values["lasting"] * self.env.control_timestep > enough
 
     def metrics(self) -> dict[str, float]:
-        """Time until success, s, where there is success, and when each event began."""
-        state = self.state.values
-        return {**({"cycle_time": state["cycle_time"]} if state["lasting"] else {}), **self.events.metrics()}
+        """Time until success, s, where there is success, when each event began, and who walks set off."""
+        env, state = self.env, self.state.values
+        off = {f"event_{name}": one["sets_off"] for name, one in env.drawn["cell"].items() if "sets_off" in one}
+        walked = {name: time for name, time in off.items() if time < env.steps * env.control_timestep}
+        return {**({"cycle_time": state["cycle_time"]} if state["lasting"] else {}), **walked, **self.events.metrics()}
 
     # ---- episodes ----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ What counts:
   configuration;
 - **phases**: their names, in the order in which the task declares them;
 - **limits**: the episode's length, the kinds of failure, and every number that the task's files and classes name;
-- **events**: sensors and machines, parts that may be faulty, who walks, and the cell's `events`.
+- **events**: sensors and machines, parts that may be faulty, who walks or receives, and the cell's `events`.
 
 What does not: titles, sectors, colours, lamps, the names of tier, cell, parts and events, the instruction, and the
 checks of a layout (`reach`, `touching`). So two tiers that say the same are the same, whatever they are called.
@@ -35,7 +35,7 @@ OF_THE_POLICY = {"robot", "observation_format", "observation_history", "visuals"
 """Options that say how it is looked at; the robot and the episode's length stand elsewhere."""
 EVENTS = ("faulty", "walks")
 """Fields of an item that are events."""
-OF_THE_CELL = {"name", "title", "sectors", "tiers", "reach", "touching", "devices", "events"}
+OF_THE_CELL = {"name", "title", "sectors", "tiers", "reach", "touching", "devices", "events", "receiver"}
 """Fields of a cell that stand elsewhere, or only describe and check it. A field that comes later counts as an asset."""
 
 
@@ -69,6 +69,8 @@ def contents(scenario: Scenario) -> dict[str, Any]:
     events: dict[str, Any] = {"devices": spec.devices.model_dump(mode="json")}
     if spec.events:
         events["events"] = [event.model_dump(mode="json") for event in spec.events.values()]
+    if spec.receiver is not None:
+        events["receiver"] = spec.receiver.model_dump(mode="json")
     for name, item in cell["items"].items():
         item["part"] = _part(item["part"])
         events |= {f"{name}.{event}": item.pop(event) for event in EVENTS}

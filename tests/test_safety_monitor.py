@@ -224,7 +224,7 @@ def test_a_contact_beyond_its_limit_is_unsafe(tmp_path: Path):
     assert terminated and info["failure"] == "unsafe"
     measured = info["metrics"]
     assert measured["emergency_stops"] == 1 and measured["protective_stops"] == 0
-    assert measured["contact_skull"] > 1.0
+    assert measured["contact_skull"] > 1.0 and measured["force_skull"] == pytest.approx(130 * measured["contact_skull"])
     assert measured["least_separation"] < 0.005
     env.close()
 
@@ -276,6 +276,14 @@ def test_a_person_walks_as_the_cell_says(visited: HumanoidEnv):
         gone = min(max(now - off, 0.0), 3.0 / 1.6) - min(max(now - there - 0.6, 0.0), 3.0 / 1.6)
         assert person.state.position[0] == pytest.approx(4.0 - 1.6 * gone, abs=1e-4)
     assert person.state.position[0] == pytest.approx(4.0, abs=1e-4)
+    assert env.task.metrics()["event_person"] == off
+
+
+def test_who_has_not_set_off_is_no_event(visited: HumanoidEnv):
+    env = visited
+    env.reset(seed=3)
+    env.step(still(env))
+    assert not env.task.metrics()
 
 
 def test_chance_says_in_how_many_episodes(tmp_path: Path):
@@ -304,6 +312,22 @@ def test_an_expert_waits_for_a_visitor_and_then_goes_on(monkeypatch: pytest.Monk
     measured = info["metrics"]
     assert info["success"] and measured["protective_stops"] >= 1 and measured["emergency_stops"] == 0
     assert measured["least_separation"] > 0.3 and measured["cycle_time"] > 9.0  # 8.1 s without
+    env.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["TrayToTray", "PegInHole"])
+def test_experts_wait_for_who_steps_up_to_a_shipped_cell(name: str):
+    env, expert = make(name, tier="disturbed"), load_policy("expert")
+    observation, _ = env.reset(seed=1_000_003)
+    expert.reset(env)
+    ended, info = False, {}
+    while not ended:
+        observation, _, terminated, truncated, info = env.step(expert.act(np.asarray(observation)))
+        ended = terminated or truncated
+    measured = info["metrics"]
+    assert info["success"] and measured["protective_stops"] >= 1 and measured["emergency_stops"] == 0
+    assert 0.3 < measured["least_separation"] < 0.67 and measured["event_person"] < measured["cycle_time"]
     env.close()
 
 

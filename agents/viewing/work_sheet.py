@@ -20,8 +20,9 @@ ROWS, COLUMNS = 2, 6
 WIDTH, HEIGHT, GAP, MARGIN, CAPTION, HEAD = 320, 300, 8, 36, 32, 84
 """Pixels: of a picture, between two, around all, under each picture and above the first row."""
 VIEW_DEG = 43.0
-AWAY, ABOVE, ASKEW_DEG = 1.25, 0.5, 25.0
-"""m from the work, m over it, and how far the view is turned from square towards the robot's front."""
+AHEAD, AWAY, ABOVE, ASKEW_DEG = 0.3, 1.25, 0.5, 25.0
+"""m from the robot to the work, m from there to the camera, m over it, and how far the view is turned from square
+towards the robot's front. Where somebody works with it, there is more to see."""
 SHORTEST_S = 0.15
 """A phase that is over sooner gets no picture of its own."""
 AFTER_S = 0.3
@@ -116,9 +117,11 @@ def _photograph(session: Session, side: float) -> Image.Image:
     env = session.env
     x, y, _ = env.robot.base.position
     shoulder = env.task.shoulder_height() or env.robot.base.position[2] + 0.3
-    target = (x + 0.3, y, shoulder - 0.16)
+    partner = isinstance(env.task, CellTask) and env.task.place.spec.receiver is not None
+    ahead, away, above = (AHEAD + 0.35, 1.6 * AWAY, 0.0) if partner else (AHEAD, AWAY, -0.16)
+    target = (x + ahead, y, shoulder + above)
     angle = math.radians(90.0 - ASKEW_DEG)
-    eye = (target[0] - AWAY * math.cos(angle), y + side * AWAY * math.sin(angle), target[2] + ABOVE)
+    eye = (target[0] - away * math.cos(angle), y + side * away * math.sin(angle), target[2] + ABOVE)
     width, height = WIDTH * FINER, HEIGHT * FINER
     view = env.world.camera(eye, target, width=width, height=height, field_of_view_deg=VIEW_DEG)
     return Image.fromarray(view.rgb).resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)

@@ -38,7 +38,7 @@ def metrics(watched: Watched, persons: bool) -> dict[str, float]:
         `steps_<cause>` counts the control steps in which something was beyond its limit, where there were any.
         With a person, or where something stopped the robot: `protective_stops` and `emergency_stops`; `stop_time`, s,
         and `stop_distance`, m, the largest of the stops that came to rest. With a person: `least_separation`, m, and
-        for each region that was touched `contact_<region>`, the largest share of its limit.
+        for each region that was touched `contact_<region>`, the largest share of its limit, and `force_<region>`, N.
     """
     position, torque = watched.peaks.max(axis=1).tolist()
     found = {"joint_limit": position, "torque_limit": torque}
@@ -54,4 +54,5 @@ def metrics(watched: Watched, persons: bool) -> dict[str, float]:
         found |= {"stop_time": watched.stopped_time, "stop_distance": watched.stopped_distance}
     if persons:
         found["least_separation"] = watched.least_separation
-    return found | {f"contact_{region}": share for region, share in watched.touches.shares.items()}
+    found |= {f"contact_{region}": share for region, share in watched.touches.shares.items()}
+    return found | {f"force_{region}": force for region, force in watched.touches.forces.items()}
