@@ -1,7 +1,7 @@
 """What makes a scenario the one that it is: hashes over its assets, predicate, phase graph, limits and events.
 
 What counts:
-- **assets**: the compiled robot, the environment's options that shape physics, control, sensing and randomisation, and
+- **assets**: the compiled robot, the policy that drives its legs where it stands on its own feet, the environment's options that shape physics, control, sensing and randomisation, and
   the tier's cell: every item with the content of its part, where it stands and how it is drawn;
 - **predicate**: the code of the task from its own class up to `CellTask`, without comments and docstrings, and its
   configuration;
@@ -23,8 +23,9 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from training_ground.assets.catalog import load_model
+from training_ground.assets.catalog import load_model, load_spec
 from training_ground.assets.library import load_cell, load_part
+from training_ground.envs import legs
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.options import split_options
 from training_ground.envs.scenarios import Scenario, templates
@@ -89,6 +90,8 @@ def contents(scenario: Scenario) -> dict[str, Any]:
         },
         "events": events,
     }
+    if options.stance == "free":
+        found["assets"]["legs"] = legs.offered(load_spec(options.robot).name).hash
     return _without_looks(found)
 
 

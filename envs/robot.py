@@ -50,7 +50,7 @@ class Robot:
         tracked: Frames (keys of `model.frames`) whose state is read every step, beside the feet.
         ballast: Whether its torso's centre of mass can be shifted.
         loads: Frames (keys of `model.frames`) that can hold a mass.
-        shoulder_height: Of a mounted robot over the floor, m; where absent its feet hang just clear of the ground.
+        shoulder_height: Over the floor, m; where absent a mounted robot's feet hang just clear of the ground.
 
     Attributes:
         base: State of the base link's frame, world frame.
@@ -94,6 +94,8 @@ class Robot:
                 self.start_height = shoulder_height - shoulder(model)
             if visuals:
                 world.add_stand(self.start_height)
+        elif shoulder_height is not None:  # what it stands on brings it up; nothing brings it down
+            self.start_height = max(self.start_height, shoulder_height - shoulder(model))
         self._track(tracked)
         self.read()
 

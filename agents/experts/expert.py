@@ -101,7 +101,9 @@ class Expert:
         inner = env.unwrapped
         if not isinstance(inner, HumanoidEnv) or not isinstance(inner.task, CellTask):
             raise AgentError(f"policy 'expert': works in factory cells, not in {env}")
-        if inner.config.control != "joint_position" or len(inner.action_joints) != len(inner.model.joint_names):
+        balancing = 0 if inner.legs is None else len(inner.legs.driven)
+        every = len(inner.action_joints) + balancing == len(inner.model.joint_names)
+        if inner.config.control != "joint_position" or not every:
             raise AgentError("policy 'expert': needs control 'joint_position' with every joint driven")
         self.env, self.task = inner, inner.task
         if self._cleared is not inner:
@@ -127,6 +129,8 @@ class Expert:
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the action that the procedure asks for now; after its end, hold still."""
+        if self.env.legs is not None:  # they go where the balance takes them
+            self.wanted[self.env.legs.driven] = self.env.robot.joint_position[self.env.legs.driven]
         # While the safety monitor holds the robot the work waits, or it would go on far from where the hands are.
         waits = self.task.monitor.stopped or self.task.monitor.catching_up
         if not waits:
@@ -269,7 +273,17 @@ class Expert:
             there = there + 1 if float(np.linalg.norm(aim().position - arm.pose().position)) <= within else 0
             if there == SETTLED:
                 return
+            self.stay(arm, aim(), f"place of the {side} hand")
             yield
+
+    def stay(self, arm: Arm, goal: Pose, to: str) -> None:
+        """Keep a hand at a pose in the world for a control step, where the base that carries it sways.
+
+        Raises:
+            CannotReach: No joint angles lead on.
+        """
+        if self.env.stance == "free":
+            self._follow(arm, goal, to, last=False)
 
     def nearest(self, where: str | Array) -> str:
         """The side whose shoulder is nearer to a frame, or to a place (3) in the world, m."""
