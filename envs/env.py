@@ -96,7 +96,9 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self.legs is not None:
             driven = tuple(i for i in driven if i not in self.legs.driven)
             if not driven:
-                raise SimulationError(f"driven = {list(self.config.driven)}: a balance policy moves all of these joints")
+                raise SimulationError(
+                    f"driven = {list(self.config.driven)}: a balance policy moves all of these joints"
+                )
         observed = named_joints("observed", self.config.observed, self.model)
         self._driven = np.array(driven)
         self._all_driven = len(self._driven) == len(names)

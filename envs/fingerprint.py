@@ -1,8 +1,9 @@
 """What makes a scenario the one that it is: hashes over its assets, predicate, phase graph, limits and events.
 
 What counts:
-- **assets**: the compiled robot, the policy that drives its legs where it stands on its own feet, the environment's options that shape physics, control, sensing and randomisation, and
-  the tier's cell: every item with the content of its part, where it stands and how it is drawn;
+- **assets**: the compiled robot, the policy that drives its legs in stance `free`, the environment's options that shape
+  physics, control, sensing and randomisation, and the tier's cell: every item with the content of its part, where it
+  stands and how it is drawn;
 - **predicate**: the code of the task from its own class up to `CellTask`, without comments and docstrings, and its
   configuration;
 - **phases**: their names, in the order in which the task declares them;

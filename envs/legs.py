@@ -77,7 +77,8 @@ def missing(robot: str) -> str | None:
     """Why a robot's legs cannot keep its balance, as a sentence; None where a policy is on offer."""
     if robot in _offers:
         return None
-    known = f"there is one for {', '.join(sorted(_offers))}" if _offers else "`import training_ground.agents` offers some"
+    some = f"there is one for {', '.join(sorted(_offers))}"
+    known = some if _offers else "`import training_ground.agents` offers those that ship"
     return f"robot '{robot}' has no balance policy, which stance 'free' needs here ({known}); 'mounted' needs none"
 
 
@@ -112,7 +113,9 @@ class Legs:
         self.policy = policy = offered(model.name)
         where = f"legs of robot '{model.name}', policy '{policy.name}'"
         if env.config.control == "joint_torque":
-            raise SimulationError(f"{where}: control = 'joint_torque': must be one of positions; the policy gives targets")
+            raise SimulationError(
+                f"{where}: control = 'joint_torque': must be one of positions: targets are what it gives"
+            )
         gone = [name for name in policy.joints if name not in model.joint_names]
         if gone:
             raise SimulationError(f"{where}: needs joint '{gone[0]}', which is locked; leave it out of `locked`")

@@ -37,8 +37,9 @@ class EnvOptions(StrictModel):
     """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
     rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
     stiffness_scale: Annotated[float, Field(gt=0, le=10)] = 1.0
-    """Factor on every motor's proportional gain but the fingers', and of legs that a balance policy drives. The specifications' gains are made for walking at a
-    physics step of 5 ms; hands that work want stiffer and better damped arms, and with smaller steps can have them."""
+    """Factor on every motor's proportional gain but those of fingers, and of legs that a balance policy drives. The
+    specifications' gains are made for walking at a physics step of 5 ms; hands that work want stiffer and better damped
+    arms, and with smaller steps can have them."""
     damping_scale: Annotated[float, Field(gt=0, le=20)] = 1.0
     """Factor on every motor's derivative gain but those."""
     physics_timestep: Annotated[float, Field(gt=0)] = 0.005
