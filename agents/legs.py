@@ -1,17 +1,16 @@
-"""Balance policies as legs: what ships as `balance_<robot>` is offered to environments (`envs/legs.py`)."""
+"""Learned balance policies as legs of robots in cells with stance `free`: see `envs/legs.py`."""
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from training_ground.agents.policy import bundle_folder, shipped_policies
+from training_ground.agents.bundle import load_bundle
+from training_ground.agents.policy import bundle_folder
 from training_ground.configs.errors import AgentError
-from training_ground.envs.legs import LegPolicy, offer
-
-PREFIX = "balance_"
+from training_ground.envs.legs import LegPolicy
 
 
 def _channels(joints: int, driven: int) -> list[tuple[str, tuple[int, ...]]]:
@@ -21,7 +20,7 @@ def _channels(joints: int, driven: int) -> list[tuple[str, tuple[int, ...]]]:
 
 @cache
 def leg_policy(name: str | Path) -> LegPolicy:
-    """Return a bundle as what drives legs.
+    """Return a bundle as what drives legs, for `training_ground.envs.legs.offer`.
 
     Args:
         name: A shipped policy's, or the path of a bundle's folder or of a run.
@@ -29,8 +28,6 @@ def leg_policy(name: str | Path) -> LegPolicy:
     Raises:
         AgentError: There is none, it is damaged, or it sees or does something else than such a policy.
     """
-    from training_ground.agents.bundle import load_bundle
-
     policy = load_bundle(bundle_folder(name))
     env = policy.spec.env
     found = [(channel.name, channel.shape) for channel in env.channels]
@@ -56,10 +53,3 @@ def leg_policy(name: str | Path) -> LegPolicy:
         kd=kd[driven],
         act=policy.act,
     )
-
-
-def offer_shipped() -> None:
-    """Offer every balance policy that ships."""
-    for name in shipped_policies():
-        if name.startswith(PREFIX):
-            offer(name.removeprefix(PREFIX), partial(leg_policy, name))

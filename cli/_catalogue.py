@@ -50,7 +50,6 @@ def combinations(
         robots: Names or paths; each is compiled, or read from the cache.
         after_robot: Called with each robot's name when it is compiled.
     """
-    import training_ground.agents  # noqa: F401  # offers balance policies
     from training_ground.assets.catalog import load_model
     from training_ground.envs.registration import task
 

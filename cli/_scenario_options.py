@@ -61,7 +61,6 @@ def select(ids: tuple[str, ...], **wanted: tuple[str, ...]) -> list[Scenario]:
     Raises:
         ConfigError: There are none.
     """
-    import training_ground.agents  # noqa: F401  # offers balance policies
     from training_ground.configs.errors import ConfigError
     from training_ground.envs.scenarios import catalogue, choose
 

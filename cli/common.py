@@ -173,8 +173,6 @@ def env_kwargs(
         from training_ground.configs.loading import apply_overrides
 
         kwargs = apply_overrides(kwargs, settings)
-    if kwargs.get("stance") == "free":
-        import training_ground.agents  # noqa: F401  # offers balance policies
     return kwargs
 
 

@@ -27,7 +27,6 @@ for bit on the same machine type with the same package versions; the report says
 @json_option
 def command(store: Path, chosen: tuple[int, ...], everything: bool, as_json: bool) -> int:
     """Simulate the episodes of STORE again from seed, arguments and actions, and compare every channel."""
-    import training_ground.agents  # noqa: F401  # offers balance policies
     from training_ground.datasets.replay import Replayer, ReplayReport
     from training_ground.datasets.store import Store
 

@@ -16,7 +16,7 @@ from training_ground.assets.layout import Tier
 from training_ground.assets.library import load_cell, load_part
 from training_ground.assets.model import CompiledModel, HandModel
 from training_ground.configs.errors import SimulationError
-from training_ground.envs import balance, legs, rotations
+from training_ground.envs import balance, rotations, stander
 from training_ground.envs.cell import Cell
 from training_ground.envs.channels import Channel
 from training_ground.envs.devices import Devices
@@ -128,7 +128,7 @@ class CellTask(Task):
             does = "grips" if cls.tool == "grip" else "points"
             return f"robot '{model.name}' has no hand that {does} (hands.{cls.tool}); task '{cls.id}' needs one"
         reason = super().unsupported(model, stance)
-        return legs.missing(model.name) if reason is None and stance == "free" else reason
+        return stander.unfit(model) if reason is None and stance == "free" else reason
 
     @classmethod
     def tracked(cls, model: CompiledModel) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from training_ground.assets.catalog import load_model, load_spec
+from training_ground.assets.catalog import load_model
+from training_ground.assets.gravity import at_work
 from training_ground.assets.library import load_cell, load_part
 from training_ground.envs import legs
 from training_ground.envs.cell_task import CellTask
@@ -92,7 +93,7 @@ def contents(scenario: Scenario) -> dict[str, Any]:
         "events": events,
     }
     if options.stance == "free":
-        found["assets"]["legs"] = legs.offered(load_spec(options.robot).name).hash
+        found["assets"]["legs"] = legs.offered(at_work(load_model(options.robot))).hash
     return _without_looks(found)
 
 

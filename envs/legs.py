@@ -1,7 +1,7 @@
 """Legs that a balance policy drives while actions move the rest: stance `free` in factory cells.
 
-Policies live in the layer above, which offers them here by robot (`offer`); an environment asks for that of its own
-robot. Without `import training_ground.agents` nothing is on offer.
+A scripted one (`envs/stander.py`) fits every robot with two legs of six joints. A layer above may offer another one for
+a robot, such as one that was learned.
 """
 
 from __future__ import annotations
@@ -14,13 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.assets.catalog import load_model
+from training_ground.assets.model import CompiledModel
 from training_ground.configs.errors import SimulationError
+from training_ground.envs import stander
 
 if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
 
 Array = NDArray[np.float64]
 
+NAME = "stander"
+"""Of the scripted policy."""
+CONTROL_RATE = 50.0
+"""Hz at which it acts."""
+TORQUE_SHARE, LARGEST_SCALE = 0.8, 1.0
+"""A full action of it asks for this share of a motor's torque at the default pose, and for so many rad at most."""
 _SAME = 1e-6
 """rad, or share of a gain, by which two that are meant to be the same may differ."""
 
@@ -35,7 +43,7 @@ class LegPolicy:
     Attributes:
         name: Of the policy.
         hash: sha256 (hex) of what decides what it does.
-        model_hash: Of the compiled robot that it was trained on, all joints but `joints` locked.
+        model_hash: Of the compiled robot that it was made for, all joints but `joints` locked.
         control_rate: Hz.
         joints: That it observes (k).
         driven: That it drives (m).
@@ -64,7 +72,7 @@ _offers: dict[str, Callable[[], LegPolicy]] = {}
 
 
 def offer(robot: str, load: Callable[[], LegPolicy]) -> None:
-    """Have a policy drive the legs of a robot in every environment that is made from now on and needs one.
+    """Have a policy drive a robot's legs in every environment of this process that is made from now on and needs one.
 
     Args:
         robot: Its name.
@@ -73,25 +81,27 @@ def offer(robot: str, load: Callable[[], LegPolicy]) -> None:
     _offers[robot] = load
 
 
-def missing(robot: str) -> str | None:
-    """Why a robot's legs cannot keep its balance, as a sentence; None where a policy is on offer."""
-    if robot in _offers:
-        return None
-    some = f"there is one for {', '.join(sorted(_offers))}"
-    known = some if _offers else "`import training_ground.agents` offers those that ship"
-    return f"robot '{robot}' has no balance policy, which stance 'free' needs here ({known}); 'mounted' needs none"
-
-
-def offered(robot: str) -> LegPolicy:
-    """Return the policy that keeps a robot on its feet.
+def offered(model: CompiledModel) -> LegPolicy:
+    """Return the policy that keeps a robot on its feet: one that was offered for it, else the scripted one.
 
     Raises:
-        SimulationError: None is on offer.
+        SimulationError: It has no legs that the scripted one can drive.
     """
-    reason = missing(robot)
+    if model.name in _offers:
+        return _offers[model.name]()
+    reason = stander.unfit(model)
     if reason:
         raise SimulationError(reason)
-    return _offers[robot]()
+    names = model.joint_names
+    driven = tuple(name for name in names if name in model.groups["legs"])
+    place = [names.index(name) for name in driven]
+    kp, kd = model.kp[place], model.kd[place]
+    origin = (model.default_position + model.standing_torque / np.maximum(model.kp, 1e-9))[place]
+    scale = np.minimum(TORQUE_SHARE * model.effort_limit[place] / np.maximum(kp, 1e-9), LARGEST_SCALE)
+    act = stander.Stander(model, driven, origin, scale)
+    return LegPolicy(
+        NAME, stander.HASH, model.hash, CONTROL_RATE, names, driven, model.default_position, origin, scale, kp, kd, act
+    )
 
 
 class Legs:
@@ -103,24 +113,26 @@ class Legs:
     Attributes:
         policy: That drives them.
         driven: Indices (m) of their joints in the robot's arrays.
+        action: The policy's last (m,).
 
     Raises:
         SimulationError: There is no policy, or it was made for another robot, pose, gain or rate.
     """
 
     def __init__(self, env: HumanoidEnv) -> None:
-        model, robot = env.model, env.config.robot
-        self.policy = policy = offered(model.name)
+        model = env.model
+        self.policy = policy = offered(model)
         where = f"legs of robot '{model.name}', policy '{policy.name}'"
         if env.config.control == "joint_torque":
-            raise SimulationError(
-                f"{where}: control = 'joint_torque': must be one of positions: targets are what it gives"
-            )
+            raise SimulationError(f"{where}: control = 'joint_torque': must be one of positions, as the policy is")
         gone = [name for name in policy.joints if name not in model.joint_names]
         if gone:
             raise SimulationError(f"{where}: needs joint '{gone[0]}', which is locked; leave it out of `locked`")
-        if load_model(robot, moving=policy.joints).hash != policy.model_hash:
-            raise SimulationError(f"{where}: it was trained on another compiled model of this robot")
+        known = model.hash
+        if policy.joints != model.joint_names:
+            known = load_model(env.config.robot, moving=policy.joints).hash
+        if known != policy.model_hash:
+            raise SimulationError(f"{where}: it was made for another compiled model of this robot")
         index = model.joint_names.index
         self._joints = np.array([index(name) for name in policy.joints])
         self.driven = np.array([index(name) for name in policy.driven])
@@ -131,13 +143,13 @@ class Legs:
             ("kd", policy.kd, model.kd[self.driven]),
         ):
             if not np.allclose(mine, theirs, rtol=_SAME, atol=_SAME):
-                raise SimulationError(f"{where}: {what} is not the one that it was trained with")
+                raise SimulationError(f"{where}: {what} is not the one that it was made for")
         steps = 1.0 / (policy.control_rate * env.control_timestep)
         self._every = round(steps)
         if self._every < 1 or abs(steps - self._every) > 1e-6:
             raise SimulationError(
                 f"{where}: it acts at {policy.control_rate:g} Hz, which must be the environment's control rate, "
-                f"{1 / env.control_timestep:g} Hz, or a whole fraction of it; change physics_timestep or decimation"
+                f"{1 / env.control_timestep:.3g} Hz, or a whole fraction of it; change physics_timestep or decimation"
             )
         self._lower, self._upper = model.lower[self.driven], model.upper[self.driven]
         self._seen = np.zeros(9 + 2 * len(policy.joints) + len(policy.driven), np.float32)

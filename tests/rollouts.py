@@ -86,7 +86,6 @@ class OtherProcess:
 
 
 def _serve() -> None:
-    import training_ground.agents  # noqa: F401  # offers balance policies
     from training_ground.envs.registration import make
 
     for line in sys.stdin:

@@ -13,7 +13,6 @@ from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 from rollouts import OtherProcess, actions, advance, digests, frame_digest
 
-import training_ground.agents  # noqa: F401  # offers balance policies to cells with stance `free`
 from training_ground.assets.catalog import load_spec, robot_names
 from training_ground.configs.errors import SimulationError
 from training_ground.envs.cell_task import CellTask
