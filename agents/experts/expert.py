@@ -40,6 +40,9 @@ CARRYING = 0.5
 STRAYED = 0.01
 """m off its line at which a hand on its way gives up."""
 
+STEADY_S = 0.5
+"""s: time constant with which a hand that stays makes up for the sway of a robot on its own feet."""
+
 SETTLED = 6
 """Control steps for which a hand must be in its place before it counts as settled."""
 
@@ -279,11 +282,15 @@ class Expert:
     def stay(self, arm: Arm, goal: Pose, to: str) -> None:
         """Keep a hand at a pose in the world for a control step, where the base that carries it sways.
 
+        It follows slowly: an arm that made up for every sway at once would stir up the next one.
+
         Raises:
             CannotReach: No joint angles lead on.
         """
-        if self.env.stance == "free":
+        if self.env.legs is not None:
+            before = self.wanted[arm.joints].copy()
             self._follow(arm, goal, to, last=False)
+            self.wanted[arm.joints] = before + self.env.control_timestep / STEADY_S * (self.wanted[arm.joints] - before)
 
     def nearest(self, where: str | Array) -> str:
         """The side whose shoulder is nearer to a frame, or to a place (3) in the world, m."""
