@@ -33,9 +33,6 @@ EDGE = 0.015
 """m inside of the soles' ends that they press."""
 MOST_SHIFT, MOST_TURN = 0.03, 0.15
 """m and rad by which the pelvis is told to be elsewhere at most."""
-FRESH = 0.5
-"""Share of what is worked out in a control step in what is done then; the rest is what was done before. Contacts jolt
-from step to step, and a policy that answered each jolt would keep a foot that bears little shaking."""
 _PROBE = 1e-3
 """s ahead at which the centre of mass is looked at for its velocity."""
 _LEG = 6
@@ -50,7 +47,10 @@ def unfit(robot: Any) -> str | None:
     legs = [robot.chain(foot.link) for foot in robot.feet] if isinstance(robot, CompiledModel) else []
     if len(robot.feet) == 2 and all(len(leg) == _LEG for leg in legs):
         return None
-    return f"robot '{robot.name}' has no two legs of {_LEG} joints each, which stance 'free' takes here to keep the balance"
+    return (
+        f"robot '{robot.name}' has no two legs of {_LEG} joints each to keep the balance in stance 'free'; "
+        "stance 'mounted' needs none"
+    )
 
 
 class Stander:
@@ -86,9 +86,7 @@ class Stander:
         capture = over[:2] + moving[:2] * math.sqrt(max(over[2], 0.1) / GRAVITY)
         torque = self._torques(angles, feet, axes, (1.0 + BEYOND) * capture)
         target = angles[self._driven] + self._correction(feet, middle, axes, over) + torque / self._kp
-        action = np.clip((target - self._origin) / self._scale, -1.0, 1.0)
-        before = seen[9 + 2 * n :]
-        return (before + FRESH * (action - before)).astype(np.float32)
+        return np.clip((target - self._origin) / self._scale, -1.0, 1.0).astype(np.float32)
 
     def _stance(self, angles: Array, up: Array) -> tuple[list[Foot], Array, Array]:
         """The feet, the middle (3,) between their soles, m, and the directions forward, left and up (3, 3), a row each:

@@ -40,7 +40,7 @@ CARRYING = 0.5
 STRAYED = 0.01
 """m off its line at which a hand on its way gives up."""
 
-STEADY_S = 0.5
+STEADY_S = 0.3
 """s: time constant with which a hand that stays makes up for the sway of a robot on its own feet."""
 
 SETTLED = 6
