@@ -13,15 +13,18 @@ from numpy.typing import NDArray
 from rollouts import actions, advance, digests, frame_digest
 
 from training_ground.agents.legs import leg_policy
+from training_ground.agents.policy import load_policy
 from training_ground.agents.signature import signature_of
+from training_ground.assets.catalog import load_model, load_spec
+from training_ground.assets.gravity import at_work
 from training_ground.configs.errors import AgentError, SimulationError
-from training_ground.envs import legs
+from training_ground.envs import legs, stander
 from training_ground.envs.env import HumanoidEnv
 from training_ground.envs.fingerprint import fingerprint
 from training_ground.envs.registration import make
 from training_ground.envs.scenarios import Scenario
 
-NAME = "balance_g1_dex3"
+AT_WORK = at_work(load_model("g1_dex3"))
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +36,12 @@ def env() -> Iterator[HumanoidEnv]:
 
 @pytest.fixture
 def other(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Offer the policy with other fields."""
+    """Offer the scripted policy with other fields."""
+
+    scripted = legs.offered(AT_WORK)
 
     def offer(**changes: Any) -> None:
-        monkeypatch.setitem(legs._offers, "g1_dex3", lambda: replace(leg_policy(NAME), **changes))
+        monkeypatch.setitem(legs._offers, "g1_dex3", lambda: replace(scripted, **changes))
 
     return offer
 
@@ -58,8 +63,8 @@ def test_actions_are_those_of_a_mounted_robot_and_legs_stand_in_the_description(
     mounted = make("PressButton")
     assert env.action_joints == mounted.action_joints == mounted.model.joint_names
     assert env.action_scale == pytest.approx(mounted.action_scale, abs=0.05)  # gravity's share, were it there
-    assert not set(env.action_joints) & set(leg_policy(NAME).driven)
-    assert env.describe()["legs"] == {"policy": NAME, "hash": leg_policy(NAME).hash}
+    assert not set(env.action_joints) & set(legs.offered(AT_WORK).driven)
+    assert env.describe()["legs"] == {"policy": "stander", "hash": legs.offered(AT_WORK).hash}
     assert "legs" not in mounted.describe() and mounted.legs is None
     names = [channel.name for channel in env.observation.observed]
     assert names[:3] == ["base_linear_velocity", "base_angular_velocity", "projected_gravity"]
@@ -69,7 +74,7 @@ def test_actions_are_those_of_a_mounted_robot_and_legs_stand_in_the_description(
 
 
 def test_gains_of_arms_are_scaled_and_those_of_legs_are_not(env: HumanoidEnv):
-    policy, names = leg_policy(NAME), env.model.joint_names
+    policy, names = legs.offered(AT_WORK), env.model.joint_names
     mounted = make("PressButton")
     for joint, kp in zip(policy.driven, policy.kp, strict=True):
         assert env.model.kp[names.index(joint)] == kp
@@ -94,8 +99,8 @@ def test_a_robot_too_small_for_its_cell_stands_on_a_step(env: HumanoidEnv):
 
 
 def test_the_policy_sees_what_it_was_trained_to_see(env: HumanoidEnv, monkeypatch: pytest.MonkeyPatch):
-    policy, seen = leg_policy(NAME), []
     assert env.legs is not None
+    policy, seen = env.legs.policy, []
 
     def act(observation: NDArray[np.float32]) -> NDArray[np.float32]:
         seen.append(observation.copy())
@@ -135,22 +140,20 @@ def test_another_policy_makes_another_environment(env: HumanoidEnv, other: Any):
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
-def test_a_robot_whose_legs_no_policy_drives_is_refused():
-    with pytest.raises(SimulationError, match=r"'g1_grippers' has no balance policy.*g1_dex3.*'mounted'"):
-        make("PressButton", robot="g1_grippers", stance="free")
-
-
-def test_where_nothing_is_offered_the_error_says_what_offers(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(legs, "_offers", {})
-    with pytest.raises(SimulationError, match=r"import training_ground\.agents"):
-        make("PressButton", stance="free")
+def test_a_robot_without_legs_for_it_is_refused():
+    assert stander.unfit(AT_WORK) is None and stander.unfit(load_spec("g1_dex3")) is None
+    with pytest.raises(SimulationError, match=r"'alex' has no two legs .*'mounted'"):
+        legs.offered(load_model("alex"))
+    stiff = load_model("g1_dex3", moving=[n for n in AT_WORK.joint_names if "left_knee" not in n])
+    assert "no two legs" in str(stander.unfit(stiff))
+    with pytest.raises(SimulationError, match="no two legs"):
+        make("PressButton", stance="free", locked=["left_knee_joint"])
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
         ({"control": "joint_torque"}, "joint_torque"),
-        ({"locked": ["waist_yaw_joint"]}, "waist_yaw_joint"),
         ({"decimation": 7}, "71.4"),
         ({"driven": ["legs"]}, "driven"),
     ],
@@ -161,7 +164,7 @@ def test_options_that_leave_it_no_way_to_act_are_refused(options: dict[str, Any]
 
 
 def test_a_policy_for_another_robot_is_refused(other: Any):
-    policy = leg_policy(NAME)
+    policy = legs.offered(AT_WORK)
     other(model_hash="0" * 64)
     with pytest.raises(SimulationError, match="another compiled model"):
         make("PressButton", stance="free")
@@ -171,6 +174,20 @@ def test_a_policy_for_another_robot_is_refused(other: Any):
     other(default=policy.default + 0.1)
     with pytest.raises(SimulationError, match="default_position"):
         make("PressButton", stance="free")
+
+
+def test_a_policy_that_observes_what_is_locked_is_refused(other: Any):
+    other()
+    with pytest.raises(SimulationError, match="'waist_yaw_joint', which is locked"):
+        make("PressButton", stance="free", locked=["waist_yaw_joint"])
+
+
+def test_a_learned_policy_can_drive_legs():
+    learned = leg_policy("stand_g1")
+    assert len(learned.driven) == 12 and learned.control_rate == 50.0
+    assert learned.act(np.zeros(9 + 2 * len(learned.joints) + 12, np.float32)).shape == (12,)
+    shipped: Any = load_policy("stand_g1")
+    assert learned.hash == shipped.hash
 
 
 def test_a_policy_that_does_something_else_cannot_drive_legs():

@@ -41,7 +41,7 @@ STRAYED = 0.01
 """m off its line at which a hand on its way gives up."""
 
 STEADY_S = 0.3
-"""s: time constant with which a hand that stays makes up for the sway of a robot on its own feet."""
+"""s: time constant with which a hand that stays for long makes up for the sway of a robot on its own feet."""
 
 SETTLED = 6
 """Control steps for which a hand must be in its place before it counts as settled."""
@@ -276,11 +276,12 @@ class Expert:
             there = there + 1 if float(np.linalg.norm(aim().position - arm.pose().position)) <= within else 0
             if there == SETTLED:
                 return
-            self.stay(arm, aim(), f"place of the {side} hand")
+            if self.env.legs is not None:  # the base that carries the hand sways
+                self._follow(arm, aim(), f"place of the {side} hand", last=False)
             yield
 
     def stay(self, arm: Arm, goal: Pose, to: str) -> None:
-        """Keep a hand at a pose in the world for a control step, where the base that carries it sways.
+        """Keep a hand at a pose in the world for a control step of a long time, where the base that carries it sways.
 
         It follows slowly: an arm that made up for every sway at once would stir up the next one.
 
