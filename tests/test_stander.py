@@ -10,9 +10,11 @@ import pytest
 from training_ground.assets.catalog import load_model
 from training_ground.assets.dynamics import GRAVITY
 from training_ground.assets.gravity import Gravity
+from training_ground.assets.model import CompiledModel
 from training_ground.envs.registration import make
 from training_ground.envs.stander import Stander
 
+UP = np.array([0.0, 0.0, 1.0])
 LEGS = {"driven": ["legs"], "push_speed": (0.0, 0.0), "pull_force": (0.0, 0.0)}
 
 
@@ -33,42 +35,58 @@ def test_the_centre_of_mass_is_where_potential_energy_says(robot: str):
         assert model.mass * GRAVITY * rise == pytest.approx(gained, abs=1e-9 * abs(gained) + 1e-7)
 
 
-def test_at_the_default_pose_the_soles_bear_the_weight():
-    """At rest its torques are those that the compiler worked out for standing, but for where the soles press."""
+def standing() -> tuple[CompiledModel, tuple[str, ...], list[int], Stander]:
+    """The G1 with hands, its legs' joints, their indices, and what stands on them."""
     model = load_model("g1_dex3")
-    names = model.joint_names
-    driven = tuple(name for name in names if name in model.groups["legs"])
-    place = [names.index(name) for name in driven]
-    one = Stander(model, driven, model.default_position[place], np.ones(len(driven)))
-    up = np.array([0.0, 0.0, 1.0])
-    feet, middle, axes = one._stance(model.default_position, up)
+    driven = tuple(name for name in model.joint_names if name in model.groups["legs"])
+    place = [model.joint_names.index(name) for name in driven]
+    return model, driven, place, Stander(model, driven, model.default_position[place], np.ones(len(driven)))
+
+
+def test_at_the_default_pose_the_soles_bear_the_weight():
+    model, driven, place, one = standing()
+    feet, middle, axes = one._stance(model.default_position, UP)
     over = axes @ (Gravity(model).centre(model.default_position) - middle)
     assert abs(over[1]) < 0.005 and 0.4 < over[2] < 0.8
     torque = one._torques(model.default_position, feet, axes, np.zeros(2))
-    assert torque == pytest.approx(model.standing_torque[place], abs=0.5)
-    hip, ankle = (driven.index(f"left_{name}_joint") for name in ("hip_roll", "ankle_pitch"))
+    # The compiler shares the weight evenly among the points of the soles: it presses their middle, too.
+    half = model.mass * GRAVITY / 2
+    pitch = [driven.index(f"left_{name}_joint") for name in ("hip_pitch", "knee", "ankle_pitch")]
+    assert torque == pytest.approx(model.standing_torque[place], abs=half * 0.012)
     ahead = one._torques(model.default_position, feet, axes, np.array([0.05, 0.0]))
-    assert ahead[ankle] - torque[ankle] == pytest.approx(0.05 * model.mass * GRAVITY / 2, rel=0.02)
-    left = one._torques(model.default_position, feet, axes, np.array([0.0, 0.3]))
-    assert abs(left[driven.index("right_knee_joint")]) < 2.0 < abs(left[driven.index("left_knee_joint")])
-    assert left[hip] != torque[hip]
+    # Every axis that lies across bears a force that has gone 5 cm forward with 5 cm more of lever.
+    assert np.abs(ahead - torque)[pitch] == pytest.approx([0.05 * half] * 3, rel=0.01)
+    assert np.sign((ahead - torque)[pitch]).tolist() == [np.sign((ahead - torque)[pitch[0]])] * 3
+    left = one._torques(model.default_position, feet, axes, np.array([0.0, 0.3]))  # all weight on one foot
+    alone = Gravity(model).torque(model.default_position)[place]
+    right = [i for i, name in enumerate(driven) if name.startswith("right")]
+    assert left[right] == pytest.approx(alone[right], abs=1e-9)
 
 
-def test_a_correction_brings_the_pelvis_back_with_the_feet_in_place():
-    model = load_model("g1_dex3")
-    names = model.joint_names
-    driven = tuple(name for name in names if name in model.groups["legs"])
-    place = [names.index(name) for name in driven]
-    one = Stander(model, driven, model.default_position[place], np.ones(len(driven)))
-    tilted = np.array([np.sin(0.05), 0.0, np.cos(0.05)])  # up as a base sees it that leans back by 0.05 rad
-    feet, middle, axes = one._stance(model.default_position, tilted)
-    change = np.zeros(len(names))
-    change[place] = one._correction(feet, middle, axes, np.array([0.02, 0.0, 0.7]))
-    after, middle_after, _ = one._stance(model.default_position + change, np.array([0.0, 0.0, 1.0]))
-    apart = after[0][1] - after[1][1]
-    assert np.linalg.norm(apart) == pytest.approx(np.linalg.norm(feet[0][1] - feet[1][1]), abs=1e-3)
-    # The pelvis has come back by what the weight was too far ahead: the feet are as much farther ahead of it.
-    assert (axes @ (middle_after - middle))[0] == pytest.approx(0.02, abs=0.006)
+def test_a_correction_brings_the_weight_back_with_the_feet_in_place():
+    model, _, place, one = standing()
+    feet, middle, axes = one._stance(model.default_position, UP)
+    change = np.zeros(len(model.joint_names))
+    change[place] = one._correction(feet, middle, axes, np.array([0.02, -0.01, 0.7]))
+    after, moved, _ = one._stance(model.default_position + change, UP)
+    # The feet are farther ahead of the pelvis by what the weight was too far ahead, and as far apart as before.
+    assert moved - middle == pytest.approx([0.02, -0.01, 0.0], abs=1e-3)
+    assert after[0][1] - after[1][1] == pytest.approx(feet[0][1] - feet[1][1], abs=1e-3)
+    for (rotation, _, _), (before, _, _) in zip(after, feet, strict=True):
+        assert rotation == pytest.approx(before, abs=5e-3)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_pelvis_that_leans_is_brought_upright(axis: int):
+    model, _, place, one = standing()
+    lean = 0.05 * np.eye(3)[axis]
+    up = UP - np.cross(lean, UP)  # as the base sees it
+    feet, middle, axes = one._stance(model.default_position, up / np.linalg.norm(up))
+    change = np.zeros(len(model.joint_names))
+    change[place] = one._correction(feet, middle, axes, np.array([0.0, 0.0, 0.7]))
+    after, _, _ = one._stance(model.default_position + change, UP)
+    soles = np.mean([rotation[:, 2] for rotation, _, _ in after], axis=0)
+    assert soles == pytest.approx([0.0, 0.0, 1.0], abs=5e-3), "flat on the ground once the pelvis is upright"
 
 
 @pytest.mark.slow
