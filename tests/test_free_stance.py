@@ -48,7 +48,7 @@ def other(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def reaching(env: HumanoidEnv, time: float) -> NDArray[np.float32]:
     """Both arms far out to the front and back again, once in 3 s, the trunk turning along."""
-    action, share = np.zeros(env.action_space.shape, np.float32), 0.5 - 0.5 * math.cos(2 * math.pi * time / 3.0)
+    action, share = np.zeros(env.action.shape, np.float32), 0.5 - 0.5 * math.cos(2 * math.pi * time / 3.0)
     for name, angle in (("shoulder_pitch", -1.2), ("elbow", 0.8), ("waist_yaw", 0.3)):
         for i, joint in enumerate(env.action_joints):
             if name in joint:

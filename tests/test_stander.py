@@ -92,7 +92,7 @@ def test_a_pelvis_that_leans_is_brought_upright(axis: int):
 @pytest.mark.slow
 @pytest.mark.parametrize("robot", ["g1_dex3", "g1_grippers"])
 def test_it_stands_where_a_robot_that_only_holds_its_pose_falls(robot: str):
-    env = make("Balance", robot=robot, episode_length_s=8.0, **LEGS)
+    env: Any = make("Balance", robot=robot, episode_length_s=8.0, **LEGS)
     policy, held = stander(env), []
     for act in (policy, lambda seen: np.zeros(12, np.float32)):
         seen, _ = env.reset(seed=3)
