@@ -103,8 +103,8 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
         name = OUTPUT if i == len(steps) - 1 else f"x{i}"
         nodes.append(Node(operator, (last, *others), name, attributes))
         last = name
-    # Bundles that were written before there was a reference stay what they are.
-    left_out = {"reference"} if spec.env.reference is None else set[str]()
+    # Bundles that were written before there were these fields stay what they are.
+    left_out = {field for field in ("reference", "legs") if getattr(spec.env, field) is None}
     about = {"name": spec.name, "policy_hash": hash, **spec.env.model_dump(mode="json", exclude=left_out)}
     metadata = {key: json.dumps(value) for key, value in about.items()}
     return Graph(tuple(nodes), constants, metadata, (spec.env.observation_size, spec.env.action_size))

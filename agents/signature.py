@@ -135,6 +135,8 @@ class Signature(StrictModel):
     default_position: tuple[float, ...] = ()
     kp: tuple[float, ...] = ()
     kd: tuple[float, ...] = ()
+    legs: str | None = None
+    """Hash of the policy that drives the legs beside the action, where one does."""
     reference: ReferenceSignature | MotionsSignature | None = None
     """None where nothing is added to the action, and in bundles that are older than this field."""
 
@@ -161,7 +163,7 @@ class Signature(StrictModel):
             mine = tuple(f"{c.name}{list(c.shape)} {c.unit}, {c.frame}" for c in self.channels)
             theirs = tuple(f"{c.name}{list(c.shape)} {c.unit}, {c.frame}" for c in other.channels)
             found += _sequence_differences("channel", mine, theirs)
-        for field in ("robot", "model_hash", "control", "control_rate", "observation_size", "action_size"):
+        for field in ("robot", "model_hash", "control", "control_rate", "observation_size", "action_size", "legs"):
             mine, theirs = getattr(self, field), getattr(other, field)
             if mine != theirs and field not in ignore:
                 found.append(f"{field}: {_short(mine)} in the bundle, {_short(theirs)} in the environment")
@@ -259,6 +261,7 @@ def signature_of(env: gymnasium.Env[Any, Any]) -> Signature:
         action_size=action.shape[0],
         action_low=tuple(float(x) for x in action.low) if bounded else None,
         action_high=tuple(float(x) for x in action.high) if bounded else None,
+        legs=about.get("legs", {}).get("hash"),
         reference=about.get("reference"),
         **numbers,
     )

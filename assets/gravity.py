@@ -40,6 +40,7 @@ class Gravity:
         joints = [urdf.joints[name] for name in model.joint_names]
         links = [urdf.links[joint.child].inertia for joint in joints]
         self._parents = model.parents
+        self._base = urdf.links[model.base_link].inertia
         self._slides = [joint.type == "prismatic" for joint in joints]
         self._still = [(joint.pose.rotation, joint.pose.position, joint.axis) for joint in joints]
         self._mass = np.array([inertia.mass for inertia in links])
@@ -68,6 +69,11 @@ class Gravity:
         slides = np.array(self._slides)
         torque[slides] = mass[slides] * (axes[slides] @ weight)
         return torque
+
+    def centre(self, angles: Array) -> Array:
+        """Return the centre of mass (3,) of the whole robot at joint angles (n), in the base link's frame, m."""
+        moment = self._base.mass * self._base.centre + self._mass @ self._place(angles)[2]
+        return moment / (self._base.mass + self._mass.sum())
 
     def inertia(self, angles: Array) -> Array:
         """Return (n) inertia about each joint's axis of all that it carries, every link a point at its centre of mass,

@@ -51,5 +51,9 @@ def failure(env: HumanoidEnv, height: float = FALL_HEIGHT, lean: float = FALL_TI
     """
     if env.stance != "free":
         return None
-    fallen = relative_height(env) < height or tilt(env.robot) > lean or bool(env.robot.touching)
-    return "fall" if fallen else None
+    return "fall" if fallen(env, height, lean) or env.robot.touching else None
+
+
+def fallen(env: HumanoidEnv, height: float = FALL_HEIGHT, lean: float = FALL_TILT) -> bool:
+    """Whether the robot is too low or too tilted, whatever it touches; arguments as above."""
+    return relative_height(env) < height or tilt(env.robot) > lean

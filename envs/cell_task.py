@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from training_ground.assets.layout import Tier
 from training_ground.assets.library import load_cell, load_part
 from training_ground.assets.model import CompiledModel, HandModel
 from training_ground.configs.errors import SimulationError
-from training_ground.envs import rotations
+from training_ground.envs import balance, rotations, stander
 from training_ground.envs.cell import Cell
 from training_ground.envs.channels import Channel
 from training_ground.envs.devices import Devices
@@ -24,7 +25,8 @@ from training_ground.envs.safety.contacts import LARGEST_TIMESTEP
 from training_ground.envs.safety.monitor import Monitor
 from training_ground.envs.safety.options import SafetyOptions
 from training_ground.envs.states import LinkState
-from training_ground.envs.task import Task, TaskConfig
+from training_ground.envs.task import Outcome, Task, TaskConfig
+from training_ground.envs.terrain import FLAT, LEVEL, Row, Slabs, Terrain
 
 if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
@@ -35,6 +37,11 @@ SLOW = 0.02
 """m/s below which an object is at rest."""
 SENSOR_S = 0.05
 """s: time constant of the force that failures are judged by."""
+
+STEP = Slabs(1, 0.7, 0.8)
+"""m: what a free robot stands on where it is too small for its cell, from behind it to in front of its toes."""
+STEP_FRONT = 0.25
+"""m from under the base to its front edge."""
 
 _XYZ, _XYZW = ("x", "y", "z"), ("x", "y", "z", "w")
 
@@ -68,8 +75,11 @@ class CellTask(Task):
     mechanisms: ClassVar[tuple[str, ...]] = ()
     tool: ClassVar[Literal["grip", "tip"]] = "grip"
     spares: ClassVar[tuple[str, ...]] = ()
-    stances = ("mounted",)
+    stances = ("mounted", "free")
     works = True
+    turned = False
+    balanced = True
+    freed: ClassVar[dict[str, Any]] = {"locked": ()}
     defaults: ClassVar[dict[str, Any]] = {
         "robot": "g1_dex3",
         "locked": ("legs",),
@@ -88,6 +98,8 @@ class CellTask(Task):
 
     def __init__(self, config: Any, env: HumanoidEnv) -> None:
         super().__init__(config, env)
+        if env.stance == "free":
+            self.failures = (*self.failures, "fall")  # type: ignore[misc]  # of this robot alone
         self.place = Cell(load_cell(self.cell).tier(config.tier), env.world, visuals=env.visible)
         orders = type(self).change_order is not CellTask.change_order
         self.events = Events(self.place, env.robot, self.id, spares=self.spares, orders=orders)
@@ -119,7 +131,8 @@ class CellTask(Task):
         if cls.cell in model.not_in:
             why = model.not_in[cls.cell]
             return f"robot '{model.name}' cannot do task '{cls.id}' in cell '{cls.cell}', because {why}"
-        return super().unsupported(model, stance)
+        reason = super().unsupported(model, stance)
+        return stander.unfit(model) if reason is None and stance == "free" else reason
 
     @classmethod
     def tracked(cls, model: CompiledModel) -> tuple[str, ...]:
@@ -133,8 +146,21 @@ class CellTask(Task):
 
     @classmethod
     def shoulder_height(cls) -> float | None:
-        """The cell says how high a mounted robot stands."""
+        """The cell says how high a robot stands."""
         return load_cell(cls.cell).shoulder_height
+
+    @classmethod
+    def ground(cls, stance: str) -> Slabs | None:
+        """A step for a free robot."""
+        return STEP if stance == "free" else None
+
+    def terrain(self, generator: np.random.Generator, heading: float) -> Terrain:
+        """A step as high as it takes for a free robot's shoulders to be where the cell wants them."""
+        height = self.env.robot.start_height - self.env.model.default_height
+        if self.env.stance != "free" or height < LEVEL:
+            return FLAT
+        edges = np.array([STEP_FRONT - STEP.width, STEP_FRONT])
+        return Terrain("step", (Row(0.0, edges, np.array([height]), np.zeros(1), STEP.span),))
 
     @property
     def monitor(self) -> Monitor:
@@ -318,6 +344,12 @@ class CellTask(Task):
         """Whether success has held for long enough."""
         enough = self.config.end_after_success_s
         return enough is not None and self.state.values["lasting"] * self.env.control_timestep > enough
+
+    def checked(self, outcome: Outcome) -> Outcome:
+        """A robot on its own feet can fall, whatever the task asks for."""
+        if self.env.stance != "free" or outcome.failure or not balance.fallen(self.env):
+            return outcome
+        return replace(outcome, success=False, failure="fall")
 
     def metrics(self) -> dict[str, float]:
         """Time until success, s, where there is success, when each event began, and who walks set off."""

@@ -22,6 +22,7 @@ from training_ground.configs.errors import SimulationError, unknown
 from training_ground.configs.loading import validate
 from training_ground.envs import world as engine_world
 from training_ground.envs.channels import Channel
+from training_ground.envs.legs import Legs
 from training_ground.envs.observation import Observation
 from training_ground.envs.options import named_joints, split_options
 from training_ground.envs.randomisation import draw
@@ -81,14 +82,23 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             self._require_fit(task)
         if task.works:
             self.model = at_work(self.model)
-        self.model = _with_gains(self.model, self.config.stiffness_scale, self.config.damping_scale)
+        balanced = task.balanced and self.stance == "free"
+        spared = self.model.groups["legs"] if balanced else ()
+        self.model = _with_gains(self.model, self.config.stiffness_scale, self.config.damping_scale, spared)
         self.control_timestep = self.config.physics_timestep * self.config.decimation
         self.max_steps = max(1, round((self.config.episode_length_s or task.episode_length_s) / self.control_timestep))
         self.metadata = {**self.metadata, "render_fps": round(1 / self.control_timestep)}
         self._build_world(task)
+        self.legs = Legs(self) if balanced else None
         self.task = task(task_config, self)
         names = self.model.joint_names
         driven = named_joints("driven", self.config.driven, self.model)
+        if self.legs is not None:
+            driven = tuple(i for i in driven if i not in self.legs.driven)
+            if not driven:
+                raise SimulationError(
+                    f"driven = {list(self.config.driven)}: a balance policy moves all of these joints"
+                )
         observed = named_joints("observed", self.config.observed, self.model)
         self._driven = np.array(driven)
         self._all_driven = len(self._driven) == len(names)
@@ -104,6 +114,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (count,), np.float32)
         self.action_scale = self._scale_of_actions()[self._driven]
         self.action_origin = self.robot.holding_target()
+        if self.legs is not None:
+            self.action_origin[self.legs.driven] = self.legs.policy.origin
         self.target = self.action_origin.copy()
         self.action = np.zeros(count, np.float32)
         self.previous_action = np.zeros(count, np.float32)
@@ -139,8 +151,9 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         config = self.config
         self.world = World(timestep=config.physics_timestep, solver_iterations=config.solver_iterations)
         self.world.add_ground(visual=self.visible)
-        if task.slabs:
-            count, width, span = task.slabs
+        slabs = task.ground(self.stance)
+        if slabs:
+            count, width, span = slabs
             self.world.add_slabs(count, (width, span, THICKNESS), visual=self.visible)
         self.robot = Robot(
             self.world,
@@ -171,6 +184,11 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         # A full action asks for most of the motor's torque, on a weak ankle as on a strong hip.
         return np.minimum(TORQUE_SHARE * self.model.effort_limit / np.maximum(self.model.kp, 1e-9), LARGEST_SCALE)
 
+    @property
+    def driven(self) -> NDArray[np.int64]:
+        """Indices of `action_joints` in the robot's arrays."""
+        return self._driven
+
     # ---- the pipeline ------------------------------------------------------------------------------------------------
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observed, float, bool, bool, dict[str, Any]]:
@@ -184,6 +202,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             SimulationError: The action has another shape, is not finite, or the episode has ended.
         """
         command, monitor = self._command(action), self.task.monitor
+        if self.legs is not None:
+            self.legs.command(self)
         held = None if monitor is None else monitor.targets(self.target)
         self.task.before_step()
         if held is not None:
@@ -194,7 +214,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         else:
             self.robot.advance(command, self.config.decimation)
         self.steps += 1
-        outcome = self.task.evaluate()
+        outcome = self.task.checked(self.task.evaluate())
         self.outcome = outcome = outcome if monitor is None else monitor.judge(outcome)
         reward = sum(outcome.terms.values())
         if not math.isfinite(reward):
@@ -298,6 +318,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.action = np.zeros_like(self.action)
         self.previous_action = np.zeros_like(self.action)
         self.outcome = Outcome(dict.fromkeys(self.task.terms, 0.0), False, None, self.task.phases[0])
+        if self.legs is not None:
+            self.legs.reset()
         if self.task.prepares:
             self.task.prepare(self.generator)
             self.world.restore(self._origin)
@@ -334,7 +356,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         noise = self.config.start_joint_noise
         offset = self.generator.uniform(-noise, noise, len(self.model.joint_names))
         free = self.stance == "free"
-        yaw = float(self.generator.uniform(-math.pi, math.pi)) if free else 0.0
+        yaw = float(self.generator.uniform(-math.pi, math.pi)) if free and self.task.turned else 0.0
         tilt = self.generator.uniform(-0.02, 0.02, 2).tolist() if free else [0.0, 0.0]
         self.terrain = self.task.terrain(self.generator, yaw)
         if self.terrain.rows:
@@ -352,6 +374,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         rest = {name: copy.deepcopy(getattr(self, name)) for name in _SAVED}
         rest["task"] = self.task.save()
         rest["robot"] = self.robot.save()
+        rest["legs"] = None if self.legs is None else self.legs.save()
         rest["sensing"] = self.sensing.save()
         rest["observation"] = self.observation.save()
         rest["np_random"] = copy.deepcopy(self.np_random)
@@ -366,6 +389,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.robot.randomise(self.drawn)
         self.task.apply(self.drawn)
         self.robot.restore(rest["robot"])
+        if self.legs is not None:
+            self.legs.restore(rest["legs"])
         self.task.restore(rest["task"])
         self.sensing.restore(rest["sensing"])
         self.np_random = rest["np_random"]
@@ -400,8 +425,10 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """Everything that makes this environment what it is, as plain JSON data."""
         options = self.config.model_dump(mode="json") | self.task.config.model_dump(mode="json")
         options["stance"] = self.stance
-        text = json.dumps(options, sort_keys=True)
+        legs = {} if self.legs is None else {"legs": self.legs.describe()}
+        text = json.dumps(options | legs, sort_keys=True)
         return {
+            **legs,
             "env_id": f"TrainingGround/{self.task.id}-v0",
             "options": options,
             "config_hash": hashlib.sha256(text.encode()).hexdigest(),
@@ -448,12 +475,12 @@ _SAVED = (
 )  # fmt: skip
 
 
-def _with_gains(model: CompiledModel, stiffness: float, damping: float) -> CompiledModel:
-    """The model with factors on its gains, but for those of the fingers."""
+def _with_gains(model: CompiledModel, stiffness: float, damping: float, spared: Sequence[str]) -> CompiledModel:
+    """The model with factors on its gains, but for those of the fingers and of joints to be spared."""
     if (stiffness, damping) == (1.0, 1.0):
         return model
-    fingers = {name for hand in model.hands for name in hand.fingers}
-    arms = np.array([name not in fingers for name in model.joint_names])
+    left_out = {*(name for hand in model.hands for name in hand.fingers), *spared}
+    arms = np.array([name not in left_out for name in model.joint_names])
     kp, kd = (np.where(arms, factor, 1.0) for factor in (stiffness, damping))
     return replace(model, kp=kp * model.kp, kd=kd * model.kd)
 

@@ -1,8 +1,9 @@
 """What makes a scenario the one that it is: hashes over its assets, predicate, phase graph, limits and events.
 
 What counts:
-- **assets**: the compiled robot, the environment's options that shape physics, control, sensing and randomisation, and
-  the tier's cell: every item with the content of its part, where it stands and how it is drawn;
+- **assets**: the compiled robot, the policy that drives its legs in stance `free`, the environment's options that shape
+  physics, control, sensing and randomisation, and the tier's cell: every item with the content of its part, where it
+  stands and how it is drawn;
 - **predicate**: the code of the task from its own class up to `CellTask`, without comments and docstrings, and its
   configuration;
 - **phases**: their names, in the order in which the task declares them;
@@ -24,7 +25,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from training_ground.assets.catalog import load_model
+from training_ground.assets.gravity import at_work
 from training_ground.assets.library import load_cell, load_part
+from training_ground.envs import legs
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.options import split_options
 from training_ground.envs.scenarios import Scenario, templates
@@ -91,6 +94,8 @@ def contents(scenario: Scenario) -> dict[str, Any]:
         },
         "events": events,
     }
+    if options.stance == "free":
+        found["assets"]["legs"] = legs.offered(at_work(load_model(options.robot))).hash
     return _without_looks(found)
 
 

@@ -37,10 +37,11 @@ class EnvOptions(StrictModel):
     """rad a unit of action (`joint_position`; where absent the task's, or what asks for 80 % of each motor's torque),
     rad a step (`joint_delta`, 0.05), or share of the effort limit (`joint_torque`, 1)."""
     stiffness_scale: Annotated[float, Field(gt=0, le=10)] = 1.0
-    """Factor on every motor's proportional gain but the fingers'. The specifications' gains are made for walking at a
-    physics step of 5 ms; hands that work want stiffer and better damped arms, and with smaller steps can have them."""
+    """Factor on every motor's proportional gain but those of fingers, and of legs that a balance policy drives. The
+    specifications' gains are made for walking at a physics step of 5 ms; hands that work want stiffer and better damped
+    arms, and with smaller steps can have them."""
     damping_scale: Annotated[float, Field(gt=0, le=20)] = 1.0
-    """Factor on every motor's derivative gain but the fingers'."""
+    """Factor on every motor's derivative gain but those."""
     physics_timestep: Annotated[float, Field(gt=0)] = 0.005
     """s."""
     decimation: Annotated[int, Field(ge=1, le=200)] = 4
@@ -111,5 +112,6 @@ def split_options(task: type[Task], options: dict[str, Any]) -> tuple[EnvOptions
     where = f"TrainingGround/{task.id}-v0"
     rest = {k: v for k, v in options.items() if k in tasks}
     task_config = validate(task.config_type, rest, where, SimulationError)
-    given = {**task.environment(task_config), **{k: v for k, v in options.items() if k in own}}
+    freed = task.freed if options.get("stance") == "free" else {}
+    given = {**task.environment(task_config), **freed, **{k: v for k, v in options.items() if k in own}}
     return validate(EnvOptions, given, where, SimulationError), task_config

@@ -50,11 +50,11 @@ class Robot:
         tracked: Frames (keys of `model.frames`) whose state is read every step, beside the feet.
         ballast: Whether its torso's centre of mass can be shifted.
         loads: Frames (keys of `model.frames`) that can hold a mass.
-        shoulder_height: That a factory cell has for the shoulders of a mounted robot, over the floor, m; the robot's
-            `station` comes on top. Where absent its feet hang just clear of the ground.
+        shoulder_height: That a factory cell has for the robot's shoulders, over the floor, m; the robot's `station` comes
+            on top. Where absent a mounted robot's feet hang just clear of the ground.
 
     Raises:
-        SimulationError: At that height its feet would be in the floor.
+        SimulationError: At that height a mounted robot's feet would be in the floor.
 
     Attributes:
         base: State of the base link's frame, world frame.
@@ -96,6 +96,10 @@ class Robot:
             self.start_place = _stand(model, shoulder_height)
             if visuals:
                 world.add_stand(self.start_place)
+        elif shoulder_height is not None:  # what it stands on brings it up; nothing brings it down
+            back, up = model.station
+            height = shoulder_height + up - shoulder(model)
+            self.start_place = (-back, 0.0, max(model.default_height, height))
         self._track(tracked)
         self.read()
 

@@ -65,6 +65,9 @@ class Task:
         config_type: Its keyword arguments.
         adjustable: Fields of its configuration that may change between episodes (`HumanoidEnv.adjust`).
         slabs: What its terrains are laid of; None for a level floor.
+        turned: Whether a free robot begins with a random heading, else along the world's x.
+        balanced: Whether in stance `free` a balance policy drives the legs, and actions do not (`envs/legs.py`).
+        freed: Options of the environment that are different in stance `free`, beside `defaults`.
         prepares: Whether `prepare` has something to do; it then may move the robot as it likes.
     """
 
@@ -82,6 +85,9 @@ class Task:
     adjustable: ClassVar[tuple[str, ...]] = ()
     prepares: ClassVar[bool] = False
     slabs: ClassVar[Slabs | None] = None
+    turned: ClassVar[bool] = True
+    balanced: ClassVar[bool] = False
+    freed: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, config: Any, env: HumanoidEnv) -> None:
         self.config = config
@@ -116,6 +122,11 @@ class Task:
     def shoulder_height(cls) -> float | None:
         """Height of a mounted robot's shoulders over the floor, m; None where its stand has the usual height."""
         return None
+
+    @classmethod
+    def ground(cls, stance: str) -> Slabs | None:
+        """What the world has for its terrains in a stance."""
+        return cls.slabs
 
     @classmethod
     def has_cameras(cls) -> bool:
@@ -197,3 +208,7 @@ class Task:
     def evaluate(self) -> Outcome:
         """Judge the control step that has just been simulated."""
         raise NotImplementedError
+
+    def checked(self, outcome: Outcome) -> Outcome:
+        """Return what `evaluate` gave, or a failure that tasks of a kind have in common."""
+        return outcome

@@ -40,6 +40,9 @@ CARRYING = 0.5
 STRAYED = 0.01
 """m off its line at which a hand on its way gives up."""
 
+STEADY_S = 0.3
+"""s: time constant with which a hand that stays for long makes up for the sway of a robot on its own feet."""
+
 SETTLED = 6
 """Control steps for which a hand must be in its place before it counts as settled."""
 
@@ -103,7 +106,9 @@ class Expert:
         inner = env.unwrapped
         if not isinstance(inner, HumanoidEnv) or not isinstance(inner.task, CellTask):
             raise AgentError(f"policy 'expert': works in factory cells, not in {env}")
-        if inner.config.control != "joint_position" or len(inner.action_joints) != len(inner.model.joint_names):
+        balancing = 0 if inner.legs is None else len(inner.legs.driven)
+        every = len(inner.action_joints) + balancing == len(inner.model.joint_names)
+        if inner.config.control != "joint_position" or not every:
             raise AgentError("policy 'expert': needs control 'joint_position' with every joint driven")
         self.env, self.task = inner, inner.task
         if self._cleared is not inner:
@@ -129,6 +134,8 @@ class Expert:
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the action that the procedure asks for now; after its end, hold still."""
+        if self.env.legs is not None:  # they go where the balance takes them
+            self.wanted[self.env.legs.driven] = self.env.robot.joint_position[self.env.legs.driven]
         # While the safety monitor holds the robot the work waits, or it would go on far from where the hands are.
         waits = self.task.monitor.stopped or self.task.monitor.catching_up
         if not waits:
@@ -271,7 +278,22 @@ class Expert:
             there = there + 1 if float(np.linalg.norm(aim().position - arm.pose().position)) <= within else 0
             if there == SETTLED:
                 return
+            if self.env.legs is not None:  # the base that carries the hand sways
+                self._follow(arm, aim(), f"place of the {side} hand", last=False)
             yield
+
+    def stay(self, arm: Arm, goal: Pose, to: str) -> None:
+        """Keep a hand at a pose in the world for a control step of a long time, where the base that carries it sways.
+
+        It follows slowly: an arm that made up for every sway at once would stir up the next one.
+
+        Raises:
+            CannotReach: No joint angles lead on.
+        """
+        if self.env.legs is not None:
+            before = self.wanted[arm.joints].copy()
+            self._follow(arm, goal, to, last=False)
+            self.wanted[arm.joints] = before + self.env.control_timestep / STEADY_S * (self.wanted[arm.joints] - before)
 
     def nearest(self, where: str | Array) -> str:
         """The side whose shoulder is nearer to a frame, or to a place (3) in the world, m."""

@@ -33,9 +33,11 @@ class PoseSet(Expert):
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Act as the procedure asks, and bear the weight of the tool as it should be."""
         action, env, arm = super().act(observation), self.env, self.arms[self.task.side]
-        rise = arm.chain.jacobian(self.wanted[arm.joints])[1][2]  # of the hand, m/rad; a mounted base is upright
+        up = -np.array(env.robot.projected_gravity)
+        rise = up @ arm.chain.jacobian(self.wanted[arm.joints])[1][:3]  # of the hand, m/rad
         torque = self.task.config.tool_mass * GRAVITY * rise
-        action[arm.joints] += torque / (env.model.kp * env.action_scale)[arm.joints]
+        own = np.searchsorted(env.driven, arm.joints)
+        action[own] += torque / (env.model.kp[arm.joints] * env.action_scale[own])
         return np.clip(action, -1.0, 1.0)
 
     def procedure(self) -> Steps:
@@ -48,7 +50,9 @@ class PoseSet(Expert):
             if way is None:
                 raise CannotReach(f"waypoint '{goal}', {task.side} hand: no way leads there")
             yield from self.along(arm, way, SPEED)
+            there = self.frame(goal)
             while len(task.attained) == visits:
+                self.stay(arm, there, goal)
                 yield
 
     def teach(self, arm: Arm) -> dict[str, Array]:

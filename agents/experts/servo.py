@@ -43,11 +43,12 @@ class Servo:
         self.integral = np.clip(self.integral + change, -INTEGRAL_LIMIT, INTEGRAL_LIMIT)
 
     def action(self, wanted: Array, before: Array) -> NDArray[np.float32]:
-        """Return the action (n) for angles (n) that are wanted now and were wanted a control step before, rad."""
+        """Return the action (m) for angles (n) that are wanted now and were wanted a control step before, rad."""
         env = self._env
         up = np.array([-g for g in env.robot.projected_gravity])
         # Damping brakes what moves; a target that runs ahead makes up for it, or hands would trail and then overshoot.
         speed = np.where(self._corrected, (wanted - before) / env.control_timestep, 0.0)
         ahead = (self._gravity.torque(wanted, up) + env.model.kd * speed) / env.model.kp
         target = wanted + ahead + self.integral
-        return np.clip((target - env.action_origin) / env.action_scale, -1.0, 1.0).astype(np.float32)
+        offset = (target - env.action_origin)[env.driven]
+        return np.clip(offset / env.action_scale, -1.0, 1.0).astype(np.float32)

@@ -68,7 +68,7 @@ class Monitor:
         self._middle = (model.lower + model.upper) / 2
         ranges = np.array([(model.upper - model.lower) / 2 + GIVE, np.maximum(model.effort_limit, 1e-9)])
         self._scale, self._shares = 1.0 / ranges, np.empty_like(ranges)
-        self._brake = Brake(env.robot)
+        self._brake = Brake(env.robot, () if env.legs is None else env.legs.driven)
         # Where nothing but joints is watched, the monitor must not be felt.
         self._joints_only = not persons and workspace is None and env.stance == "mounted"
         self.watched = Watched(np.zeros_like(ranges))
@@ -119,15 +119,25 @@ class Monitor:
         """
         watched = self.watched
         if watched.stop is not None:
-            return watched.stop.target
+            return self._balancing(watched.stop.target, commanded)
         if watched.resuming is None:
             return None
         reach = RESUME_SPEED * self._env.control_timestep
-        watched.resuming = np.clip(commanded, watched.resuming - reach, watched.resuming + reach)
+        resuming = np.clip(commanded, watched.resuming - reach, watched.resuming + reach)
+        watched.resuming = self._balancing(resuming, commanded)
         caught_up = np.array_equal(watched.resuming, commanded)
         result = watched.resuming
         if caught_up:
             watched.resuming = None
+        return result
+
+    def _balancing(self, held: Array, commanded: Array) -> Array:
+        """Targets (n) with those of legs that a policy drives as commanded: a robot whose legs stopped would fall."""
+        legs = self._env.legs
+        if legs is None:
+            return held
+        result = held.copy()
+        result[legs.driven] = commanded[legs.driven]
         return result
 
     def judge(self, outcome: Outcome) -> Outcome:
@@ -184,7 +194,7 @@ class Monitor:
             out = self._out_of_workspace(self._workspace)
             self._note(found, "workspace", out, out > 0.0)
         if env.stance == "free":
-            fallen = balance.relative_height(env) < balance.FALL_HEIGHT or balance.tilt(env.robot) > balance.FALL_TILT
+            fallen = balance.fallen(env)
             self._note(found, "fall", float(fallen), fallen)
         if self._persons:
             self._watch_persons(found)

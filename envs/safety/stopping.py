@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,10 +63,12 @@ class Brake:
 
     Args:
         robot: The robot.
+        moving: Indices of joints that a stop leaves alone: legs that keep the balance.
     """
 
-    def __init__(self, robot: Robot) -> None:
+    def __init__(self, robot: Robot, moving: Sequence[int] | NDArray[np.int64] = ()) -> None:
         self._robot, model = robot, robot.model
+        self._moving = np.isin(np.arange(len(model.joint_names)), moving)
         self._gravity = Gravity(model)
         self._gains = np.maximum(model.kp, 1e-9)
         fingers = {name for hand in model.hands for name in hand.fingers}
@@ -113,7 +116,7 @@ class Brake:
         places = self.hands()
         stop.paths = [path + math.dist(a, b) for path, a, b in zip(stop.paths, stop.places, places, strict=True)]
         stop.places = places
-        still = bool((stop.gripping | (np.abs(self._robot.joint_velocity) < self._slow)).all())
+        still = bool((self._moving | stop.gripping | (np.abs(self._robot.joint_velocity) < self._slow)).all())
         stop.still = stop.still + dt if still else 0.0
         if not still or stop.still <= dt:
             stop.way = list(stop.paths)  # up to here it still moved
