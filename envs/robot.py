@@ -50,8 +50,8 @@ class Robot:
         tracked: Frames (keys of `model.frames`) whose state is read every step, beside the feet.
         ballast: Whether its torso's centre of mass can be shifted.
         loads: Frames (keys of `model.frames`) that can hold a mass.
-        shoulder_height: That a factory cell has for the robot's shoulders, over the floor, m; the robot's `station` comes
-            on top. Where absent a mounted robot's feet hang just clear of the ground.
+        shoulder_height: That a factory cell has for the robot, its shoulders over the floor, m; what its `station` says
+            comes on top. Where absent a mounted robot's feet hang just clear of the ground.
 
     Raises:
         SimulationError: At that height a mounted robot's feet would be in the floor.

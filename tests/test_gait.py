@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training_ground.agents.signature import signature_of
+from training_ground.agents.signature import ReferenceSignature, signature_of
 from training_ground.assets.catalog import robot_names
 from training_ground.configs.errors import SimulationError
 from training_ground.envs import rotations
@@ -169,7 +169,7 @@ def test_a_controller_can_work_the_reference_out_from_what_a_bundle_says(task):
     env = make(task, robot="g1", driven=("legs",), push_speed=(0, 0))
     about = signature_of(env)
     ref = about.reference
-    assert ref is not None
+    assert isinstance(ref, ReferenceSignature)
     lift, step, joints = np.array(ref.lift), np.array(ref.step), [about.joint_names.index(j) for j in ref.joints]
     driven = [about.joint_names.index(j) for j in about.action_joints]
     pace, generator = np.zeros(3), np.random.default_rng(0)

@@ -25,6 +25,7 @@ def test_shipped_motions_are_of_a_robot_within_its_limits_and_alike_on_both_side
     spec = load_motions(name)
     assert spec.robot in robot_names() and name.startswith(f"{spec.robot}_")
     model = load_model(spec.robot)
+    assert model.mirror is not None
     for face, poses in spec.motions.items():
         motion = Keyframes(model, poses, spec.return_s, face)
         reflected = model.mirror.sign * motion.offsets[:, model.mirror.permutation]
