@@ -82,7 +82,7 @@ class GetUp(Task):
     instruction = "Get up from the floor and stand."
     stances = ("free",)
     terms = ("height", "upright", "feet", "stand", "posture", "smooth")
-    failures: ClassVar[tuple[str, ...]] = ("fall",)
+    failures: ClassVar[tuple[str, ...]] = ()
     phases = ("lie", "rise", "stand")
     adjustable = ("rising_share",)
     episode_length_s: ClassVar[float] = 10.0
@@ -99,6 +99,8 @@ class GetUp(Task):
 
     def __init__(self, config: GetUpConfig, env: Any) -> None:
         super().__init__(config, env)
+        if config.rising_share:
+            self.failures = ("fall",)  # type: ignore[misc]  # of episodes that begin on the feet
         name = f"{env.model.name}_get_up"
         spec = load_motions(name) if name in motion_names() else None
         poses = spec.motions if spec else {}
