@@ -40,6 +40,7 @@ class HandToHand(CellTask):
 
     id = "HandToHand"
     instruction = "Pass the part from one hand to the other and put it down on the mat."
+    stances = ("mounted",)  # on its feet its hands sway, and begin beside the part
     cell = "handover_station"
     objects = ("part",)
     places = ("target.middle",)

@@ -54,6 +54,7 @@ class HandToPerson(CellTask):
 
     id = "HandToPerson"
     instruction = "Hand the tool to the person, handle first, and let go when they pull."
+    stances = ("mounted",)  # on its feet its hands sway, and begin beside the tool
     cell = "counter_station"
     objects = ("tool", "tool.handle", "arm.palm")
     places = ("arm.front",)

@@ -42,6 +42,7 @@ class SortDefects(CellTask):
     instruction = (
         "Look at each capacitor on the turntable; put swollen ones into the red bin, others into the green one."
     )
+    stances = ("mounted",)  # on its feet its hips would begin in the bench
     cell = "inspection_station"
     objects = tuple(f"{name}.middle" for name in PARTS)
     places = ("good.floor", "reject.floor")
