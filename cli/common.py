@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -47,6 +48,11 @@ class Group(click.Group):
             kind = "verb" if ctx.parent is None else f"command of '{ctx.command_path}'"
             ctx.fail(unknown(kind, name, self.list_commands(ctx)))
         return super().resolve_command(ctx, args)
+
+
+def store_argument(function: F) -> F:
+    """Add the argument `store`, a dataset's folder."""
+    return click.argument("store", type=click.Path(path_type=Path, file_okay=False))(function)
 
 
 def json_option(function: F) -> F:

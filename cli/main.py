@@ -1,31 +1,28 @@
 """The command `tg`: finds its verbs, runs one, and turns every error into one line and an exit status.
 
-A verb is a file `cli/<verb>.py` with an attribute `command`; the first line of its docstring is its line in
-`tg --help`. A plugin, an entry point in the group `training_ground.plugins` that names a package, adds the verbs in its
-folder `cli`. None is imported before it is called, so that `tg --help` is instant.
+A verb is a file `cli/<verb>.py`, or a package of that name, with an attribute `command`; the first line of its
+docstring is its line in `tg --help`. A plugin, an entry point in the group `training_ground.plugins` that names a
+package, adds the verbs in its folder `cli`. None is imported before it is called, so that `tg --help` is instant.
 
 Exit status: 0 done, 1 the verb ran and found a failure, 2 bad input, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module, metadata
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
-from training_ground.cli.common import Group
+from training_ground.cli.folder import FolderGroup, Verb, verbs_in
 from training_ground.configs.errors import TrainingGroundError
 
 PLUGIN_GROUP = "training_ground.plugins"
-HIDDEN = {"__init__", "main", "common"}
 EXTRAS = {
     "torch": "train",
     "stable_baselines3": "train",
@@ -37,80 +34,33 @@ EXTRAS = {
     "viser": "view",
     "pandas": "formats",
     "av": "formats",
+    "h5py": "formats",
+    "mcap": "formats",
+    "duckdb": "data",
+    "cryptography": "data",
+    "matplotlib": "data",
     "pinocchio": "audit",
 }
-
-
-class VerbGroup(Group):
-    """The group of verbs: lists files, imports the one that is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return every verb's name, ours first, then the plugins'."""
-        return list(verbs())
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb; None where there is none of that name.
-
-        Raises:
-            TrainingGroundError: The file has no click command named `command`.
-        """
-        if cmd_name not in verbs():
-            return None
-        command = getattr(import_module(verbs()[cmd_name].module), "command", None)
-        if not isinstance(command, click.Command):
-            raise TrainingGroundError(
-                f"verb '{cmd_name}': {verbs()[cmd_name].path} has no click command named 'command'"
-            )
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one line a verb, read from its file without importing it."""
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, _summary(verb.path)) for name, verb in verbs().items()])
-
-
-class Verb(NamedTuple):
-    """A file that holds a verb, and the name under which it is imported."""
-
-    path: Path
-    module: str
 
 
 @functools.cache
 def verbs() -> dict[str, Verb]:
     """Every verb by name: the files of this folder, then of the plugins' folders `cli`, which cannot replace ours."""
-    found = {name: Verb(path, f"training_ground.cli.{name}") for name, path in _files(Path(__file__).parent)}
+    found = verbs_in(Path(__file__).parent, "training_ground.cli")
     for point in metadata.entry_points(group=PLUGIN_GROUP):
         try:
             spec = find_spec(point.module)
         except (ImportError, ValueError):
             continue  # a broken plugin must not take `tg` with it; `tg doctor` names it
         for folder in (spec.submodule_search_locations or ()) if spec else ():
-            for name, path in _files(Path(folder) / "cli"):
-                found.setdefault(name, Verb(path, f"{point.module}.cli.{name}"))
+            found = verbs_in(Path(folder) / "cli", f"{point.module}.cli") | found
     return found
 
 
-def _files(folder: Path) -> list[tuple[str, Path]]:
-    paths = sorted(folder.glob("*.py"))
-    return [(path.stem, path) for path in paths if path.stem not in HIDDEN and not path.stem.startswith("_")]
-
-
-def _summary(path: Path) -> str:
-    """First line of a module's docstring, without the verb's own name in front."""
-    try:
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    except (OSError, SyntaxError, ValueError):
-        return "(cannot be read)"
-    line = text.partition("\n")[0].strip()
-    for prefix in (f"`tg {path.stem}`", f"tg {path.stem}"):
-        line = line.removeprefix(prefix)
-    line = line.lstrip(":, —-").rstrip(".")
-    return line[:1].upper() + line[1:]
-
-
 @click.group(
-    cls=VerbGroup,
+    cls=FolderGroup,
+    find=verbs,
+    heading="Verbs",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="""\b
 Examples:

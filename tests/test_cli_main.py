@@ -26,7 +26,7 @@ def verb(monkeypatch: pytest.MonkeyPatch):
 
     def add(function) -> None:
         command = click.command("try")(function)
-        monkeypatch.setattr(main.VerbGroup, "get_command", lambda self, ctx, name: command if name == "try" else None)
+        monkeypatch.setattr(main.FolderGroup, "get_command", lambda self, ctx, name: command if name == "try" else None)
 
     return add
 

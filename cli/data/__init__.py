@@ -1,0 +1,22 @@
+"""`tg data`: list, check and export datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from training_ground.cli.folder import FolderGroup, verbs_in
+
+
+@click.group(
+    cls=FolderGroup,
+    find=lambda: verbs_in(Path(__file__).parent, __name__),
+    epilog="""\b
+Examples:
+  tg data ls data/stand
+  tg data verify data/stand
+  tg data export data/stand out/lerobot --format lerobot""",
+)
+def command() -> None:
+    """List, check and export datasets."""
