@@ -28,7 +28,7 @@ from training_ground.envs.options import named_joints, split_options
 from training_ground.envs.randomisation import draw
 from training_ground.envs.robot import Robot
 from training_ground.envs.sensing import Sensing
-from training_ground.envs.task import Outcome, Task
+from training_ground.envs.task import SPARSE, Outcome, Task
 from training_ground.envs.terrain import FLAT, THICKNESS, Terrain
 from training_ground.envs.world import SavedState, World
 
@@ -91,6 +91,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._build_world(task)
         self.legs = Legs(self) if balanced else None
         self.task = task(task_config, self)
+        if self.config.reward == "sparse":
+            self.task.terms = SPARSE
         names = self.model.joint_names
         driven = named_joints("driven", self.config.driven, self.model)
         if self.legs is not None:
@@ -215,14 +217,14 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             self.robot.advance(command, self.config.decimation)
         self.steps += 1
         outcome = self.task.checked(self.task.evaluate())
-        self.outcome = outcome = outcome if monitor is None else monitor.judge(outcome)
-        reward = sum(outcome.terms.values())
-        if not math.isfinite(reward):
+        outcome = outcome if monitor is None else monitor.judge(outcome)
+        if not math.isfinite(sum(outcome.terms.values())):
             raise SimulationError(self._diverged(outcome))
+        self.outcome = outcome = outcome.sparse() if self.config.reward == "sparse" else outcome
         terminated = outcome.failure is not None
         truncated = not terminated and (self.steps >= self.max_steps or self.task.finished)
         self._ended = terminated or truncated
-        return self._observe(), reward, terminated, truncated, self._info()
+        return self._observe(), sum(outcome.terms.values()), terminated, truncated, self._info()
 
     def _command(self, action: NDArray[np.float32]) -> NDArray[np.float64]:
         """Turn an action into joint targets, rad, or torques, N·m."""

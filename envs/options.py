@@ -51,6 +51,8 @@ class EnvOptions(StrictModel):
     """The task's where absent."""
     start_joint_noise: Annotated[float, Field(ge=0)] = 0.05
     """Half width of the uniform noise on the joint positions at the start, rad."""
+    reward: Literal["shaped", "sparse"] = "shaped"
+    """The task's terms, or 1 in each step in which its success predicate holds and 0 in every other."""
     randomisation: Randomisation = Randomisation()
     noise: Noise | None = None
     observation_format: Literal["flat", "dict"] = "flat"

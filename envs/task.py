@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -17,6 +17,10 @@ from training_ground.envs.terrain import FLAT, Slabs, Terrain
 if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
     from training_ground.envs.safety.monitor import Monitor
+
+
+SPARSE = ("success",)
+"""The one reward term where the option `reward` is `sparse`."""
 
 
 class TaskConfig(StrictModel):
@@ -38,6 +42,10 @@ class Outcome:
     success: bool
     failure: str | None = None
     phase: str = ""
+
+    def sparse(self) -> Outcome:
+        """Return the same with the reward 1 where success holds, else 0."""
+        return replace(self, terms=dict.fromkeys(SPARSE, float(self.success)))
 
 
 @dataclass

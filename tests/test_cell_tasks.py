@@ -75,6 +75,27 @@ def test_an_episode_ends_early_once_success_has_lasted_and_tells_its_cycle_time(
     assert env.steps * env.control_timestep == pytest.approx(info["metrics"]["cycle_time"] + 0.5, abs=0.05)
 
 
+def test_a_sparse_reward_is_one_where_success_holds_and_changes_nothing_else():
+    envs = [make("PegInHole", reward=reward) for reward in ("shaped", "sparse")]
+    for env in envs:
+        env.reset(seed=5)
+        put(env.task, "pin", "block.bottom")  # type: ignore[arg-type]
+    rewards: list[float] = []
+    for _ in range(50):
+        (_, shaped, *_, one), (_, sparse, *_, other) = (env.step(np.zeros(env.action.shape)) for env in envs)
+        assert one["success"] == other["success"] and other["reward_terms"] == {"success": sparse}
+        assert 0 < shaped <= 1
+        rewards.append(sparse)
+    assert rewards == sorted(rewards) and set(rewards) == {0.0, 1.0}
+    first, second = (env.frame() for env in envs)
+    assert second["reward_success"] == 1 and {name for name in first if name not in second} == {
+        f"reward_{term}" for term in envs[0].task.terms
+    }
+    assert all(np.array_equal(first[name], second[name]) for name in second if not name.startswith("reward"))
+    for env in envs:
+        env.close()
+
+
 @pytest.mark.parametrize(
     ("name", "drawn"),
     [
