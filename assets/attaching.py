@@ -8,7 +8,7 @@ import numpy as np
 
 from training_ground.assets.inertia import Inertia
 from training_ground.assets.library import load_part
-from training_ground.assets.objects import Mechanism, ObjectSpec, Piece, Shape
+from training_ground.assets.objects import GENERATED, Mechanism, ObjectSpec, Piece, Shape
 from training_ground.assets.poses import Pose
 from training_ground.assets.spec import Attachment, RobotSpec
 from training_ground.assets.urdf import Geometry, Joint, Link, Urdf
@@ -91,17 +91,20 @@ def _link(name: str, piece: Piece, where: str) -> Link:
             f"{where}: piece '{piece.name}' has friction = {piece.friction:g}; of a robot's links it is 1, and what "
             "they touch decides: leave it out"
         )
+    generated = [shape.shape for shape in piece.shapes if shape.shape in GENERATED]
+    if generated:
+        raise AssetError(f"{where}: piece '{piece.name}' has a {generated[0]}; a robot's parts are made of primitives")
     visuals = tuple(_geometry(shape) for shape in piece.shapes)
     solid = tuple(_geometry(shape) for shape in piece.shapes if shape.solid)
     return Link(name, piece.inertia(), visuals, solid)
 
 
 def _geometry(shape: Shape) -> Geometry:
-    return Geometry(shape.shape, shape.collider.pose, shape.size, colour=(*shape.colour, 1.0))
+    return Geometry(shape.shape, shape.pose, shape.size, colour=(*shape.colour, 1.0))
 
 
 def _joint(name: str, parent: str, mechanism: Mechanism, where: str) -> Joint:
-    for field in ("spring", "damping", "friction", "catches"):
+    for field in ("spring", "damping", "friction", "catches", "follows"):
         value = getattr(mechanism, field)
         if value:
             raise AssetError(

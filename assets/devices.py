@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from training_ground.assets.mechanisms import UNLIMITED, Name
+from training_ground.assets.objects import Share
 from training_ground.assets.spec import Positive
 from training_ground.configs.errors import unknown
 from training_ground.configs.loading import StrictModel
@@ -16,15 +17,16 @@ Part = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$")]
 
 
 class Sensor(StrictModel):
-    """A signal that is true while a joint is where it should be: a button pressed, a door shut."""
+    """A signal that is true while a joint is where it should be: a button pressed, a door shut, a scale loaded."""
 
     joint: Part
     above: float | None = None
     """Lowest value at which it is true; no bound where absent."""
     below: float | None = None
     """Highest value at which it is true."""
-    measure: Literal["travel", "position"] = "travel"
-    """`travel`: share of the way from the lower to the upper limit; `position`: m or rad."""
+    measure: Literal["travel", "position", "load"] = "travel"
+    """`travel`: share of the way from the lower to the upper limit; `position`: m or rad; `load`: kg that lie on a
+    scale, a piece that slides down on a spring."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Sensor:
@@ -65,12 +67,22 @@ class Machine(StrictModel):
     """A piece that shows its state to cameras: grey idle, green running, white done, red stopped."""
 
 
+class Light(StrictModel):
+    """A piece that shines while a signal is true."""
+
+    signal: Name
+    colour: tuple[Share, Share, Share]
+    """Red, green, blue."""
+
+
 class DeviceSpec(StrictModel):
-    """The sensors and machines of a cell."""
+    """The sensors, machines and signal lights of a cell."""
 
     sensors: dict[Name, Sensor]
     """By the signal that each gives."""
     machines: dict[Name, Machine] = Field(default_factory=dict)
+    lights: dict[Part, Light] = Field(default_factory=dict)
+    """By the piece that shines."""
 
     @model_validator(mode="after")
     def _connected(self) -> DeviceSpec:
@@ -85,4 +97,7 @@ class DeviceSpec(StrictModel):
                 if joint in moved:
                     raise ValueError(f"joint '{joint}': machines '{moved[joint]}' and '{name}' both move it")
                 moved[joint] = name
+        for name, light in self.lights.items():
+            if light.signal not in self.sensors:
+                raise ValueError(f"light '{name}': {unknown('signal', light.signal, self.sensors)}")
         return self

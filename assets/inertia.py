@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import permutations, product
 
 import numpy as np
+import trimesh
 
 from training_ground.assets.poses import Array, Pose, skew
 
@@ -98,6 +99,13 @@ def solid_inertia(shape: str, size: Sequence[float], density: float = 1.0) -> In
     across = rod * (radius**2 / 4 + length**2 / 12)
     across += ball * (0.4 * radius**2 + length**2 / 4 + 3 / 8 * length * radius)
     return Inertia(ball + rod, np.zeros(3), np.diag([across, across, along]))
+
+
+def hull_inertia(vertices: Array, density: float = 1.0) -> Inertia:
+    """Return the inertia of the convex hull of points (k, 3), m, in their frame; `density` as for `solid_inertia`."""
+    hull = trimesh.convex.convex_hull(vertices)
+    centre = np.asarray(hull.center_mass)
+    return Inertia(density * float(hull.volume), centre, density * np.asarray(hull.moment_inertia))
 
 
 def triangle_violation(matrix: Array) -> float:

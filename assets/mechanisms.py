@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from training_ground.assets.poses import Array
 from training_ground.assets.spec import NonNegative, Positive, Vector3
@@ -36,6 +36,22 @@ class Catch(StrictModel):
     flies past."""
 
 
+class Follows(StrictModel):
+    """What a joint is geared to: a nut to its screw, a rack to its pinion, a wheel to another."""
+
+    joint: Name
+    """Of the same object; called as the piece that it moves."""
+    ratio: float
+    """Its position is this times that joint's: a screw's lead over 2π (m/rad), a rack's pitch radius, -1 for two equal
+    gears."""
+
+    @model_validator(mode="after")
+    def _geared(self) -> Follows:
+        if self.ratio == 0.0 or not math.isfinite(self.ratio):
+            raise ValueError(f"ratio = {self.ratio:g}: must be finite and not zero")
+        return self
+
+
 class Mechanism(StrictModel):
     """A joint on which a piece slides (m, N) or turns (rad, N·m)."""
 
@@ -58,6 +74,12 @@ class Mechanism(StrictModel):
     friction: NonNegative = 0.0
     """Coulomb friction, N or N·m."""
     catches: tuple[Catch, ...] = ()
+    follows: Follows | None = None
+
+    @model_serializer(mode="wrap")
+    def _brief(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A scenario is known by a hash over what is written here, and stays the same one where nothing follows.
+        return {key: value for key, value in write(self).items() if key != "follows" or value is not None}
 
     @property
     def direction(self) -> Array:

@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from training_ground.assets import hulls
 from training_ground.assets.fitting import Collider
-from training_ground.assets.inertia import Inertia, solid_inertia
+from training_ground.assets.inertia import Inertia, hull_inertia, solid_inertia
 from training_ground.assets.mechanisms import UNLIMITED, Mechanism, Name
-from training_ground.assets.poses import Pose
+from training_ground.assets.poses import Array, Pose
 from training_ground.assets.safety.regions import Region
 from training_ground.assets.spec import NonNegative, Positive, Vector3
 from training_ground.assets.tree import Body, Tree
@@ -28,19 +29,26 @@ from training_ground.configs.loading import StrictModel
 Share = Annotated[float, Field(ge=0, le=1)]
 
 MARGIN = 0.001
-"""m by which the engine's cylinders are larger than their URDF says, all around: measured with `Thing.distance`."""
+"""m by which the engine's cylinders and hulls are larger than their URDF says, all around: measured with
+`Thing.distance`."""
 
-SIZES = {"box": 3, "sphere": 1, "cylinder": 2, "capsule": 2}
+SIZES = {"box": 3, "sphere": 1, "cylinder": 2, "capsule": 2, "wedge": 3, "gear": 3}
 """Numbers in a shape's size."""
+
+GENERATED = ("wedge", "gear")
+"""Shapes that are no primitives of the engine."""
+
+LEAST_MODULE, TEETH = 0.003, range(12, 121)
+"""m; a smaller gear's teeth would be all margin."""
 
 
 class Shape(StrictModel):
-    """A primitive in its piece's frame."""
+    """A primitive in its piece's frame, or what is generated as convex hulls."""
 
-    shape: Literal["box", "sphere", "cylinder", "capsule"]
+    shape: Literal["box", "sphere", "cylinder", "capsule", "wedge", "gear"]
     size: tuple[Positive, ...]
     """box: lengths along x, y, z; sphere: radius; cylinder and capsule (along z): radius, length of the straight part;
-    m."""
+    wedge: half a box of these lengths, as `hulls.wedge` has it; gear (about z): module, number of teeth, width; m."""
     at: Vector3 = (0.0, 0.0, 0.0)
     """Centre, m."""
     rpy: Vector3 = (0.0, 0.0, 0.0)
@@ -54,24 +62,52 @@ class Shape(StrictModel):
     def _right_size(self) -> Shape:
         if len(self.size) != SIZES[self.shape]:
             raise ValueError(f"size = {list(self.size)}: a {self.shape} has {SIZES[self.shape]} numbers")
+        if self.shape == "gear" and (self.size[0] < LEAST_MODULE or self.size[1] not in TEETH):
+            raise ValueError(
+                f"size = {list(self.size)}: a gear has a module of {LEAST_MODULE:g} m or more, and a whole number of "
+                f"{TEETH[0]} to {TEETH[-1]} teeth"
+            )
+        if self.shape in GENERATED and min(self.size[0], self.size[-1]) <= 2.0 * MARGIN:
+            raise ValueError(f"size = {list(self.size)}: a {self.shape} must be thicker than {2 * MARGIN:g} m")
         return self
 
     @property
-    def collider(self) -> Collider:
-        """The same for the compiler."""
-        return Collider(self.shape, Pose.from_xyz_rpy(np.array(self.at), np.array(self.rpy)), self.size)
+    def pose(self) -> Pose:
+        """In its piece's frame."""
+        return Pose.from_xyz_rpy(np.array(self.at), np.array(self.rpy))
 
     @property
-    def touched(self) -> Collider:
+    def colliders(self) -> tuple[Collider, ...]:
+        """The same for the compiler: one for a primitive, a hull for each convex piece otherwise."""
+        return self._colliders(0.0)
+
+    @property
+    def touched(self) -> tuple[Collider, ...]:
         """What the engine must be given for things to touch where the shape says.
 
-        It puts its margin around cylinders, and takes it off the inside of boxes, spheres and capsules.
+        It puts its margin around cylinders and hulls, and takes it off the inside of boxes, spheres and capsules.
         """
-        if self.shape != "cylinder":
-            return self.collider
-        radius, length = self.size
-        size = max(radius - MARGIN, 0.5 * radius), max(length - 2.0 * MARGIN, 0.5 * length)
-        return Collider(self.shape, self.collider.pose, size)
+        return self._colliders(MARGIN)
+
+    def inertia(self, density: float = 1.0) -> Inertia:
+        """Inertia in the piece's frame, of a density in kg/m³; 1 gives the volume, m³, as mass."""
+        if self.shape not in GENERATED:
+            return solid_inertia(self.shape, self.size, density).moved(self.pose)
+        parts = [hull_inertia(hull, density).moved(self.pose) for hull in self._hulls(0.0)]
+        return sum(parts, Inertia())
+
+    def _colliders(self, inset: float) -> tuple[Collider, ...]:
+        if self.shape in GENERATED:
+            return tuple(Collider("hull", self.pose, vertices=hull) for hull in self._hulls(inset))
+        size = self.size
+        if self.shape == "cylinder":
+            radius, length = size
+            size = max(radius - inset, 0.5 * radius), max(length - 2.0 * inset, 0.5 * length)
+        return (Collider(self.shape, self.pose, size),)
+
+    def _hulls(self, inset: float) -> list[Array]:
+        x, y, z = self.size
+        return [hulls.wedge(x, y, z, inset)] if self.shape == "wedge" else hulls.gear(x, int(y), z, inset)
 
 
 class Piece(StrictModel):
@@ -95,11 +131,10 @@ class Piece(StrictModel):
 
     def inertia(self) -> Inertia:
         """Inertia in the piece's frame; where shapes overlap both count."""
-        volume = sum(solid_inertia(shape.shape, shape.size).mass for shape in self.shapes)
+        volume = sum(shape.inertia().mass for shape in self.shapes)
         total = Inertia()
         for shape in self.shapes:
-            part = solid_inertia(shape.shape, shape.size, self.mass / volume)
-            total = total + part.moved(shape.collider.pose)
+            total = total + shape.inertia(self.mass / volume)
         return total
 
 
@@ -137,6 +172,14 @@ class ObjectSpec(StrictModel):
                     "pieces without a joint are fixed to one another only where none has one"
                 )
             known.append(piece.name)
+        for name, joint in self.mechanisms.items():
+            if joint.follows is not None and (
+                joint.follows.joint == name or joint.follows.joint not in self.mechanisms
+            ):
+                others = [other for other in self.mechanisms if other != name]
+                raise ValueError(
+                    f"piece '{name}', joint.follows: {unknown('other joint', joint.follows.joint, others)}"
+                )
         for name, frame in self.frames.items():
             if frame.piece is not None and frame.piece not in known:
                 raise ValueError(f"frame '{name}': {unknown('piece', frame.piece, known)}")
@@ -146,6 +189,10 @@ class ObjectSpec(StrictModel):
     def mechanisms(self) -> dict[str, Mechanism]:
         """Joints by the name of the piece that each moves, in order."""
         return {piece.name: piece.joint for piece in self.pieces if piece.joint is not None}
+
+    def piece(self, name: str) -> Piece:
+        """Return a piece by its name."""
+        return next(piece for piece in self.pieces if piece.name == name)
 
     @property
     def regions(self) -> dict[str, Region]:
@@ -165,9 +212,9 @@ class ObjectSpec(StrictModel):
             path,
             self.name,
             self.tree(),
-            [tuple(shape.touched for shape in piece.shapes if shape.solid) for piece in pieces],
+            [tuple(c for shape in piece.shapes if shape.solid for c in shape.touched) for piece in pieces],
             [(joint.lower, joint.upper, UNLIMITED, UNLIMITED) for joint in self.mechanisms.values()],
-            looks=[[(s.collider, (*s.colour, 1.0)) for s in piece.shapes] for piece in pieces] if visuals else (),
+            looks=[[(c, (*s.colour, 1.0)) for s in p.shapes for c in s.colliders] for p in pieces] if visuals else (),
         )
         return path
 

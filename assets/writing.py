@@ -34,7 +34,7 @@ def write_urdf(
         colliders: Per body.
         limits: Per joint lower, upper (rad, m), effort (N·m, N), velocity (rad/s, m/s).
         visuals: Per body; none are written where None.
-        looks: Per body primitives that cameras see, each with its colour, RGBA.
+        looks: Per body primitives and hulls that cameras see, each with its colour, RGBA.
     """
     robot = ET.Element("robot", name=name)
     for index, body in enumerate(tree.bodies):
@@ -45,7 +45,10 @@ def write_urdf(
         for number, (shape, colour) in enumerate(looks[index] if looks else ()):
             visual = ET.SubElement(link, "visual")
             _origin(visual, shape.pose)
-            _primitive(visual, shape)
+            if shape.shape == "hull":
+                _hull(visual, path.parent, VISUAL_FOLDER, f"look_{index:02d}_{number}", shape)
+            else:
+                _primitive(visual, shape)
             material = ET.SubElement(visual, "material", name=f"material_{index}_{number}")
             ET.SubElement(material, "color", rgba=_text(colour))
         _colliders(link, path.parent, index, colliders[index])
@@ -96,12 +99,16 @@ def _colliders(link: ET.Element, folder: Path, index: int, shapes: Sequence[Coll
         collision = ET.SubElement(link, "collision")
         _origin(collision, shape.pose)
         if shape.shape == "hull":
-            (folder / COLLISION_FOLDER).mkdir(exist_ok=True)
-            file = f"{COLLISION_FOLDER}/{index:02d}_{number}.obj"
-            write_obj(folder / file, shape.vertices, hull_faces(shape.vertices))
-            ET.SubElement(ET.SubElement(collision, "geometry"), "mesh", filename=file)
+            _hull(collision, folder, COLLISION_FOLDER, f"{index:02d}_{number}", shape)
         else:
             _primitive(collision, shape)
+
+
+def _hull(parent: ET.Element, folder: Path, below: str, name: str, shape: Collider) -> None:
+    (folder / below).mkdir(exist_ok=True)
+    file = f"{below}/{name}.obj"
+    write_obj(folder / file, shape.vertices, hull_faces(shape.vertices))
+    ET.SubElement(ET.SubElement(parent, "geometry"), "mesh", filename=file)
 
 
 def _primitive(parent: ET.Element, shape: Collider) -> None:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from training_ground.assets.devices import DeviceSpec, Machine, Sensor
+from training_ground.assets.dynamics import GRAVITY
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs.world.thing import Thing
 
@@ -17,6 +18,9 @@ LAMPS = {
     "stopped": (0.9, 0.1, 0.1),
 }
 """Colour (red, green, blue) of a machine's lamp by its state."""
+
+DARK = (0.25, 0.25, 0.25)
+"""Colour of a light that is off."""
 
 
 @dataclass
@@ -61,6 +65,11 @@ class Devices:
                         )
             if machine.lamp is not None:
                 self._part(machine.lamp)
+        for piece in spec.lights:
+            self._part(piece)
+        for name, sensor in spec.sensors.items():
+            if sensor.measure == "load":
+                self._require_scale(name, sensor)
         self.signals: dict[str, bool] = {}
         self.machines: dict[str, MachineState] = {}
         self.reset()
@@ -71,6 +80,7 @@ class Devices:
         self.machines = {name: MachineState() for name in self.spec.machines}
         for name, machine in self.spec.machines.items():
             self._command(machine, self.machines[name].state)
+        self._shine()
 
     def update(self, dt: float) -> None:
         """Read the sensors after a control step of `dt` seconds, and let every machine go on."""
@@ -93,6 +103,8 @@ class Devices:
                     now.state = "stopped" if state == "stopped" else "idle"
             if now.state != state:
                 self._command(machine, now.state)
+        if self.signals != before:
+            self._shine()
 
     def values(self) -> dict[str, bool | str | int]:
         """Every signal; every machine's state by its name, and `<name>.refused` and `<name>.cycles`."""
@@ -114,6 +126,13 @@ class Devices:
         self.machines = {name: MachineState(**machine) for name, machine in state["machines"].items()}
         for name, machine in self.spec.machines.items():
             self._show(machine, self.machines[name].state)
+        self._shine()
+
+    def load(self, joint: str) -> float:
+        """What lies on a scale, kg: what its spring carries more than the pan's own weight. `joint` as in a sensor."""
+        thing, piece = self._joint(joint)
+        mechanism, pan = thing.spec.mechanisms[piece], thing.spec.piece(piece)
+        return mechanism.spring * (thing.joint_position[piece] - mechanism.rest) / GRAVITY - pan.mass
 
     def _sense(self) -> dict[str, bool]:
         return {name: self._true(sensor) for name, sensor in self.spec.sensors.items()}
@@ -121,7 +140,9 @@ class Devices:
     def _true(self, sensor: Sensor) -> bool:
         thing, piece = self._joint(sensor.joint)
         value = thing.joint_position[piece]
-        if sensor.measure == "travel":
+        if sensor.measure == "load":
+            value = self.load(sensor.joint)
+        elif sensor.measure == "travel":
             mechanism = thing.spec.mechanisms[piece]
             value = (value - mechanism.lower) / (mechanism.upper - mechanism.lower)
             value = min(max(value, 0.0), 1.0)  # the engine lets a joint a little beyond its limits
@@ -141,6 +162,20 @@ class Devices:
         if machine.lamp is not None:
             thing, piece = self._part(machine.lamp)
             thing.paint(piece, LAMPS[state])
+
+    def _shine(self) -> None:
+        for name, light in self.spec.lights.items():
+            thing, piece = self._part(name)
+            thing.paint(piece, light.colour if self.signals[light.signal] else DARK)
+
+    def _require_scale(self, name: str, sensor: Sensor) -> None:
+        thing, piece = self._joint(sensor.joint)
+        mechanism = thing.spec.mechanisms[piece]
+        if mechanism.kind != "slide" or mechanism.direction[2] > -0.999 or not mechanism.spring or mechanism.friction:
+            raise SimulationError(
+                f"sensor '{name}': joint '{sensor.joint}' weighs nothing: a scale slides down (axis [0, 0, -1]) on a "
+                "spring, without friction"
+            )
 
     def _part(self, name: str) -> tuple[Thing, str]:
         owner, _, piece = name.partition(".")

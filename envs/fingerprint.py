@@ -32,10 +32,10 @@ from training_ground.envs.cell_task import CellTask
 from training_ground.envs.options import split_options
 from training_ground.envs.scenarios import Scenario, templates
 
-LOOKS = {"title", "colour", "lamp"}
+LOOKS = {"title", "colour", "lamp", "lights"}
 """Keys of specifications that only people and cameras see."""
-OF_THE_POLICY = {"robot", "observation_format", "observation_history", "visuals", "episode_length_s"}
-"""Options that say how it is looked at; the robot and the episode's length stand elsewhere."""
+OF_THE_POLICY = {"robot", "observation_format", "observation_history", "visuals", "episode_length_s", "reward"}
+"""Options that say how it is looked at and rewarded; the robot and the episode's length stand elsewhere."""
 EVENTS = ("faulty", "walks")
 """Fields of an item that are events."""
 OF_THE_CELL = {"name", "title", "sectors", "tiers", "reach", "touching", "devices", "events", "receiver"}

@@ -82,7 +82,9 @@ def test_a_sparse_reward_is_one_where_success_holds_and_changes_nothing_else():
         put(env.task, "pin", "block.bottom")  # type: ignore[arg-type]
     rewards: list[float] = []
     for _ in range(50):
-        (_, shaped, *_, one), (_, sparse, *_, other) = (env.step(np.zeros(env.action.shape)) for env in envs)
+        (_, shaped, *_, one), (_, sparse, *_, other) = (
+            env.step(np.zeros(env.action.shape, np.float32)) for env in envs
+        )
         assert one["success"] == other["success"] and other["reward_terms"] == {"success": sparse}
         assert 0 < shaped <= 1
         rewards.append(sparse)

@@ -8,7 +8,7 @@ import numpy as np
 import trimesh
 
 from training_ground.agents.viewing.figure import Mesh, shaded
-from training_ground.assets.objects import Shape
+from training_ground.assets.objects import GENERATED, Shape
 from training_ground.envs import rotations
 from training_ground.envs.cell import Cell
 
@@ -66,7 +66,7 @@ class Furniture:
 
 
 def mesh_of(shape: Shape) -> Mesh:
-    """Triangles of a primitive in its piece's frame."""
+    """Triangles of a shape in its piece's frame."""
     size = shape.size
     if shape.shape == "box":
         solid: Any = trimesh.creation.box(extents=size)
@@ -74,6 +74,8 @@ def mesh_of(shape: Shape) -> Mesh:
         solid = trimesh.creation.icosphere(subdivisions=2, radius=size[0])
     elif shape.shape == "cylinder":
         solid = trimesh.creation.cylinder(radius=size[0], height=size[1], sections=32)
+    elif shape.shape in GENERATED:
+        solid = trimesh.util.concatenate([trimesh.convex.convex_hull(one.vertices) for one in shape.colliders])
     else:
         solid = trimesh.creation.capsule(radius=size[0], height=size[1], count=[16, 16])
     turn = np.array(rotations.matrix(rotations.from_euler(*shape.rpy)))

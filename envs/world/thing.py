@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from training_ground.envs.world.scene import World
 
 
+GEAR_ERP = 0.2
+"""Share of what gears are apart that the engine takes back in a physics step."""
+
+
 class Thing(Solid):
     """An object in a world.
 
@@ -61,6 +65,7 @@ class Thing(Solid):
                 self._rows.setdefault(piece, len(self._rows))
             self.drive = world.substeps.drive(self, parameters, [self._link(piece) for piece in [*self._rows][1:]])
             self.holding = Holding(name, joints, self.drive, world.substeps)
+            self._gear()
 
     @property
     def state(self) -> LinkState:
@@ -117,7 +122,8 @@ class Thing(Solid):
         self._at_rest = (tuple(position), tuple(orientation))
         if self.drive is not None and self.holding is not None:
             joints = self.spec.mechanisms.values()
-            super().set_joints([min(max(joint.rest, joint.lower), joint.upper) for joint in joints])
+            rest = [min(max(joint.rest, joint.lower), joint.upper) for joint in joints]
+            super().set_joints(self._geared(rest))
             self.drive.reset()
             self.holding.reset()
 
@@ -155,11 +161,34 @@ class Thing(Solid):
 
     def set_joints(self, position: Sequence[float], velocity: Sequence[float] | None = None) -> None:
         """Put the joints at positions (n), m or rad, with velocities (n) (zero where absent); what stands in a catch is
-        caught."""
-        super().set_joints(position, velocity)
+        caught, and what is geared to another follows that one, whatever is given for it."""
+        super().set_joints(self._geared(position), None if velocity is None else self._geared(velocity))
         if self.drive is not None and self.holding is not None:
             self.drive.read()
             self.holding.look()
+
+    def _geared(self, values: Sequence[float]) -> list[float]:
+        """Positions or velocities (n) in which every joint that follows another does."""
+        result = dict(zip(self.joint_names, values, strict=True))
+        for name, joint in self.spec.mechanisms.items():
+            if joint.follows is not None:
+                result[name] = joint.follows.ratio * result[joint.follows.joint]
+        return [result[name] for name in self.joint_names]
+
+    def _gear(self) -> None:
+        for name, joint in self.spec.mechanisms.items():
+            if joint.follows is None:
+                continue
+            uid, lead, follower = self.uid, self._link(joint.follows.joint), self._link(name)
+            gear = engine.createConstraint(
+                uid, lead, uid, follower, engine.JOINT_GEAR, [0, 0, 1], [0, 0, 0], [0, 0, 0],
+                physicsClientId=self._client,
+            )  # fmt: skip
+            # The engine keeps: position of the first + gearRatio × position of the second = 0.
+            engine.changeConstraint(
+                gear, gearRatio=-1.0 / joint.follows.ratio, maxForce=UNLIMITED, erp=GEAR_ERP,
+                relativePositionTarget=0.0, physicsClientId=self._client,
+            )  # fmt: skip
 
     def lock(self, joint: str, on: bool = True) -> None:
         """Hold a joint where it is now, whatever pulls, or let it go again: a finished join, a locked door.
