@@ -54,8 +54,9 @@ def put(task: CellTask, item: str, frame: str, shift: Sequence[float] = (0.0, 0.
 
 
 def test_every_task_in_a_cell_is_judged_here():
-    judged = {"BinPick", "BeltPick", "BeltPlace", "HandToHand", "KitOrder", "OpenDrawer", "OpenDoor", "PegInHole",
-              "PipeSort", "PoseSet", "RestockShelf", "SortDefects", "TendPress", "TrayToTray", "TurnValve"}  # fmt: skip
+    judged = {"BinPick", "BeltPick", "BeltPlace", "HandToHand", "KitOrder", "LatchConnector", "OpenDrawer", "OpenDoor",
+              "PegInHole", "PipeSort", "PoseSet", "RestockShelf", "SortDefects", "TendPress", "TrayToTray",
+              "TurnValve"}  # fmt: skip
     elsewhere = {"PressButton", "HandToPerson"}  # test_cells.py, test_receiving.py
     assert {name for name, kind in tasks().items() if issubclass(kind, CellTask)} == judged | elsewhere
 
@@ -196,6 +197,27 @@ def test_peg_in_hole_wants_the_pin_in_all_the_way():
     assert not watch(env, 0.1)["success"]
     env, task = begin("PegInHole")
     put(task, "pin", "bench.top", (0.2, 0.3, 0.03), ON_ITS_SIDE)
+    assert watch(env, 0.5)["failure"] == "slip"
+
+
+def test_latch_connector_wants_the_click_and_a_pull(monkeypatch):
+    env, task = begin("LatchConnector")
+    socket = task.place.frame("header.bottom")
+    put(task, "plug", "header.bottom", (0.0, 0.0, 0.019), socket.orientation)  # as it stands upon the pawl
+    watch(env, 0.5)
+    assert not task.clicked and task.place.frame("plug").position[2] > socket.position[2] + 0.015
+    put(task, "plug", "header.bottom", (0.0, 0.0, 0.001), socket.orientation)
+    info = watch(env, 1.0)
+    assert task.clicked and not info["success"]
+    with monkeypatch.context() as held:  # a hand that pulls, first with too little
+        held.setattr(task, "touches", lambda item, side=None: True)
+        held.setattr(task, "hand_load", lambda side: (0.0, 0.0, -8.0))
+        assert not watch(env, 0.5)["success"] and not task.pulled
+        held.setattr(task, "hand_load", lambda side: (0.0, 0.0, -12.0))
+        assert not watch(env, 0.5)["success"] and task.pulled
+    assert watch(env, 0.7)["success"]
+    env, task = begin("LatchConnector")
+    put(task, "plug", "bench.top", (0.2, 0.3, 0.03), ON_ITS_SIDE)
     assert watch(env, 0.5)["failure"] == "slip"
 
 

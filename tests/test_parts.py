@@ -219,9 +219,9 @@ def test_a_latch_snaps_in_at_its_force_and_holds_until_it_is_released(timestep: 
         push(jig, "plug", (0, 0, -force), 0.002)
         yields = max(yields, header.joint_position["pawl"])
         force += 0.1
-    force += 0.08 * GRAVITY  # its own weight helps
-    # Between what the slope makes of the spring's force without friction and with that of the two pieces, 0.3 · 0.3.
-    spring, slope, friction = 8.0 + 4000.0 * yields, math.atan2(8, 12), 0.09
+    force += 0.1 * GRAVITY  # its own weight helps
+    # Between what the slope makes of the spring's force without friction and with that of the two pieces, 0.6 · 0.3.
+    spring, slope, friction = 8.0 + 4000.0 * yields, math.atan2(8, 12), 0.18
     least = spring / math.tan(slope)
     most = spring * (1 + friction * math.tan(slope)) / (math.tan(slope) - friction)
     assert 0.95 * least < force < most and 20.0 < force < 60.0  # a detent of 20 to 60 N

@@ -124,6 +124,12 @@ class Handling(Expert):
             CannotReach: The hand does not come there.
             Slipped: The item is lost on the way.
         """
+        yield from self.bring(side, item, goals, over=over, gap=gap, search=search)
+        yield from self.open(side, 0.6)
+        yield from self.withdraw(side, to=f"away from {item}")
+
+    def bring(self, side: str, item: str, goals: Sequence[Pose], *, over: float, gap: float, search: bool) -> Steps:
+        """Bring an item that is held down to a place as `put` does, and keep hold of it."""
         yield from self.see()
         grip = self.grip_in(side, item)
         ways = [goal @ grip for goal in goals]
@@ -139,8 +145,6 @@ class Handling(Expert):
             yield from self.settle(side, hand, within=0.001, longest=0.5)
         if search:
             yield from self._search(side, item, goal)
-        yield from self.open(side, 0.6)
-        yield from self.withdraw(side, to=f"away from {item}")
 
     def _search(self, side: str, item: str, goal: Pose) -> Steps:
         """Press an item down softly on a spiral around where it belongs, until it has gone in or the spiral ends."""
