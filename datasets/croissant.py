@@ -30,7 +30,7 @@ MOST_LISTED = 1000
 
 _PLAIN = ("citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes")
 _PLAIN += ("isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex")
-_PLAIN += ("repeated", "replace", "separator", "source", "subField", "transform")
+_PLAIN += ("repeated", "replace", "samplingRate", "separator", "source", "subField", "transform", "equivalentProperty")
 CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -70,7 +70,7 @@ def to_croissant(store: Store, summary: Summary) -> dict[str, Any]:
         "name": printable(title(summary), 200),
         "description": lead(summary),
         "conformsTo": VERSION,
-        "license": about.licence,
+        "license": printable(about.licence),
         "url": about.url,
         "creator": [{"@type": "sc:Organization", "name": printable(name)} for name in about.creators],
         "datePublished": about.published,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from training_ground.datasets.card.summary import MOST_READ, Summary
 from training_ground.datasets.schema import ACTION, REWARD, TEXT
 from training_ground.datasets.statistics import wilson_interval
 
+_UNIT = re.compile(r"[A-Za-zµΩ°%·/²³⁻¹0-9 ]{1,10}")
 MOST_ROWS = 500
 MOST_LISTED = 20
 
@@ -42,16 +44,21 @@ def title(summary: Summary) -> str:
 
 def lead(summary: Summary) -> str:
     """Return what the dataset is, in one paragraph."""
-    hours = summary.steps / summary.schema.control_rate / 3600
-    spent = f"{hours:.1f} hours" if hours >= 2 else f"{hours * 60:.1f} minutes"
-    counted = f"{len(summary.metadata):,} episodes, {summary.steps:,} steps, {spent} of simulated time"
+    counted = f"{len(summary.metadata):,} episodes, {summary.steps:,} steps, {duration(summary)} of simulated time"
     said = printable(summary.about.description, 2_000) or f"Task: {printable(summary.schema.instruction or 'not said')}"
     return f"{said} {counted}."
 
 
+def duration(summary: Summary) -> str:
+    """Return how long all episodes are together, in the unit that suits."""
+    seconds = summary.steps / summary.schema.control_rate
+    unit, size = next((u, s) for u, s in (("h", 3600), ("min", 60), ("s", 1)) if seconds >= 2 * s or s == 1)
+    return f"{seconds / size:.1f} {unit}"
+
+
 def licence(summary: Summary) -> str:
     """Return what the dataset says of its licence."""
-    return summary.about.licence or "None was given: without one, nobody may copy or use the dataset."
+    return printable(summary.about.licence) or "None was given: without one, nobody may copy or use the dataset."
 
 
 def success_line(summary: Summary) -> str:
@@ -251,14 +258,14 @@ def _little(dtype: str) -> str:
 
 
 def _comment(unit: str) -> str:
-    """A unit as it may stand in code that people copy: nothing of a stranger's but letters and signs of units."""
-    return "".join(letter for letter in unit if letter.isalnum() or letter in "/·²³^*%°- ")[:20]
+    """A unit as it may stand in code that people copy: only what looks like one."""
+    return unit if _UNIT.fullmatch(unit) else "see dataset.json"
 
 
 def _listed(texts: Iterable[str], most: int = 8) -> str:
     listed = [printable(text, 200) for text in texts]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return "; ".join(listed[:most]) + more
+    return " · ".join(listed[:most]) + more
 
 
 def _all(summary: Summary) -> list[Any]:

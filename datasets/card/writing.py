@@ -60,7 +60,8 @@ def _check_readme(path: Path) -> None:
 
 def front_matter(summary: Summary) -> str:
     """Return the YAML head that dataset hubs read; every value is a JSON string, which YAML reads as a string."""
-    lines = [f"pretty_name: {json.dumps(printable(told.title(summary)))}"]
+    name = json.dumps(printable(told.title(summary))).replace("<", "\\u003c").replace(">", "\\u003e")
+    lines = [f"pretty_name: {name}"]
     if _SPDX.fullmatch(summary.about.licence):
         lines.insert(0, f"license: {json.dumps(summary.about.licence.lower())}")
     lines += [MADE, "tags:", "- robotics", "- humanoid", "- simulation"]
@@ -70,11 +71,9 @@ def front_matter(summary: Summary) -> str:
 def _tiles(summary: Summary) -> Html:
     good, judged = sum(g.successes for g in summary.groups), sum(g.judged for g in summary.groups)
     low, high = wilson_interval(good, judged)
-    seconds = summary.steps / summary.schema.control_rate
-    spent = f"{seconds / 3600:.1f} h" if seconds >= 7200 else f"{seconds / 60:.1f} min"
     tiles = [
         (f"{len(summary.metadata):,}", "episodes"),
-        (spent, f"{summary.steps:,} steps at {summary.schema.control_rate:g} Hz"),
+        (told.duration(summary), f"{summary.steps:,} steps at {summary.schema.control_rate:g} Hz"),
         (f"{good / judged:.0%}" if judged else "–", f"success, 95 % interval {low:.0%} to {high:.0%}"),
         (str(len(summary.schema.channels)), "channels"),
     ]
