@@ -83,5 +83,7 @@ def _lines(trust: TrustReport) -> list[str]:
     if trust.statement is not None:
         when = datetime.fromtimestamp(trust.statement.time_ns / 1e9, tz=timezone.utc)
         said = "verified" if trust.verified else "NOT verified"
+        if trust.verified and trust.unsigned:
+            said = "verified but for what is unsigned"
         lines.append(f"{said}: signed {when:%Y-%m-%d %H:%M} UTC by the key {trust.statement.key_id[:16]}")
     return lines

@@ -149,7 +149,15 @@ def _ranges(spread: Spread, caption: str, limits: Any) -> Picture:
         if limits is not None:
             axes.barh(rows, limits[:count, 1] - limits[:count, 0], left=limits[:count, 0], height=0.86, color=FAINT)
         axes.hlines(rows, spread.low[:count], spread.high[:count], color=CURVES[0], lw=1)
-        axes.barh(rows, (spread.q99 - spread.q01)[:count], left=spread.q01[:count], height=0.5, color=CURVES[0])
+        axes.barh(
+            rows,
+            (spread.q99 - spread.q01)[:count],
+            left=spread.q01[:count],
+            height=0.5,
+            color=CURVES[0],
+            ec=CURVES[0],
+            lw=0.8,
+        )
         axes.set_yticks(rows, [_joint(name) for name in spread.names[:count]], fontsize=8.5)
         axes.set_ylim(count - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
