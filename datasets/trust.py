@@ -87,10 +87,11 @@ def check(folder: Path, keys: Sequence[bytes] = (), progress: Callable[[str], No
     manifest = manifests.parse(raw, str(folder / MANIFEST))
     if statement is not None and (statement.root, statement.files) != (manifest.root, len(manifest.files)):
         problems.append(f"{folder / SIGNATURE}: was signed for another root or number of files")
-    there, listed = manifests.listed_files(folder), {entry.path for entry in manifest.files}
+    there = manifests.listed_files(folder)
+    known, listed = set(there), {entry.path for entry in manifest.files}
     changed, missing = [], []
     for entry in manifest.files:
-        if entry.path not in there:
+        if entry.path not in known:
             missing.append(f"{entry.path}: is listed and not there")
         elif reason := _compare(folder / entry.path, entry):
             changed.append(f"{entry.path}: {reason}")
