@@ -184,6 +184,21 @@ def test_markdown_of_strangers_makes_no_links(hostile: tuple[Store, Summary]) ->
     assert printable("a\nb\u202e" + "c" * 600, 8) == "a b\ufffdccc…"
 
 
+def test_numbers_of_strangers_break_no_plot(carded: tuple[Store, Summary], tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "numbers", carded[0].schema.model_copy(update={"control_rate": 1e-300}))
+    odd = (1e308, -1e308, np.inf, np.nan, 1e-320, 0.0)
+    for value in odd:
+        episode = carded[0].read(0)
+        columns = {name: values.copy() for name, values in episode.columns.items()}
+        columns["reward"][:] = 0
+        columns["reward"][1] = value
+        columns["joint_position"][3] = np.float32(np.clip(value, -3e38, 3e38))
+        columns["action"][2] = np.nan
+        store.append(Episode(episode.metadata.model_copy(update={"seed": 2**62}), columns))
+    summary = write_card(store)
+    assert len(summary.returns) == len(odd) and (store.path / "card.html").read_text().count("<svg ") == 3
+
+
 def test_somebody_s_own_readme_is_not_overwritten(carded: tuple[Store, Summary], tmp_path: Path) -> None:
     store = Store.create(tmp_path / "own", carded[0].schema)
     (store.path / "README.md").write_text("# Mine\n")

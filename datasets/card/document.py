@@ -14,7 +14,9 @@ from training_ground.datasets.markup import Html, escape, join, tag
 
 MOST_LETTERS = 500
 MOST_PARAGRAPH = 20_000
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$^=-])")
+_SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_BEGINS = re.compile(r"^(\d+(?=[.)](?:\s|$))|(?=[-+=#]))")
+"""What makes a heading, a list or a rule of a line that begins with it."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ def printable(value: object, most: int = MOST_LETTERS) -> str:
 def markdown_text(value: object, most: int = MOST_LETTERS) -> str:
     """Return a text so that Markdown shows it as it is: no links, emphasis, HTML or cells come out of it."""
     text = printable(value, most).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = _SPECIAL.sub(r"\\\1", text)
+    text = _SPECIAL.sub(r"\\\g<0>", text)
     text = text.replace("://", "&#58;//").replace("@", "&#64;").replace("www.", "www&#46;")
-    return re.sub(r"^(\d+)\.", r"\1\\.", text)  # "1." would begin a list
+    return _BEGINS.sub(r"\1\\", text)
 
 
 def to_markdown(title: str, lead: str, sections: Sequence[Section]) -> str:

@@ -17,7 +17,7 @@ from training_ground.datasets.statistics import wilson_interval
 INK, SOFT, FAINT = "#191d22", "#5a646f", "#e2e5e9"
 GOOD, BAD, UNKNOWN = "#1a8f78", "#d9481c", "#9aa4af"
 CURVES = ("#2460c4", "#d98218", "#1a8f78", "#a3409a", "#94761c", "#3a9ab0")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a stranger's "$" is a dollar
     "text.usetex": False,
     "svg.fonttype": "none",
@@ -41,18 +41,22 @@ MOST_BARS = 80
 MOST_GROUPS = 20
 MOVING = 6
 """Joints drawn in an example: those that move most."""
-MOST_POINTS = 400
-"""Points of a curve."""
+MOST_VALUE = 1e9
+"""What is larger is no quantity of a robot, and no axis is made for it."""
 
 
 def outcome_plots(summary: Summary) -> list[Picture]:
     """Return the plots of lengths, returns and success."""
     rate = summary.schema.control_rate
     seconds = {n: m.length / rate for n, m in summary.metadata.items()}
-    pictures = [_by_outcome(summary, seconds, "Length, s", "Episode lengths by outcome")]
-    finite = {n: r for n, r in summary.returns.items() if np.isfinite(r)}
-    if finite:
-        pictures.append(_by_outcome(summary, finite, "Return", "Sum of rewards of an episode, by outcome"))
+    pictures = []
+    for values, label, caption in (
+        (seconds, "Length, s", "Episode lengths by outcome"),
+        (summary.returns, "Return", "Sum of rewards of an episode, by outcome"),
+    ):
+        drawn = {number: value for number, value in values.items() if _drawable(value)}
+        if drawn:
+            pictures.append(_by_outcome(summary, drawn, label, caption))
     if any(group.judged for group in summary.groups):
         pictures.append(_success(summary))
     return pictures
@@ -62,18 +66,18 @@ def range_plots(summary: Summary) -> list[Picture]:
     """Return the plots of how far joints and actions went."""
     pictures = []
     what = "Bar: 1 % to 99 % of rows; line: smallest to largest"
-    if summary.positions is not None:
+    if summary.positions is not None and _drawable(summary.positions.low, summary.positions.high):
         inside = "; grey: the robot's limits" if summary.limits is not None else "; limits are not known"
         caption = f"Joint positions. {what}{inside}"
         pictures.append(_ranges(summary.positions, caption, summary.limits))
-    if summary.actions is not None:
+    if summary.actions is not None and _drawable(summary.actions.low, summary.actions.high):
         pictures.append(_ranges(summary.actions, f"Actions as applied. {what}", None))
     return pictures
 
 
 def example_plot(summary: Summary) -> Picture | None:
     """Return joint positions over time of a few episodes, one panel each; None where there are none."""
-    shown = [e for e in summary.examples if len(e.time) > 1 and np.isfinite(e.joints).all()]
+    shown = [e for e in summary.examples if len(e.time) > 1 and _drawable(e.joints)]
     if not shown or summary.positions is None:
         return None
     moved = np.max([np.ptp(e.joints, axis=0) for e in shown], axis=0)
@@ -89,9 +93,8 @@ def example_plot(summary: Summary) -> Picture | None:
 
 
 def _curves(panel: Any, example: Example, chosen: Any, names: Sequence[str]) -> None:
-    every = max(1, len(example.time) // MOST_POINTS)
     for color, index, name in zip(CURVES, chosen, names, strict=False):
-        panel.plot(example.time[::every], example.joints[::every, index], color=color, lw=1.2, label=name)
+        panel.plot(example.time, example.joints[:, index], color=color, lw=1.2, label=name)
     m = example.metadata
     result = "success" if m.success else printable(m.failure or "no success", 30)
     panel.set_title(f"episode {example.number}, seed {m.seed}: {result}")
@@ -104,7 +107,7 @@ def _by_outcome(summary: Summary, values: dict[int, float], label: str, caption:
     kinds = [("success", GOOD, True), ("no success", BAD, False), ("not judged", UNKNOWN, None)]
     found = {name: [v for n, v in values.items() if summary.metadata[n].success is k] for name, _, k in kinds}
     low, high = min(values.values()), max(values.values())
-    pad = 0.5 * max(1e-3, 0.02 * abs(high)) if high == low else 0.0
+    pad = 0.5 * max(1e-3, 0.02 * abs(high)) if high - low <= 1e-6 * max(1.0, abs(high)) else 0.0
     edges = np.linspace(low - pad, high + pad, min(24, max(8, len(values) // 8)) + 1)
     with _figure(5.1, 2.6) as (figure, save):
         axes = figure.subplots()
@@ -171,6 +174,11 @@ def _ranges(spread: Spread, caption: str, limits: Any) -> Picture:
 def group_name(tier: str, policy: str) -> str:
     """Return a group's short name."""
     return ", ".join(part for part in (printable(tier, 24), printable(policy, 24)) if part)
+
+
+def _drawable(*values: Any) -> bool:
+    """Whether all are numbers that an axis can be made for."""
+    return all(bool((np.abs(v) < MOST_VALUE).all()) for v in map(np.asarray, values))
 
 
 def _joint(name: str) -> str:

@@ -15,7 +15,7 @@ from training_ground.configs.errors import AssetError, DatasetError
 from training_ground.datasets.about import About
 from training_ground.datasets.about import read as read_about
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.schema import ACTION, REWARD, DatasetSchema, EpisodeMetadata
+from training_ground.datasets.schema import ACTION, REWARD, TIMESTAMP, DatasetSchema, EpisodeMetadata
 from training_ground.datasets.store import Store
 
 MOST_READ = 200
@@ -25,6 +25,8 @@ POSITIONS = ("joint_angle", "joint_position")
 """Channels that may hold the joints' positions, the truth first."""
 MOST_DRAWN = 200
 """Randomised quantities that are told apart."""
+MOST_POINTS = 400
+"""Rows that are kept of an example, about."""
 MOST_COMPONENTS = 1000
 """A channel with more is no joint vector."""
 MOST_SAMPLES = 200_000
@@ -138,8 +140,9 @@ def summarise(store: Store, progress: Callable[[int], None] | None = None) -> Su
         positions.add(episode, slice(None))
         actions.add(episode, slice(None, -1))  # the last row has no action
         if number in shown and positions.channel is not None:
-            time = np.asarray(episode.columns["timestamp_ns"], float) * 1e-9
-            joints = np.asarray(episode.columns[positions.channel.name], float)
+            rows = slice(None, None, max(1, episode.length // MOST_POINTS))
+            time = np.asarray(episode.columns[TIMESTAMP][rows], float) * 1e-9
+            joints = np.asarray(episode.columns[positions.channel.name][rows], float)
             examples.append(Example(number, episode.metadata, time, joints))
     return Summary(
         name=store.path.resolve().name,
