@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LEROBOT := .venv-lerobot
 LEROBOT_STAMP := $(LEROBOT)/.installed
+CROISSANT := .venv-croissant
+CROISSANT_STAMP := $(CROISSANT)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
@@ -17,7 +19,7 @@ STORE ?= out/lerobot/store
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help venv demo test test-slow lint format bench results docs lerobot clean
+.PHONY: help venv demo test test-slow lint format bench results docs lerobot croissant clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -77,6 +79,16 @@ lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open an export of STORE with the real LeR
 	$(BIN)/tg data export $(STORE) out/lerobot/export --format lerobot
 	$(LEROBOT)/bin/python -W ignore tests/external/lerobot_check.py $(STORE) out/lerobot/export
 	$(LEROBOT)/bin/lerobot-doctor check --ci --fail-on fail out/lerobot/export >out/lerobot/doctor.txt || { cat out/lerobot/doctor.txt; exit 1; }
+
+$(CROISSANT_STAMP): tests/external/croissant-requirements.txt tests/external/croissant-constraints.txt
+	test -x $(CROISSANT)/bin/python || $(PYTHON) -m venv $(CROISSANT)
+	$(CROISSANT)/bin/python -m pip install --quiet --disable-pip-version-check -c tests/external/croissant-constraints.txt -r tests/external/croissant-requirements.txt
+	@touch $@
+
+croissant: $(STAMP) $(CROISSANT_STAMP)  ## Read STORE's Croissant metadata with the real mlcroissant and compare every value
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	$(BIN)/tg data card $(STORE) --licence CC0-1.0 --creator "make croissant"
+	$(CROISSANT)/bin/python -W ignore tests/external/croissant_check.py $(STORE)
 
 clean:  ## Remove what the targets above made, .venv excepted
 	rm -rf build dist out runs docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import stat
@@ -45,6 +46,31 @@ def write_new(folder: Path, data: bytes | bytearray, names: Callable[[], Iterato
         raise DatasetError(f"{folder}: a file of that name is already there")
     except OSError as problem:
         raise DatasetError(f"{folder}: {describe(problem)}; nothing that was already written is lost") from problem
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def write_over(path: Path, data: bytes | bytearray) -> None:
+    """Write a file that may be there already: complete and flushed to the disk, or what was there before.
+
+    Raises:
+        DatasetError: The disk is full or the folder cannot be written; nothing is left behind.
+    """
+    temporary: Path | None = None
+    descriptor = -1
+    try:
+        temporary, descriptor = _create_locked(path.parent)
+        _write_all(descriptor, data)
+        os.fsync(descriptor)
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError as problem:
+        raise DatasetError(f"{path}: {describe(problem)}; what was there before is untouched") from problem
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -172,3 +198,20 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
             return stream.read(max_bytes)
         except OSError as problem:
             raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+
+
+def hash_regular(path: Path, max_bytes: int) -> tuple[int, str]:
+    """Return size and sha256 (hex) of a file as `open_regular` opens it; memory stays small however large it is.
+
+    Raises:
+        DatasetError: As there, or the disk fails while it is read.
+    """
+    digest, size = hashlib.sha256(), 0
+    with open_regular(path, max_bytes) as stream:
+        try:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+                size += len(block)
+        except OSError as problem:
+            raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    return size, digest.hexdigest()

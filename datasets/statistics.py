@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -74,3 +76,30 @@ def merge(parts: Sequence[Statistics], sample: NDArray[Any] | None = None) -> St
         np.sqrt(variance),
         {} if sample is None else quantiles(sample),
     )
+
+
+def wilson_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval of a success rate; (0, 1) without any trial.
+
+    Unlike the normal approximation it stays inside [0, 1] and is honest at 0 and at `trials` successes.
+
+    Args:
+        successes: Number of successes.
+        trials: Number of independent trials.
+        confidence: Coverage, such as 0.95.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes = {successes} must lie between 0 and trials = {trials}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence = {confidence} must lie between 0 and 1")
+    if trials == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    rate = successes / trials
+    centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == trials else min(1.0, centre + half)
+    return low, high

@@ -17,7 +17,6 @@ from click.testing import CliRunner
 from training_ground.agents import demo as demo_module
 from training_ground.agents.demo import Demo, choose_policy, run_demo
 from training_ground.agents.policy import ZeroPolicy
-from training_ground.agents.report import markup
 from training_ground.agents.report.charts import Chart, Limit, Line, nice_ceiling, ticks, visible_points
 from training_ground.agents.report.measures import hardest, joint_loads, measure
 from training_ground.agents.report.motion import figure_data, motion_data
@@ -25,7 +24,8 @@ from training_ground.agents.report.strip import film_strip, project
 from training_ground.agents.viewing.figure import Figure
 from training_ground.assets.catalog import load_model
 from training_ground.cli.main import main, tg
-from training_ground.configs.errors import AgentError
+from training_ground.configs.errors import AgentError, DatasetError
+from training_ground.datasets import markup
 from training_ground.datasets.store import Store
 from training_ground.envs.world import World
 
@@ -203,7 +203,7 @@ def test_markup_escapes_everything():
     block = markup.data_block("d", {"a": "</script><script>alert(1)</script>"})
     assert block.count("</script>") == 1
     assert json.loads(re.sub(r"^<[^>]*>|</script>$", "", block)) == {"a": "</script><script>alert(1)</script>"}
-    with pytest.raises(AgentError, match="a, b"):
+    with pytest.raises(DatasetError, match="a, b"):
         markup.fill("{{ a }}", {"b": 1})
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.agents.report.markup import Html, escape, join, tag
+from training_ground.datasets.markup import Html, escape, join, tag
 
 Values = NDArray[np.floating]
 

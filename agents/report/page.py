@@ -8,13 +8,13 @@ from importlib.resources import files
 from typing import Any
 
 from training_ground.agents.report import sections
-from training_ground.agents.report.markup import Html, data_block, escape, fill, join, tag
 from training_ground.agents.report.measures import Measures, Push, hardest, hardest_push, joint_loads, measure
 from training_ground.agents.report.motion import figure_data, motion_data
 from training_ground.agents.report.strip import film_strip
 from training_ground.agents.statistics import wilson_interval
 from training_ground.agents.viewing.figure import Figure
 from training_ground.configs.errors import AgentError
+from training_ground.datasets.markup import Html, data_block, escape, fill, join, tag
 from training_ground.datasets.store import Store
 
 STRIP_OFFSETS_S = (-0.1, 0.06, 0.3, 0.6, 1.0, 1.6, 2.6)

@@ -18,9 +18,9 @@ from training_ground.agents.report.charts import (
     number,
     polyline,
 )
-from training_ground.agents.report.markup import Html, escape, join, tag
 from training_ground.agents.report.measures import JointLoad, Measures
 from training_ground.assets.model import CompiledModel
+from training_ground.datasets.markup import Html, escape, join, tag
 
 TILT_MOST = 60.0
 """Degrees: what falls farther leaves the panel."""

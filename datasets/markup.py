@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from training_ground.configs.errors import AgentError
+from training_ground.configs.errors import DatasetError
 
 _FIELD = re.compile(r"\{\{\s*([a-z_]+)\s*\}\}")
 
@@ -50,10 +50,10 @@ def fill(template: str, values: Mapping[str, object]) -> Html:
     """Replace every `{{ name }}`.
 
     Raises:
-        AgentError: The template has a field that was not given, or lacks one that was.
+        DatasetError: The template has a field that was not given, or lacks one that was.
     """
     fields = set(_FIELD.findall(template))
     if fields != set(values):
         wrong = sorted(fields ^ set(values))
-        raise AgentError(f"report: fields of template and page differ: {', '.join(wrong)}")
+        raise DatasetError(f"template: fields of template and page differ: {', '.join(wrong)}")
     return Html(_FIELD.sub(lambda match: escape(values[match[1]]), template))
