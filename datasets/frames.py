@@ -165,7 +165,6 @@ class _Reader:
         self.plane: NDArray[Any] = np.empty(0)
         self._stack = contextlib.ExitStack()
         height, width = frames.column.shape[:2]
-        codec, pixels, _ = encoding(frames.column, frames.storage)
         with contextlib.ExitStack() as stack, _explained(frames.path):
             stream = stack.enter_context(_hashed(frames.path, frames.media))
             # No other format is tried, no other file opened, and no picture larger than the schema's allocated.
@@ -173,7 +172,7 @@ class _Reader:
             bounded = {"max_pixels": str((height + 64) * (width + 64)), "codec_whitelist": frames.storage.codec}
             self._file = av.open(stream, "r", format="matroska", container_options=only, stream_options=[bounded])
             stack.callback(self._file.close)
-            self._check_streams(width, height, _DECODED.get(pixels, pixels))
+            self._check_streams(width, height)
             self._video: Any = self._file.streams.video[0]
             self._video.codec_context.thread_count = 1
             self._video.codec_context.options = bounded
@@ -208,11 +207,13 @@ class _Reader:
         if place == number:
             self.plane = np.ascontiguousarray(decoded.to_ndarray(format=self._format))
 
-    def _check_streams(self, width: int, height: int, pixels: tuple[str, ...] | str) -> None:
+    def _check_streams(self, width: int, height: int) -> None:
         streams, path = self._file.streams, self._frames.path
         if len(streams) != 1 or len(streams.video) != 1:
             raise DatasetError(f"{path}: must hold one video and nothing else, has {len(streams)} streams")
         context = streams.video[0].codec_context
+        if context is None:
+            raise DatasetError(f"{path}: holds a video that nothing here decodes")
         found, wanted = (context.name, context.width, context.height), (self._frames.storage.codec, width, height)
         if found != wanted:
             raise DatasetError(f"{path}: is {found[0]} {found[1]} × {found[2]}, must be {wanted[0]} {width} × {height}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from training_ground.agents.experts.looking import FACE, OUTLINE, shows_bulge, unevenness
+from training_ground.agents.experts.looking import FACE, OUTLINE, outline, shows_bulge, unevenness
 from training_ground.assets.library import load_cell
 from training_ground.configs.errors import SimulationError
 from training_ground.envs import rotations
@@ -62,6 +62,28 @@ def test_the_thresholds_stand_well_apart_from_both(cell: Cell):
 def test_without_a_part_there_is_nothing_to_say(cell: Cell):
     assert unevenness(cell.picture("inspection")) is None
     assert shows_bulge(cell.picture("inspection")) is None
+
+
+def test_calibration_says_where_a_part_is_seen(cell: Cell):
+    known, (eye, turn) = cell.calibration("inspection"), cell.camera_pose("inspection")
+    stand = cell.frame(known.frame)
+    assert eye == pytest.approx([*np.add(stand.position, rotations.rotate(stand.orientation, known.position))])
+    assert turn == pytest.approx(rotations.multiply(stand.orientation, known.orientation))
+    x, y, z = cell.frame("table.middle").position
+    lowest = []
+    for aside, up in ((0.0, 0.0), (-0.03, 0.0), (0.035, 0.01)):
+        cell.things["second"].place((x + aside, y, z + up), (0.0, 0.0, 0.0, 1.0))
+        found = outline(cell.picture("inspection"))
+        cell.things["second"].place((x, y - 5.0, z), (0.0, 0.0, 0.0, 1.0))
+        assert found is not None
+        rows, edges = found
+        axis = np.array(rotations.rotate_inverse(turn, np.subtract((x + aside, y, z + up), eye)))
+        column, row, depth = np.array(known.matrix) @ axis
+        assert edges.mean() == pytest.approx(column / depth, abs=0.6), "pixels"
+        lowest.append(rows.max() - row / depth)
+        radius = known.matrix[0][0] * 0.02 / np.sqrt(depth**2 - 0.02**2)
+        assert np.ptp(edges, axis=1).mean() / 2 == pytest.approx(radius, abs=0.8), "20 mm"
+    assert np.ptp(lowest) < 1.5, "what is 1 cm higher is seen 17 pixels higher"
 
 
 def test_bad_cameras_are_refused(cell: Cell):

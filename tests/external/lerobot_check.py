@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+os.environ.update(HF_DATASETS_DISABLE_PROGRESS_BARS="1", SVT_LOG="1")
 SCRATCH = Path(tempfile.mkdtemp(prefix="lerobot-check-"))
 os.environ.update(HF_HOME=str(SCRATCH / "hf"), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
 
