@@ -226,9 +226,7 @@ def _stored(values: Any) -> NDArray[Any]:
     return values.numbers if isinstance(values, Frames) else values
 
 
-def _videos(
-    columns: dict[str, Any], schema: DatasetSchema, metadata: EpisodeMetadata, path: Path
-) -> dict[str, Frames]:
+def _videos(columns: dict[str, Any], schema: DatasetSchema, metadata: EpisodeMetadata, path: Path) -> dict[str, Frames]:
     """Return what decodes the channels that are videos; no file is opened."""
     storage, described = schema.videos(), schema.columns()
     if set(metadata.media) != set(storage):

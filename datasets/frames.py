@@ -60,8 +60,8 @@ class Frames:
         steps = np.diff(numbers)
         if not len(numbers) or numbers[0] != 0 or not np.isin(steps, (0, 1)).all() or numbers[-1] != media.frames - 1:
             raise DatasetError(
-                f"channel '{column.name}': frame numbers must begin with 0, rise by 0 or 1 from row to row and end with "
-                f"{media.frames - 1}, the last frame"
+                f"channel '{column.name}': frame numbers must begin with 0, rise by 0 or 1 from row to row and "
+                f"end with {media.frames - 1}, the last frame"
             )
         self.dtype = np.dtype(column.dtype)
         self.shape = (len(numbers), *column.shape)
@@ -199,7 +199,7 @@ class _Reader:
         self._check_frame(decoded)
         place = int(np.searchsorted(times, decoded.pts))
         after_jump = self._at == -2
-        if place >= len(times) or times[place] != decoded.pts or not after_jump and place != self._at + 1:
+        if place >= len(times) or times[place] != decoded.pts or (not after_jump and place != self._at + 1):
             raise DatasetError(f"{self._frames.path}: a frame stands at {decoded.pts} ms, where none should")
         if place > number or place < number - interval:
             raise DatasetError(f"{self._frames.path}: frame {number} cannot be found")

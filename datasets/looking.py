@@ -66,7 +66,9 @@ def strip(episode: Episode, channel: str, rows: Sequence[int]) -> NDArray[np.uin
     """
     _, height, width = episode.columns[channel].shape[:3]
     if height * (width + GAP) * len(rows) > MAX_STRIP_PIXELS:
-        raise DatasetError(f"{len(rows)} pictures of {width} × {height} are more than a strip may hold: take fewer rows")
+        raise DatasetError(
+            f"{len(rows)} pictures of {width} × {height} are more than a strip may hold: take fewer rows"
+        )
     samples = [episode.columns[channel][row] for row in rows]
     bounds = min(float(s.min()) for s in samples), max(float(s.max()) for s in samples)
     result = np.full((height, len(samples) * (width + GAP) - GAP, 3), 255, np.uint8)

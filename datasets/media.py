@@ -1,9 +1,9 @@
 """Media files of a store: named by their content, complete before the episode that names them, and cleared away after a
 writer that died in between.
 
-A file is written as `media/.tmp-…`, which its writer keeps locked. When it is complete it gets its name as a second one;
-the first one goes when the episode is there. So a file of which a temporary name is left, unlocked, may be one that no
-episode names, and no other file can be: opening a store looks at these alone.
+A file is written as `media/.tmp-…`, which its writer keeps locked. When it is complete it gets its name as a second
+one; the first one goes when the episode is there. So a file of which a temporary name is left, unlocked, may be one
+that no episode names, and no other file can be: opening a store looks at these alone.
 """
 
 from __future__ import annotations

@@ -68,9 +68,7 @@ def config_hash(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(asked, "configuration")).hexdigest()
 
 
-def make_schema(
-    env: gymnasium.Env[Any, Any], videos: Mapping[str, VideoStorage | None] | None = None
-) -> DatasetSchema:
+def make_schema(env: gymnasium.Env[Any, Any], videos: Mapping[str, VideoStorage | None] | None = None) -> DatasetSchema:
     """Return the schema of a store for episodes of `env`.
 
     It has the environment's channels. Where observations are noisy it also has `policy_observation`, the flat
@@ -104,7 +102,7 @@ def make_schema(
 
 
 def as_stored(schema: DatasetSchema, stored: DatasetSchema) -> DatasetSchema:
-    """Return an environment's schema with pictures stored as in a store that is there, and described as far as there."""
+    """Return an environment's schema with pictures stored as in a store, and described as far as there."""
     known = {channel.name: channel for channel in stored.channels}
 
     def adapt(channel: ChannelSchema) -> ChannelSchema:

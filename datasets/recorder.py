@@ -97,7 +97,7 @@ class EpisodeBuffer:
         self.rows = row + 1
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Return the rows so far as an episode's columns; valid until the next `clear`, which must come before `add`."""
+        """Return the rows so far as an episode's columns; valid until the next `clear`, which must come next."""
         result: dict[str, Any] = {name: array[: self.rows] for name, array in self._arrays.items()}
         videos, self._videos = self._videos, {}
         result |= {name: video.finish() for name, video in videos.items()}

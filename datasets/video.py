@@ -204,5 +204,3 @@ def decibels(mean_square: float) -> float:
     if mean_square <= 0:
         return MAX_PSNR_DB
     return min(MAX_PSNR_DB, 10 * math.log10(255**2 / mean_square))
-
-

@@ -1,4 +1,4 @@
-"""What is written of pictures: how a channel is stored, which file holds an episode's frames, where its camera stood."""
+"""What is written of pictures: how a channel is stored, which file holds an episode's frames, where cameras stood."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ class VideoStorage(StrictModel):
     @pydantic.model_validator(mode="after")
     def _possible(self) -> VideoStorage:
         if self.codec == "ffv1" and (self.quality is not None or self.keyframe_interval != 1):
-            raise ValueError("codec 'ffv1' loses nothing and decodes each frame alone: quality null, keyframe_interval 1")
+            raise ValueError(
+                "codec 'ffv1' loses nothing and decodes each frame alone: quality null, keyframe_interval 1"
+            )
         return self
 
     @property

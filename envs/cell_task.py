@@ -197,7 +197,9 @@ class CellTask(Task):
         for name, camera in self.place.spec.cameras.items():
             text, shape, rgb = f"What camera {name} sees.", (camera.height, camera.width, 3), ("red", "green", "blue")
             known = self.place.calibration(name)
-            seen.append(Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", camera.rate, known))
+            seen.append(
+                Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", camera.rate, known)
+            )
         return (*seen, *self.monitor.channels(), *self.events.channels())
 
     def values(self) -> dict[str, Any]:

@@ -464,8 +464,8 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         ).rgb
 
     def camera_poses(self) -> dict[str, dict[str, Sequence[float]]]:
-        """Position (3,), m, and orientation (4,), a quaternion xyzw, in the world of the camera behind each picture that
-        is observed."""
+        """Position (3,), m, and orientation (4,), a quaternion xyzw, in the world of the camera behind each picture
+        that is observed."""
         poses = self.task.camera_poses() if self.observation.pictures else {}
         return {channel.name: poses[channel.name] for channel in self.observation.pictures if channel.name in poses}
 

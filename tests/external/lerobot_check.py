@@ -60,7 +60,7 @@ def import_lerobot() -> Any:
     library = torch.library.Library("torchvision", "FRAGMENT")
     for _ in range(20):
         try:
-            import torchvision  # noqa: F401
+            import torchvision
 
             break
         except RuntimeError as problem:
