@@ -127,8 +127,12 @@ class Cell:
         # Rounded, for the same camera must be the same channel wherever its stand was drawn.
         return Calibration(
             matrix=(
-                (pixels, 0.0, 0.5 * (camera.width - 1)),
-                (0.0, pixels, 0.5 * (camera.height - 1)),
+                (pixels, 0.0, 0.5 * camera.width),
+                (
+                    0.0,
+                    pixels,
+                    0.5 * camera.height - 1,
+                ),  # measured: the renderer looks through a pixel's lower left corner
                 (0.0, 0.0, 1.0),
             ),
             frame=camera.upon,

@@ -15,8 +15,8 @@ Role = Literal["observation", "picture", "state", "action", "reward", "event"]
 class Calibration:
     """The pinhole camera that takes a picture; its axes are x to the right, y down and z along the view.
 
-    A point (x, y, z) in the camera's axes is seen at column fx · x / z + cx and row fy · y / z + cy, where 0 is the
-    middle of the first pixel.
+    A point (x, y, z) in the camera's axes is seen at column fx · x / z + cx and row fy · y / z + cy: the
+    point that the picture's pixel of these numbers was taken at.
 
     Attributes:
         matrix: (3, 3) camera matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], pixels.
