@@ -115,8 +115,12 @@ class Frames:
         """Return a frame by its number; forwards is fast, a jump decodes from the last frame that stands alone."""
         if self._reader is None or self._reader.process != os.getpid():
             self._reader = _Reader(self)
-        with _explained(self.path):
-            return self._reader.frame(number, self._times)
+        try:
+            with _explained(self.path):
+                return self._reader.frame(number, self._times)
+        except DatasetError:
+            self.close()  # where it stands now, nobody knows
+            raise
 
     def check(self) -> None:
         """Decode everything and compare it with the hash, where nothing may be lost.
@@ -156,6 +160,7 @@ class _Reader:
     """An open file, and the frame that it stands at."""
 
     def __init__(self, frames: Frames) -> None:
+        self._stack = contextlib.ExitStack()
         import av
 
         self.process = os.getpid()
@@ -163,7 +168,6 @@ class _Reader:
         self._format = plane_format(frames.column)
         self._at = -1
         self.plane: NDArray[Any] = np.empty(0)
-        self._stack = contextlib.ExitStack()
         height, width = frames.column.shape[:2]
         with contextlib.ExitStack() as stack, _explained(frames.path):
             stream = stack.enter_context(_hashed(frames.path, frames.media))
@@ -197,7 +201,7 @@ class _Reader:
         if decoded is None:
             raise DatasetError(f"{self._frames.path}: ends before frame {number} of {len(times)}")
         self._check_frame(decoded)
-        place = int(np.searchsorted(times, decoded.pts))
+        place = len(times) if decoded.pts is None else int(np.searchsorted(times, decoded.pts))
         after_jump = self._at == -2
         if place >= len(times) or times[place] != decoded.pts or (not after_jump and place != self._at + 1):
             raise DatasetError(f"{self._frames.path}: a frame stands at {decoded.pts} ms, where none should")

@@ -48,16 +48,17 @@ class Draft:
             self.path, self.descriptor = create_locked(folder)
         except OSError as problem:
             raise DatasetError(f"{folder}: {describe(problem)}") from problem
-        self._end = weakref.finalize(self, _drop, self.path, self.descriptor)
+        self._end = weakref.finalize(self, _drop, self.path, self.descriptor, os.getpid())
 
     def close(self) -> None:
         """Remove the temporary name and let go of the lock."""
         self._end()
 
 
-def _drop(path: Path, descriptor: int) -> None:
+def _drop(path: Path, descriptor: int, process: int) -> None:
     with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
+        if os.getpid() == process:  # what a fork inherited is not its to remove
+            path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         os.close(descriptor)
 

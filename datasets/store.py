@@ -229,7 +229,8 @@ class Store:
                     notes.append(f"{self.file(number)}: same environment, seed and policy as episode {twin}")
             if progress is not None:
                 progress(number)
-        for name in media.unnamed(self.path, self.media_names()):
+        there = media.unnamed(self.path, set())
+        for name in sorted(set(there) - self.media_names()) if there else ():
             notes.append(f"{self.path / media.MEDIA / name}: is named by no episode; ignored")
         strangers = [e.name for e in os.scandir(self.path / EPISODES) if not _EPISODE_NAME.match(e.name)]
         notes += [f"{self.path / EPISODES / name}: is no episode; ignored" for name in sorted(strangers)]
