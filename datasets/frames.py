@@ -56,7 +56,7 @@ class Frames:
     ) -> None:
         self.path, self.media, self.column, self.storage, self.rate = path, media, column, storage, rate
         self.numbers = numbers
-        self.keep = keep
+        self.keep: Any = keep
         steps = np.diff(numbers)
         if not len(numbers) or numbers[0] != 0 or not np.isin(steps, (0, 1)).all() or numbers[-1] != media.frames - 1:
             raise DatasetError(
@@ -173,8 +173,8 @@ class _Reader:
             stream = stack.enter_context(_hashed(frames.path, frames.media))
             # No other format is tried, no other file opened, and no picture larger than the schema's allocated.
             only = {"codec_whitelist": frames.storage.codec, "format_whitelist": "matroska,webm"}
-            bounded = {"max_pixels": str((height + 64) * (width + 64)), "codec_whitelist": frames.storage.codec}
-            self._file = av.open(stream, "r", format="matroska", container_options=only, stream_options=[bounded])
+            bounded: Any = {"max_pixels": str((height + 64) * (width + 64)), "codec_whitelist": frames.storage.codec}
+            self._file: Any = av.open(stream, "r", format="matroska", container_options=only, stream_options=[bounded])
             stack.callback(self._file.close)
             self._check_streams(width, height)
             self._video: Any = self._file.streams.video[0]
@@ -255,11 +255,11 @@ def _hashed(path: Path, media: Media) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    import av
+    from av.error import FFmpegError
 
     try:
         yield
-    except (av.FFmpegError, OSError, ValueError, EOFError, MemoryError) as problem:
+    except (FFmpegError, OSError, ValueError, EOFError, MemoryError) as problem:
         raise DatasetError(f"{path}: cannot be decoded: {problem}") from problem
 
 

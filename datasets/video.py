@@ -151,14 +151,14 @@ class VideoWriter:
         self._file.close()
 
     def _write(self, packets: list[Any]) -> None:
-        import av
+        from av.error import FFmpegError
 
         try:
             for packet in packets:
                 if self._loss is not None:
                     self._loss.see(packet)
                 self._file.mux(packet)
-        except (av.FFmpegError, OSError) as problem:
+        except (FFmpegError, OSError) as problem:
             raise DatasetError(f"channel '{self._column.name}': the video cannot be written: {problem}") from problem
 
 

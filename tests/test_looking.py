@@ -79,7 +79,7 @@ def test_calibration_says_where_a_ball_is_seen(cell: Cell, monkeypatch: pytest.M
         ahead = rotations.rotate(turn, (0.0, 0.0, 1.0))
         angle = np.rad2deg(camera.field_of_view)
         size = {"width": camera.width, "height": camera.height, "field_of_view_deg": angle}
-        return world.camera(eye, np.add(eye, ahead), **size, near=known.near, far=known.far).depth
+        return world.camera(eye, np.add(eye, ahead).tolist(), **size, near=known.near, far=known.far).depth
 
     off, empty = [], depth()
     for point in ((0.0, 0.0, 0.4), (0.03, 0.02, 0.4), (-0.04, -0.03, 0.42), (0.04, -0.02, 0.38), (-0.02, 0.035, 0.4)):

@@ -100,10 +100,12 @@ class Camera:
     def add(self, episode: Episode) -> dict[str, Any]:
         """Encode an episode's pictures; return its columns in the table of episodes."""
         import av
+        from av.error import FFmpegError
 
         full = self._path.is_file() and self._path.stat().st_size >= VIDEO_MB << 20  # none before the first packet
         if self._container is None or full:
             self._begin()
+        container: Any = self._container
         first, rows = self.frames, episode.length
         looked = set(np.linspace(0, rows - 1, min(rows, LOOKED_AT)).round().astype(int).tolist())
         pixels = []
@@ -112,12 +114,12 @@ class Camera:
                 picture = np.ascontiguousarray(episode.columns[self.channel.name][row])
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
                 frame.pts, frame.time_base = self.frames, Fraction(1, self.fps)
-                self._container.mux(self._stream.encode(frame))
+                container.mux(self._stream.encode(frame))
                 if row in looked:
                     pixels.append(_some_pixels(picture))
                     self._keep(picture)
                 self.frames += 1
-        except (av.FFmpegError, OSError) as problem:
+        except (FFmpegError, OSError) as problem:
             raise DatasetError(f"{self._path}: cannot be written: {problem}") from problem
         flat = np.concatenate(pixels)
         part = statistics(flat / 255)

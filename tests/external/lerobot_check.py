@@ -36,8 +36,8 @@ class VideoReader:
     """What torchvision 0.28 has no more and LeRobot's decoder asks for: pictures one after the other, from PyAV."""
 
     def __init__(self, path: str, stream: str) -> None:
-        self.container = av.open(path)
-        self.pictures = self.container.decode(video=0)
+        self.container: Any = av.open(path)
+        self.pictures: Any = self.container.decode(video=0)
 
     def seek(self, seconds: float, keyframes_only: bool) -> None:
         """Go to the picture at or before a time from which the decoder can begin."""
