@@ -14,6 +14,7 @@ PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
 DEMO_ARGS ?=
 STORE ?= out/lerobot/store
+PICTURES ?= out/lerobot/pictures
 
 # One thread a process: two workers with as many threads as cores are slower than with one each.
 export OMP_NUM_THREADS ?= 1
@@ -73,12 +74,15 @@ $(LEROBOT_STAMP): tests/external/lerobot-requirements.txt tests/external/lerobot
 	$(LEROBOT_PIP) --no-deps lerobot torchvision lerobot-doctor
 	@touch $@
 
-lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open an export of STORE with the real LeRobot and compare every number
+lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open exports of STORE and of one with pictures with the real LeRobot, compare everything
 	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
-	rm -rf out/lerobot/export
-	$(BIN)/tg data export $(STORE) out/lerobot/export --format lerobot
-	$(LEROBOT)/bin/python -W ignore tests/external/lerobot_check.py $(STORE) out/lerobot/export
-	$(LEROBOT)/bin/lerobot-doctor check --ci --fail-on fail out/lerobot/export >out/lerobot/doctor.txt || { cat out/lerobot/doctor.txt; exit 1; }
+	test -d $(PICTURES) || $(BIN)/tg record SortDefects --policy zero --set observation_format=dict --set episode_length_s=1 --episodes 2 --out $(PICTURES)
+	set -e; for store in $(STORE) $(PICTURES); do \
+		rm -rf out/lerobot/export; \
+		$(BIN)/tg data export $$store out/lerobot/export --format lerobot; \
+		$(LEROBOT)/bin/python -W ignore tests/external/lerobot_check.py $$store out/lerobot/export; \
+		$(LEROBOT)/bin/lerobot-doctor check --ci --fail-on fail out/lerobot/export >out/lerobot/doctor.txt || { cat out/lerobot/doctor.txt; exit 1; }; \
+	done
 
 $(CROISSANT_STAMP): tests/external/croissant-requirements.txt tests/external/croissant-constraints.txt
 	test -x $(CROISSANT)/bin/python || $(PYTHON) -m venv $(CROISSANT)

@@ -22,8 +22,12 @@ from training_ground.datasets.provenance import describe, make_kwargs, make_sche
 from training_ground.datasets.recorder import Recorder, check_fit
 from training_ground.datasets.schema import EpisodeMetadata, PolicyInfo
 from training_ground.datasets.store import DESCRIPTION, Store, episode_key
+from training_ground.datasets.video_schema import VideoStorage
 
 MakeEnv = Callable[[str, dict[str, Any]], gymnasium.Env[Any, Any]]
+
+PICTURES = {"lossless": VideoStorage(), "lossy": VideoStorage(quality=18), "raw": None}
+"""How pictures may be kept: as video that loses nothing, as video that loses a little, or in the episode file."""
 
 EPISODE_TIMEOUT_S = 3600.0
 
@@ -85,6 +89,7 @@ def record(
     on_start: Callable[[Recording], None] | None = None,
     on_episode: Callable[[int, EpisodeMetadata], None] | None = None,
     make: MakeEnv = make_env,
+    pictures: str = "lossless",
 ) -> Recording:
     """Record one episode a seed; seeds that the store has already, with this policy and configuration, are left out.
 
@@ -99,6 +104,7 @@ def record(
         on_start: Called before the first episode, with what was there already.
         on_episode: Called with number and metadata of each episode after it is on the disk.
         make: Makes the environment; a worker process must be able to import it.
+        pictures: How a new store keeps pictures, one of `PICTURES`; one that is there keeps them as it does.
 
     Raises:
         DatasetError: The store holds something else, or cannot be written.
@@ -114,7 +120,7 @@ def record(
     with closing(make(env_id, kwargs)) as env:
         env.reset(seed=0)
         policy.reset(env)
-        store = open_or_create(path, env)
+        store = open_or_create(path, env, pictures)
         present = recorded_seeds(store, env, info)
         missing = [seed for seed in seeds if seed not in present]
         result = Recording(path, len(seeds), len(seeds) - len(missing), recovered=store.recovered)
@@ -143,13 +149,15 @@ def record(
     return result
 
 
-def open_or_create(path: Path, env: gymnasium.Env[Any, Any]) -> Store:
-    """Open the store at `path` if it fits the environment; make one where there is none.
+def open_or_create(path: Path, env: gymnasium.Env[Any, Any], pictures: str = "lossless") -> Store:
+    """Open the store at `path` if it fits the environment; make one where there is none, with `pictures` kept so.
 
     Raises:
         DatasetError: What is there is no store, or one of other robots or channels.
     """
-    schema = make_schema(env)
+    base: Any = env.unwrapped
+    storage = {channel.name: PICTURES[pictures] for channel in base.channels if channel.role == "picture"}
+    schema = make_schema(env, storage)
     if not (path / DESCRIPTION).exists():
         return Store.create(path, schema)
     store = Store.open(path)

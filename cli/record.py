@@ -15,6 +15,7 @@ Examples:
   tg record Stand --robot g1 --policy stand_g1 --episodes 20 --out data/stand
   tg record Stand --robot g1 --policy random --episodes 100 --workers 2 --out data/random
   tg record Reach --robot talos --policy zero --set episode_length_s=5 --out data/reach --json
+  tg record SortDefects --policy zero --set observation_format=dict --out data/pictures
 
 Each episode is written whole when it ends, under its final name only after it is on the disk. After Ctrl-C, a kill or a
 full disk the same command goes on: seeds that the dataset has already are left out. Episodes that were cut off are
@@ -28,6 +29,13 @@ not kept. Replay them with `tg replay`, check them with `tg data verify`."""
 @click.option("--episodes", type=click.IntRange(1, 10_000_000), default=20, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of the first one.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the dataset.")
+@click.option(
+    "--pictures",
+    type=click.Choice(["lossless", "lossy", "raw"]),
+    default="lossless",
+    show_default=True,
+    help="How a new dataset keeps what cameras see: as video, with or without loss, or uncompressed.",
+)
 @click.option("--workers", type=click.IntRange(1, 1024), default=1, show_default=True, help="Processes.")
 @json_option
 def command(
@@ -40,6 +48,7 @@ def command(
     episodes: int,
     seed: int,
     out: Path,
+    pictures: str,
     workers: int,
     as_json: bool,
 ) -> int:
@@ -62,7 +71,9 @@ def command(
             shown.advance(1, f"seed {metadata.seed}: {metadata.length} steps, {metadata.failure or 'to the end'}")
 
         seeds = range(seed, seed + episodes)
-        result = record(actor, env_id, kwargs, seeds, out, workers=workers, on_start=start, on_episode=tell)
+        result = record(
+            actor, env_id, kwargs, seeds, out, workers=workers, on_start=start, on_episode=tell, pictures=pictures
+        )
     data = result.to_json()
     failures = ", ".join(f"{kind} {count}" for kind, count in sorted(data["failures"].items())) or "none"
     rate = f", {data['steps_per_second']:,} steps/s" if data["steps_per_second"] else ""

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
 from training_ground.datasets.files import open_regular
+from training_ground.datasets.frames import Frames
 from training_ground.datasets.schema import (
     PHASE,
     TEXT,
@@ -63,7 +64,8 @@ class Episode:
 
     Attributes:
         metadata: What is known of it besides the rows.
-        columns: (T + 1, *shape) for every column of the store's schema.
+        columns: (T + 1, *shape) for every column of the store's schema; a `Frames`, which decodes the rows that are
+            asked for, where a channel is stored as a video.
         number: Its number in the store; None before it is written.
     """
 
@@ -81,7 +83,10 @@ def content_hash(columns: dict[str, NDArray[Any]]) -> str:
     """Return the sha256 over every column's name, type, shape and values, whatever file they come from."""
     digest = hashlib.sha256()
     for name in sorted(columns):
-        values = columns[name]
+        values: Any = columns[name]
+        if isinstance(values, Frames):
+            digest.update(f"{name}\0video {values.dtype.name}\0{list(values.shape)}\0".encode() + values.signature())
+            continue
         kind = TEXT if values.dtype.kind in "UO" else values.dtype.name
         digest.update(f"{name}\0{kind}\0{list(values.shape)}\0".encode())
         if kind == TEXT:
@@ -98,9 +103,9 @@ def encode(episode: Episode, schema: DatasetSchema) -> bytearray:
         DatasetError: The metadata cannot be written as JSON. Columns are the caller's to check (`check_columns`).
     """
     raw = canonical_json(episode.metadata.model_dump(mode="json"), "episode metadata")
-    columns = schema.columns()
+    columns = schema.stored_columns()
     arrow = pa.schema([pa.field(c.name, _arrow_type(c), nullable=False) for c in columns.values()])
-    arrays = [_to_arrow(column, episode.columns[name]) for name, column in columns.items()]
+    arrays = [_to_arrow(column, _stored(episode.columns[name])) for name, column in columns.items()]
     floats = [name for name, column in columns.items() if column.dtype in ("float32", "float64")]
     sink = io.BytesIO()
     with pq.ParquetWriter(
@@ -134,9 +139,10 @@ def decode(data: bytes, schema: DatasetSchema, path: Path, number: int | None = 
             metadata = _metadata(file, schema, path)
             _check_layout(file, schema, metadata, path)
             table = file.read(use_threads=False)
-        columns = {name: _from_arrow(column, table.column(name)) for name, column in schema.columns().items()}
+        columns: dict[str, Any] = {n: _from_arrow(c, table.column(n)) for n, c in schema.stored_columns().items()}
     except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
         raise DatasetError(f"{path}: is no episode file: {problem}") from problem
+    columns |= _videos(columns, schema, metadata, path)
     if content_hash(columns) != metadata.content_sha256:
         raise DatasetError(f"{path}: the values do not match the content hash in the metadata")
     return Episode(metadata, columns, number)
@@ -196,7 +202,7 @@ def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> Episod
 
 def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: EpisodeMetadata, path: Path) -> None:
     """Refuse what does not fit before memory is taken for it."""
-    columns, rows = schema.columns(), file.metadata.num_rows
+    columns, rows = schema.stored_columns(), file.metadata.num_rows
     if rows != metadata.length + 1:
         raise DatasetError(f"{path}: has {rows} rows, its metadata says {metadata.length} steps (one row less)")
     expected = {name: _arrow_type(column) for name, column in columns.items()}
@@ -214,6 +220,22 @@ def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: Episode
     )
     if claimed > 2 * size + rows * MAX_TEXT + (1 << 20):
         raise DatasetError(f"{path}: says that it unpacks to {claimed} bytes, {size} are expected")
+
+
+def _stored(values: Any) -> NDArray[Any]:
+    return values.numbers if isinstance(values, Frames) else values
+
+
+def _videos(columns: dict[str, Any], schema: DatasetSchema, metadata: EpisodeMetadata, path: Path) -> dict[str, Frames]:
+    """Return what decodes the channels that are videos; no file is opened."""
+    storage, described = schema.videos(), schema.columns()
+    if set(metadata.media) != set(storage):
+        raise DatasetError(f"{path}: metadata: media must name a file for each of: {', '.join(storage) or 'nothing'}")
+    folder = path.parent.parent / "media"
+    return {
+        name: Frames(folder / media.name, media, described[name], storage[name], columns[name], schema.control_rate)
+        for name, media in metadata.media.items()
+    }
 
 
 def _arrow_type(column: Column) -> pa.DataType:

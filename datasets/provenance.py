@@ -14,7 +14,14 @@ import gymnasium
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
-from training_ground.datasets.schema import POLICY_OBSERVATION, DatasetSchema, canonical_json, parse_json
+from training_ground.datasets.schema import (
+    POLICY_OBSERVATION,
+    ChannelSchema,
+    DatasetSchema,
+    canonical_json,
+    parse_json,
+)
+from training_ground.datasets.video_schema import VideoStorage
 from training_ground.envs.channels import Channel
 
 
@@ -61,11 +68,16 @@ def config_hash(description: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(asked, "configuration")).hexdigest()
 
 
-def make_schema(env: gymnasium.Env[Any, Any]) -> DatasetSchema:
+def make_schema(env: gymnasium.Env[Any, Any], videos: Mapping[str, VideoStorage | None] | None = None) -> DatasetSchema:
     """Return the schema of a store for episodes of `env`.
 
     It has the environment's channels. Where observations are noisy it also has `policy_observation`, the flat
     observation as the policy saw it, for the other channels hold the truth.
+
+    Args:
+        env: What will be recorded.
+        videos: How channels are stored: None in the episode file itself, else as a video. Those that are not named:
+            pictures as videos that lose nothing, the rest in the file.
 
     Raises:
         DatasetError: The environment declares no channels, or its description lacks something.
@@ -82,11 +94,29 @@ def make_schema(env: gymnasium.Env[Any, Any]) -> DatasetSchema:
     data = {
         **{key: description[key] for key in required},
         "instruction": description.get("instruction", ""),
-        "channels": [channel.to_json() for channel in channels],
+        "channels": [_with_storage(channel, dict(videos or {})) for channel in channels],
         "environment": description,
         "created_ns": time.time_ns(),
     }
     return validate(DatasetSchema, data, f"channels of {type(base).__name__}", DatasetError)
+
+
+def as_stored(schema: DatasetSchema, stored: DatasetSchema) -> DatasetSchema:
+    """Return an environment's schema with pictures stored as in a store, and described as far as there."""
+    known = {channel.name: channel for channel in stored.channels}
+
+    def adapt(channel: ChannelSchema) -> ChannelSchema:
+        there = known.get(channel.name, channel)
+        calibration = None if there.calibration is None else channel.calibration
+        return channel.model_copy(update={"storage": there.storage, "calibration": calibration})
+
+    return schema.model_copy(update={"channels": tuple(adapt(channel) for channel in schema.channels)})
+
+
+def _with_storage(channel: Channel, videos: Mapping[str, VideoStorage | None]) -> dict[str, Any]:
+    standard = VideoStorage() if channel.role == "picture" and channel.dtype == "uint8" else None
+    storage = videos.get(channel.name, standard)
+    return channel.to_json() | ({} if storage is None else {"storage": storage})
 
 
 def component_names(channel: Channel) -> list[str]:

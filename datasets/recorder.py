@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -11,7 +13,16 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, Episode
-from training_ground.datasets.provenance import code_commit, config_hash, describe, make_kwargs, make_schema, plain
+from training_ground.datasets.media import Recording, media_folder
+from training_ground.datasets.provenance import (
+    as_stored,
+    code_commit,
+    config_hash,
+    describe,
+    make_kwargs,
+    make_schema,
+    plain,
+)
 from training_ground.datasets.schema import (
     IS_LAST,
     PHASE,
@@ -29,11 +40,18 @@ FIRST_CAPACITY = 1024
 
 
 class EpisodeBuffer:
-    """Rows of an episode that is still running, in arrays that double when they are full."""
+    """Rows of an episode that is still running, in arrays that double when they are full; videos go to files at once.
 
-    def __init__(self, schema: DatasetSchema) -> None:
+    Args:
+        schema: What the rows have.
+        folder: Where the files are written, a store's `media`; where absent, the system's folder for temporary ones.
+    """
+
+    def __init__(self, schema: DatasetSchema, folder: Path | None = None) -> None:
         self.rows = 0
-        self._columns = schema.columns()
+        self._schema, self._folder = schema, folder or Path(tempfile.gettempdir())
+        self._videos: dict[str, Recording] = {}
+        self._columns = {n: c for n, c in schema.columns().items() if n not in schema.videos()}
         self._capacity = 0
         self._arrays: dict[str, NDArray[Any]] = {}
         self._period_ns = 1e9 / schema.control_rate
@@ -50,6 +68,9 @@ class EpisodeBuffer:
     def clear(self) -> None:
         """Begin an episode."""
         self.rows = 0
+        for video in self._videos.values():
+            video.abandon()
+        self._videos = {}
 
     def add(self, frame: dict[str, NDArray[Any]], observation: Any, reward: float = 0.0, phase: str = "") -> None:
         """Add a row: the frame after a reset or a step; its action goes to the row before, where it was applied."""
@@ -59,6 +80,10 @@ class EpisodeBuffer:
             arrays = self._arrays
         for name in self._copied:
             arrays[name][row] = frame[name]
+        if row == 0 and not self._videos:
+            self._begin_videos()
+        for name, video in self._videos.items():
+            video.add(frame[name])
         for name in self._actions:
             if row:
                 arrays[name][row - 1] = frame[name]
@@ -72,11 +97,18 @@ class EpisodeBuffer:
         self.rows = row + 1
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Return the rows so far as an episode's columns; valid until the next `add` or `clear`."""
-        result = {name: array[: self.rows] for name, array in self._arrays.items()}
+        """Return the rows so far as an episode's columns; valid until the next `clear`, which must come next."""
+        result: dict[str, Any] = {name: array[: self.rows] for name, array in self._arrays.items()}
+        videos, self._videos = self._videos, {}
+        result |= {name: video.finish() for name, video in videos.items()}
         result[IS_LAST][:] = False
         result[IS_LAST][-1] = True
         return result
+
+    def _begin_videos(self) -> None:
+        described, rate = self._schema.columns(), self._schema.control_rate
+        for name, storage in self._schema.videos().items():
+            self._videos[name] = Recording(self._folder, described[name], storage, rate)
 
     def _flat(self, observation: Any) -> NDArray[np.float32]:
         if not isinstance(observation, dict):
@@ -134,12 +166,15 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.dropped = 0
         self.episode: Episode | None = None
         self.schema = make_schema(env)
+        folder = None
         if store is not None:
+            self.schema = as_stored(self.schema, store.schema)
             check_fit(self.schema, store.schema, str(store.path))
+            folder = media_folder(store.path) if self.schema.videos() else None
         self._base: Any = env.unwrapped
         self._description = describe(env)
         self._config_hash = config_hash(self._description)
-        self._buffer = EpisodeBuffer(self.schema)
+        self._buffer = EpisodeBuffer(self.schema, folder)
         self._seeds = np.random.default_rng()
         self._start: dict[str, Any] = {}
         self._running = False
@@ -158,6 +193,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             "options": plain(options),
             "randomisation": plain(info.get("randomisation", {})),
             "started_ns": started,
+            "cameras": plain(self._base.camera_poses()) if hasattr(self._base, "camera_poses") else {},
         }
         self._buffer.clear()
         self._buffer.add(self._base.frame(), observation, phase=str(info.get("phase") or ""))
@@ -188,6 +224,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._finish(False, False, self._info)
         elif self._running:
             self.dropped += 1
+            self._buffer.clear()
         self._running = False
 
     def close(self) -> None:
@@ -232,6 +269,7 @@ def check_fit(schema: DatasetSchema, stored: DatasetSchema, where: str) -> None:
     Raises:
         DatasetError: Robot, model, joints, channels or rate differ; the message lists the difference.
     """
+    schema = as_stored(schema, stored)
     if schema.fingerprint() == stored.fingerprint():
         return
     differences = []

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel
+from training_ground.datasets.video_schema import CalibrationSchema, CameraPose, Media, VideoStorage, brief
 from training_ground.envs.channels import Channel, Role
 
 SCHEMA_VERSION = 1
@@ -31,6 +32,9 @@ POLICY_OBSERVATION = "policy_observation"
 ACTION = "action"
 TEXT = "text"
 """dtype of the one column that holds text (`phase`)."""
+
+FRAME_NUMBER = "int32"
+"""dtype of the column that stands for a video."""
 
 MAX_SAMPLE_BYTES = 64 << 20
 """Largest sample of one channel, bytes."""
@@ -56,7 +60,12 @@ class Column:
 
 
 class ChannelSchema(StrictModel):
-    """A channel as `dataset.json` holds it; see `envs/channels.py` for the meaning of the fields."""
+    """A channel as `dataset.json` holds it; see `envs/channels.py` for the meaning of the fields.
+
+    Attributes:
+        calibration: Of the camera; None, and not written, where the channel is no picture.
+        storage: As a video; None, and not written, where the samples stand in the episode file itself.
+    """
 
     name: Name
     shape: Annotated[tuple[Annotated[int, Field(ge=1, le=100_000)], ...], Field(max_length=4)]
@@ -67,6 +76,12 @@ class ChannelSchema(StrictModel):
     components: Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=100_000)] = ()
     dtype: str = "float32"
     rate: Annotated[float, Field(gt=0)] | None = None
+    calibration: CalibrationSchema | None = None
+    storage: VideoStorage | None = None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _brief(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return brief(write(self), ("calibration", "storage"))
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> ChannelSchema:
@@ -76,12 +91,18 @@ class ChannelSchema(StrictModel):
             raise ValueError(f"channel '{self.name}': a sample is larger than {MAX_SAMPLE_BYTES} bytes")
         if self.name in (TIMESTAMP, IS_LAST, PHASE):
             raise ValueError(f"channel '{self.name}': the name is taken by a column of every episode")
+        if self.storage is not None:
+            problem = self.storage.problem(self.dtype, self.shape)
+            if self.role == "action" or self.name in (REWARD, POLICY_OBSERVATION):
+                problem = "actions, rewards and observations are no video"
+            if problem:
+                raise ValueError(f"channel '{self.name}', {self.dtype} {self.shape}: storage: {problem}")
         self.channel()
         return self
 
     def channel(self) -> Channel:
         """Return the declaration that the rest of the code works with."""
-        return Channel.from_json(self.model_dump())
+        return Channel.from_json(self.model_dump(exclude={"storage"}))
 
 
 class DatasetSchema(StrictModel):
@@ -124,6 +145,15 @@ class DatasetSchema(StrictModel):
             listed.append(Column(REWARD, "float64"))
         listed += [Column(channel.name, channel.dtype, channel.shape) for channel in self.channels]
         return {column.name: column for column in listed}
+
+    def videos(self) -> dict[str, VideoStorage]:
+        """Return how the channels that are videos are stored, by name."""
+        return {c.name: c.storage for c in self.channels if c.storage is not None}
+
+    def stored_columns(self) -> dict[str, Column]:
+        """Return the columns as a file holds them: of a video, the number of the frame that each row shows."""
+        videos = self.videos()
+        return {n: Column(n, FRAME_NUMBER) if n in videos else column for n, column in self.columns().items()}
 
     def fingerprint(self) -> str:
         """Return the sha256 of what decides whether an episode fits: columns, rate, joints, model, version."""
@@ -190,6 +220,9 @@ class EpisodeMetadata(StrictModel):
         code_commit: Commit of the code, `+dirty` with local changes, None where it was not run from a repository.
         started_ns, ended_ns: Wall clock, ns since 1970.
         origin: Where the episode is an augmented one, what it was made from; else None, and not written.
+        media: Files of the channels that are videos, by channel; not written where there are none.
+        cameras: Where each camera stood in the world when the episode began, by channel; not written where there are
+            none.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -215,13 +248,12 @@ class EpisodeMetadata(StrictModel):
     started_ns: Count
     ended_ns: Count
     origin: Origin | None = None
+    media: Annotated[dict[Name, Media], Field(max_length=1000)] = Field(default_factory=dict)
+    cameras: Annotated[dict[Name, CameraPose], Field(max_length=1000)] = Field(default_factory=dict)
 
     @pydantic.model_serializer(mode="wrap")
-    def _without_empty_origin(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        data = write(self)
-        if self.origin is None:
-            data.pop("origin", None)  # readers that do not know the key refuse it
-        return data
+    def _without_what_is_empty(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return brief(write(self), ("origin", "media", "cameras"))  # readers that do not know a key refuse it
 
     @property
     def complete(self) -> bool:

@@ -15,9 +15,10 @@ import numpy as np
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
-from training_ground.datasets import episode_file
+from training_ground.datasets import episode_file, media
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import describe, read_regular, remove_leftovers, sync_folder, write_new
+from training_ground.datasets.frames import Frames
 from training_ground.datasets.schema import (
     FORMAT,
     IS_LAST,
@@ -123,14 +124,16 @@ class Store:
         episodes = path / EPISODES
         if episodes.is_symlink() or not episodes.is_dir():
             raise DatasetError(f"{episodes}: must be a plain folder")
+        store = cls(path, schema)
         try:
             leftovers = [*remove_leftovers(path), *remove_leftovers(episodes)]
+            leftovers += media.clear_leftovers(path, store.media_names)
         except OSError as problem:
             raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-        recovered = tuple(
+        store.recovered = tuple(
             f"{name}: removed, an episode that was being written when its writer died" for name in leftovers
         )
-        return cls(path, schema, recovered)
+        return store
 
     def episodes(self) -> list[int]:
         """Return the numbers of the episodes that are there, in order; they need not be consecutive."""
@@ -154,14 +157,17 @@ class Store:
             DatasetError: The episode does not fit the schema, or cannot be written; the store is as it was.
         """
         check_columns(episode, self.schema)
-        metadata = episode.metadata.model_copy(
-            update={
-                "content_sha256": episode_file.content_hash(episode.columns),
-                "schema_sha256": self.schema.fingerprint(),
-            }
-        )
-        data = episode_file.encode(Episode(metadata, episode.columns), self.schema)
-        name = write_new(self.path / EPISODES, data, self._free_names)
+        with media.published(self.path, self.schema, episode.columns) as videos:
+            columns: dict[str, Any] = {**episode.columns, **videos}
+            metadata = episode.metadata.model_copy(
+                update={
+                    "content_sha256": episode_file.content_hash(columns),
+                    "schema_sha256": self.schema.fingerprint(),
+                    "media": {name: frames.media for name, frames in videos.items()},
+                }
+            )
+            data = episode_file.encode(Episode(metadata, columns), self.schema)
+            name = write_new(self.path / EPISODES, data, self._free_names)
         number = int(name[len("episode_") : -len(".parquet")])
         self._next = number + 1
         return number
@@ -171,6 +177,13 @@ class Store:
         if self._next == 0:
             self._next = max(self._files(), default=-1) + 1
         return (self.file(number).name for number in count(self._next))
+
+    def media_names(self) -> set[str]:
+        """Return the names of the media files that episodes name; of all files, if an episode cannot be read."""
+        try:
+            return {m.name for number in self.episodes() for m in self.metadata(number).media.values()}
+        except DatasetError:
+            return set(media.unnamed(self.path, set()))
 
     def metadata(self, number: int) -> EpisodeMetadata:
         """Read an episode's metadata, quickly: its values are not read and its seal is not checked.
@@ -203,6 +216,9 @@ class Store:
             try:
                 episode = self.read(number)
                 check_columns(episode, self.schema)
+                for values in episode.columns.values():
+                    if isinstance(values, Frames):
+                        values.check()
             except DatasetError as problem:
                 problems.append(str(problem))
             else:
@@ -213,6 +229,9 @@ class Store:
                     notes.append(f"{self.file(number)}: same environment, seed and policy as episode {twin}")
             if progress is not None:
                 progress(number)
+        there = media.unnamed(self.path, set())
+        for name in sorted(set(there) - self.media_names()) if there else ():
+            notes.append(f"{self.path / media.MEDIA / name}: is named by no episode; ignored")
         strangers = [e.name for e in os.scandir(self.path / EPISODES) if not _EPISODE_NAME.match(e.name)]
         notes += [f"{self.path / EPISODES / name}: is no episode; ignored" for name in sorted(strangers)]
         return VerifyReport(len(numbers), rows, tuple(problems), tuple(notes))
@@ -269,6 +288,8 @@ def _implausible(episode: Episode) -> list[str]:
     """Say what the values of a file that is intact cannot mean."""
     problems = []
     for name, values in episode.columns.items():
+        if isinstance(values, Frames):
+            continue  # what a video cannot hold was refused when it was written
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
             problems.append(f"channel '{name}' is not finite, first in row {int(np.argmin(finite))}")

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
-from training_ground.assets.layout import CellSpec, Item, Walk
+from training_ground.assets.layout import Camera, CellSpec, Item, Walk
 from training_ground.assets.library import load_part
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.envs import rotations
+from training_ground.envs.channels import Calibration
 from training_ground.envs.states import LinkState
 from training_ground.envs.world import Thing, World
 
@@ -24,6 +26,9 @@ STORE = (6.0, 0.0)
 """Where the parts and items that are not used in an episode stand, m along x and y: far from everything."""
 BESIDE = 0.5
 """m from one of them to the next."""
+
+NEAR, FAR = 0.05, 20.0
+"""m between which cameras see."""
 
 Place = tuple[rotations.Vector, rotations.Quaternion]
 
@@ -90,18 +95,61 @@ class Cell:
             raise SimulationError(f"camera '{name}' of cell '{self.spec.name}': sees nothing without visuals")
         camera = self.spec.cameras[name]
         stand = self.frame(camera.upon)
-        eye, target = (
-            [p + m for p, m in zip(stand.position, rotations.rotate(stand.orientation, at), strict=True)]
-            for at in (camera.at, camera.target)
-        )
+        eye, target = self._sight(camera)
         return self._world.camera(
             eye,
             target,
             width=camera.width,
             height=camera.height,
             field_of_view_deg=math.degrees(camera.field_of_view),
+            near=NEAR,
+            far=FAR,
             light=rotations.rotate(stand.orientation, camera.light),
         ).rgb
+
+    def camera_pose(self, name: str) -> tuple[rotations.Vector, rotations.Quaternion]:
+        """Where a camera's optical centre is in the world, m, and the quaternion xyzw that turns its axes, x to the
+        right, y down and z along the view, into the world's."""
+        eye, target = self._sight(self.spec.cameras[name])
+        along = np.subtract(target, eye) / math.dist(target, eye)
+        right = np.cross(along, (0.0, 0.0, 1.0))
+        right /= np.linalg.norm(right)
+        turn = Rotation.from_matrix(np.stack([right, np.cross(along, right), along], axis=1)).as_quat(canonical=True)
+        return tuple(map(float, eye)), tuple(map(float, turn))  # type: ignore[return-value]
+
+    def calibration(self, name: str) -> Calibration:
+        """Return what a camera's pictures mean, with its pose on what it stands on."""
+        camera = self.spec.cameras[name]
+        stand, (eye, turn) = self.frame(camera.upon), self.camera_pose(name)
+        pixels = 0.5 * camera.height / math.tan(0.5 * camera.field_of_view)
+        offset = [e - p for e, p in zip(eye, stand.position, strict=True)]
+        relative = rotations.multiply(rotations.conjugate(stand.orientation), turn)
+        # Rounded, for the same camera must be the same channel wherever its stand was drawn.
+        return Calibration(
+            matrix=(
+                (pixels, 0.0, 0.5 * camera.width),
+                (
+                    0.0,
+                    pixels,
+                    0.5 * camera.height - 1,
+                ),  # measured: the renderer looks through a pixel's lower left corner
+                (0.0, 0.0, 1.0),
+            ),
+            frame=camera.upon,
+            position=_rounded(rotations.rotate_inverse(stand.orientation, offset)),
+            orientation=_rounded(relative if relative[3] >= 0 else [-q for q in relative]),
+            near=NEAR,
+            far=FAR,
+        )
+
+    def _sight(self, camera: Camera) -> tuple[list[float], list[float]]:
+        """Optical centre and point looked at, world, m."""
+        stand = self.frame(camera.upon)
+        eye, target = (
+            [p + m for p, m in zip(stand.position, rotations.rotate(stand.orientation, at), strict=True)]
+            for at in (camera.at, camera.target)
+        )
+        return eye, target
 
     def draw(self, generator: np.random.Generator) -> dict[str, dict[str, Any]]:
         """Draw how each item differs in an episode: `shift` (3) in m, `yaw` in rad, `mass` as a factor, `friction`,
@@ -223,3 +271,7 @@ def _share(walk: Walk, item: Item, time: float) -> float:
     if walk.stays_s is not None and time > seconds + walk.stays_s:
         time = 2 * seconds + walk.stays_s - time
     return min(max(time / seconds, 0.0), 1.0)
+
+
+def _rounded(values: Sequence[float]) -> Any:
+    return tuple(round(float(value), 9) + 0.0 for value in values)

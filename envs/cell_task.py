@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -195,7 +196,10 @@ class CellTask(Task):
             seen.append(Channel("mechanism", (len(joints),), "1", "none", role, text, joints))
         for name, camera in self.place.spec.cameras.items():
             text, shape, rgb = f"What camera {name} sees.", (camera.height, camera.width, 3), ("red", "green", "blue")
-            seen.append(Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", camera.rate))
+            known = self.place.calibration(name)
+            seen.append(
+                Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", camera.rate, known)
+            )
         return (*seen, *self.monitor.channels(), *self.events.channels())
 
     def values(self) -> dict[str, Any]:
@@ -228,6 +232,11 @@ class CellTask(Task):
             if name not in kept or kept[name][0] < due:
                 kept[name] = due, self.picture(name)
         return {f"camera_{name}": picture.copy() for name, (_, picture) in kept.items()}
+
+    def camera_poses(self) -> dict[str, dict[str, Sequence[float]]]:
+        """Where each camera stands in the world now, and how it is turned, by channel."""
+        poses = {f"camera_{name}": self.place.camera_pose(name) for name in self.place.spec.cameras}
+        return {name: {"position": place, "orientation": turn} for name, (place, turn) in poses.items()}
 
     def _in_base(self, state: LinkState) -> tuple[rotations.Vector, rotations.Quaternion]:
         base = self.env.robot.base

@@ -12,6 +12,31 @@ Role = Literal["observation", "picture", "state", "action", "reward", "event"]
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """The pinhole camera that takes a picture; its axes are x to the right, y down and z along the view.
+
+    A point (x, y, z) in the camera's axes is seen at column fx · x / z + cx and row fy · y / z + cy: the
+    point that the picture's pixel of these numbers was taken at.
+
+    Attributes:
+        matrix: (3, 3) camera matrix [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], pixels.
+        frame: What the camera stands on: `world`, or an item of the cell or one of its frames, `item.frame`.
+        position: (3,) of the optical centre in that frame, m.
+        orientation: Quaternion xyzw that turns the camera's axes into those of that frame.
+        near, far: What is nearer or farther than this, m, is not seen.
+        distortion: `none`: straight lines stay straight.
+    """
+
+    matrix: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+    frame: str
+    position: tuple[float, float, float]
+    orientation: tuple[float, float, float, float]
+    near: float
+    far: float
+    distortion: str = "none"
+
+
+@dataclass(frozen=True)
 class Channel:
     """One named quantity.
 
@@ -28,6 +53,7 @@ class Channel:
         components: Names along the last axis, such as joint names; empty where there is one number.
         dtype: numpy dtype name.
         rate: Samples a second; None means the control rate.
+        calibration: Of the camera that takes a picture; None where it is none, or not known.
     """
 
     name: str
@@ -39,6 +65,7 @@ class Channel:
     components: tuple[str, ...] = ()
     dtype: str = "float32"
     rate: float | None = None
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         """Refuse a declaration that contradicts itself."""
@@ -57,9 +84,20 @@ class Channel:
         """Return the declaration as plain data, as `dataset.json` and the documentation hold it."""
         data = asdict(self)
         data["shape"], data["components"] = list(self.shape), list(self.components)
+        if self.calibration is None:
+            del data["calibration"]  # datasets without pictures stay what they were
         return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Channel:
         """Read what `to_json` wrote; a TypeError names an unknown or missing field."""
-        return cls(**{**data, "shape": tuple(data["shape"]), "components": tuple(data["components"])})
+        given = {**data, "shape": tuple(data["shape"]), "components": tuple(data["components"])}
+        if given.get("calibration") is not None:
+            numbers = ("matrix", "position", "orientation")
+            held = given["calibration"]
+            given["calibration"] = Calibration(**{k: _tuples(v) if k in numbers else v for k, v in held.items()})
+        return cls(**given)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else float(value)

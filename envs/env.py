@@ -465,6 +465,12 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             eye, (x, y, max(0.55 * self.model.default_height, z - 0.2)), width=width, height=height
         ).rgb
 
+    def camera_poses(self) -> dict[str, dict[str, Sequence[float]]]:
+        """Position (3,), m, and orientation (4,), a quaternion xyzw, in the world of the camera behind each picture
+        that is observed."""
+        poses = self.task.camera_poses() if self.observation.pictures else {}
+        return {channel.name: poses[channel.name] for channel in self.observation.pictures if channel.name in poses}
+
     def close(self) -> None:
         """Free the engine's memory; the environment cannot be used afterwards."""
         self._ended = self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -199,6 +200,10 @@ class Task:
     def pictures(self) -> dict[str, NDArray[np.uint8]]:
         """The latest picture of each channel that is one, (height, width, 3), by name; asked for once a control step
         where observations hold pictures."""
+        return {}
+
+    def camera_poses(self) -> dict[str, dict[str, Sequence[float]]]:
+        """Position (3,) in the world, m, and orientation (4,), a quaternion xyzw, of the camera behind each picture."""
         return {}
 
     def save(self) -> Any:

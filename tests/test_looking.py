@@ -13,6 +13,7 @@ from training_ground.configs.errors import SimulationError
 from training_ground.envs import rotations
 from training_ground.envs.cell import Cell
 from training_ground.envs.world import World
+from training_ground.envs.world.engine import engine
 
 DRAWN = {"first": {"faulty": True}}
 
@@ -62,6 +63,33 @@ def test_the_thresholds_stand_well_apart_from_both(cell: Cell):
 def test_without_a_part_there_is_nothing_to_say(cell: Cell):
     assert unevenness(cell.picture("inspection")) is None
     assert shows_bulge(cell.picture("inspection")) is None
+
+
+def test_calibration_says_where_a_ball_is_seen(cell: Cell, monkeypatch: pytest.MonkeyPatch):
+    known, (eye, turn) = cell.calibration("inspection"), cell.camera_pose("inspection")
+    stand = cell.frame(known.frame)
+    assert eye == pytest.approx([*np.add(stand.position, rotations.rotate(stand.orientation, known.position))])
+    assert turn == pytest.approx(rotations.multiply(stand.orientation, known.orientation))
+    camera, world = cell.spec.cameras["inspection"], cell._world
+    monkeypatch.setattr(world.register, "segment", lambda mask: mask)  # it knows nothing of the ball
+    ball = engine.createVisualShape(engine.GEOM_SPHERE, radius=0.006, physicsClientId=world.client)
+    ball = engine.createMultiBody(0, -1, ball, [0, 0, 9], physicsClientId=world.client)
+
+    def depth() -> np.ndarray:
+        ahead = rotations.rotate(turn, (0.0, 0.0, 1.0))
+        angle = np.rad2deg(camera.field_of_view)
+        size = {"width": camera.width, "height": camera.height, "field_of_view_deg": angle}
+        return world.camera(eye, np.add(eye, ahead).tolist(), **size, near=known.near, far=known.far).depth
+
+    off, empty = [], depth()
+    for point in ((0.0, 0.0, 0.4), (0.03, 0.02, 0.4), (-0.04, -0.03, 0.42), (0.04, -0.02, 0.38), (-0.02, 0.035, 0.4)):
+        where = [float(x) for x in np.add(eye, rotations.rotate(turn, point))]
+        engine.resetBasePositionAndOrientation(ball, where, [0, 0, 0, 1], physicsClientId=world.client)
+        rows, columns = np.nonzero(depth() != empty)
+        u, v, w = np.array(known.matrix) @ point
+        off.append(((columns.min() + columns.max()) / 2 - u / w, (rows.min() + rows.max()) / 2 - v / w))
+    engine.removeBody(ball, physicsClientId=world.client)
+    assert np.abs(off).max() < 1.0 and np.abs(np.mean(off, axis=0)).max() < 0.4, "pixels"
 
 
 def test_bad_cameras_are_refused(cell: Cell):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from training_ground.cli.common import emit, json_option, store_argument, table
+
+if TYPE_CHECKING:
+    from training_ground.datasets.video_schema import VideoStorage
 
 
 @click.command(
@@ -41,8 +44,11 @@ def command(store: Path, channels: bool, as_json: bool) -> None:
     steps = sum(m.length for _, m in episodes)
     head = f"{store}: '{schema.instruction}', robot {schema.robot}, {schema.control_rate:g} Hz"
     if channels:
-        columns = ["channel", "shape", "dtype", "unit", "frame", "role", "description"]
-        rows = [(c.name, list(c.shape), c.dtype, c.unit, c.frame, c.role, c.description) for c in schema.channels]
+        columns = ["channel", "shape", "dtype", "unit", "frame", "role", "stored", "description"]
+        rows = [
+            (c.name, list(c.shape), c.dtype, c.unit, c.frame, c.role, _stored(c.storage), c.description)
+            for c in schema.channels
+        ]
         emit(data, as_json, [head, table("", columns, rows)])
         return
     columns = ["episode", "seed", "steps", "seconds", "success", "failure", "policy"]
@@ -52,3 +58,11 @@ def command(store: Path, channels: bool, as_json: bool) -> None:
     seconds = steps / schema.control_rate
     tail = f"{len(episodes)} episodes, {steps:,} steps, {seconds:,.0f} s"
     emit(data, as_json, [head, *([table("", columns, rows)] if rows else []), tail])
+
+
+def _stored(storage: VideoStorage | None) -> str:
+    if storage is None:
+        return "column"
+    loss = "lossless" if storage.lossless else f"quality {storage.quality}"
+    step = "" if storage.depth_step is None else f", steps of {storage.depth_step:g} m"
+    return f"video, {storage.codec}, {loss}{step}"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.datasets.episode_file import Episode
+from training_ground.datasets.formats._lerobot_video import cameras, left_out
 from training_ground.datasets.provenance import component_names
 from training_ground.datasets.schema import ACTION, POLICY_OBSERVATION, REWARD, DatasetSchema
 from training_ground.envs.channels import Channel
@@ -47,8 +48,9 @@ class Feature:
 
 
 def features_of(schema: DatasetSchema) -> list[Feature]:
-    """Return the features of a dataset, those of LeRobot's own bookkeeping excepted."""
-    channels = [channel.channel() for channel in schema.channels]
+    """Return the features of a dataset; LeRobot's own bookkeeping and videos excepted."""
+    elsewhere = {channel.name for channel in cameras(schema)} | set(left_out(schema))
+    channels = [channel.channel() for channel in schema.channels if channel.name not in elsewhere]
     seen = [c for c in channels if c.name == POLICY_OBSERVATION] or [c for c in channels if c.role == "observation"]
     features = []
     if seen:
@@ -75,8 +77,9 @@ def features_of(schema: DatasetSchema) -> list[Feature]:
 
 def losses_of(schema: DatasetSchema, phases: Collection[str]) -> tuple[str, ...]:
     """Say what a reader of the LeRobot dataset will not find in it."""
-    channels = [channel.channel() for channel in schema.channels]
-    deep = [c.name for c in channels if len(c.shape) > 1]
+    pictures = {channel.name for channel in cameras(schema)}
+    channels = [channel.channel() for channel in schema.channels if channel.name not in pictures]
+    deep = [c.name for c in channels if len(c.shape) > 1 and c.name not in left_out(schema)]
     wide = [c.name for c in channels if c.dtype == "float64" and c.name != REWARD]
     short = [c.name for c in channels if c.dtype == "float16"]
     rates = [c.name for c in channels if c.rate is not None and c.rate != schema.control_rate]
@@ -92,6 +95,10 @@ def losses_of(schema: DatasetSchema, phases: Collection[str]) -> tuple[str, ...]
         said.append(f"float64 is in the files, but LeRobot hands it out as float32: {', '.join(wide)}")
     if deep:
         said.append(f"shapes with more than one axis, flattened: {', '.join(deep)}")
+    if left_out(schema):
+        said.append(f"left out, for LeRobot has no place for depth: {', '.join(left_out(schema))}")
+    if any(channel.calibration for channel in schema.channels):
+        said.append("calibration of cameras: see meta/training_ground.json")
     if short:
         said.append(f"float16, widened to float32: {', '.join(short)}")
     if rates:

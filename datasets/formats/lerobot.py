@@ -9,6 +9,7 @@ A frame is row t of an episode together with what the step from it led to:
 | `next.reward`, `next.<term>`, `next.<event>` | rewards and events of that step, row t + 1 |
 | `next.done` | whether the episode ended with it |
 | `state.<channel>` | the simulator's truth, row t; not named `observation.…`, or LeRobot would feed it to policies |
+| `observation.images.<channel>` | picture, row t, as video |
 | `subtask_index` | phase, row t, named in `meta/subtasks.parquet` |
 
 Seed, outcome, arguments and hashes of an episode are further columns of `meta/episodes`, named `training_ground/…`, and
@@ -31,14 +32,13 @@ from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, new_folder
 from training_ground.datasets.formats._lerobot_features import features_of, losses_of
+from training_ground.datasets.formats._lerobot_video import CHUNK_FILES, VIDEO_MB, VIDEO_PATH, Camera, cameras
 from training_ground.datasets.schema import PHASE
 from training_ground.datasets.statistics import Statistics, merge, statistics
 from training_ground.datasets.store import Store
 
 VERSION = "v3.0"
-CHUNK_FILES = 1000
 FILE_MB = 100
-VIDEO_MB = 200
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 BATCH = 500
@@ -66,8 +66,9 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
             writer.add(store.read(number))
             progress(number)
         writer.finish()
+        losses = losses_of(store.schema, writer.phases) + tuple(camera.loss() for camera in writer.cameras)
     left_out = tuple(f"episode {number}: was cut off before its end" for number in skipped)
-    return ExportReport("lerobot", path, len(kept), writer.frames, losses_of(store.schema, writer.phases), left_out)
+    return ExportReport("lerobot", path, len(kept), writer.frames, losses, left_out)
 
 
 class _Writer:
@@ -79,6 +80,7 @@ class _Writer:
         self.phases: dict[str, int] = {}
         self._folder, self._fps, self._schema = folder, fps, store.schema
         self._features = features_of(store.schema)
+        self.cameras = [Camera(channel, folder, fps) for channel in cameras(store.schema)]
         self._stride = -(-frames // SAMPLE_ROWS)
         self._parts: dict[str, list[Statistics]] = {name: [] for name in self._all_features()}
         self._samples: dict[str, list[NDArray[Any]]] = {name: [] for name in self._parts}
@@ -118,6 +120,8 @@ class _Writer:
         }
         for name, part in stats.items():
             line |= {f"stats/{name}/{key}": value for key, value in _plain(part).items()}
+        for camera in self.cameras:
+            line |= camera.add(episode)
         self._table.add(line | _own_columns(episode))
         self.frames += count
         self._episodes += 1
@@ -175,6 +179,7 @@ class _Writer:
         _write_names(meta / "tasks.parquet", "task_index", self.tasks)
         _write_names(meta / "subtasks.parquet", "subtask_index", self.phases)
         stats = {n: _plain(merge(parts, np.concatenate(self._samples[n]))) for n, parts in self._parts.items()}
+        stats |= {camera.key: camera.finish() for camera in self.cameras}
         _write_json(meta / "stats.json", stats)
         _write_json(meta / "info.json", self._info())
         _write_json(meta / "training_ground.json", self._schema.model_dump(mode="json"))
@@ -184,6 +189,7 @@ class _Writer:
         described = {f.name: {"dtype": f.dtype, "shape": [f.size], "names": f.names} for f in self._features}
         for name in self._all_features()[len(described) :]:
             described[name] = {"dtype": "float32" if name == "timestamp" else "int64", **single}
+        described |= {camera.key: camera.described() for camera in self.cameras}
         return {
             "codebase_version": VERSION,
             "robot_type": self._schema.robot,
@@ -196,7 +202,7 @@ class _Writer:
             "fps": self._fps,
             "splits": {"train": f"0:{self._episodes}"},
             "data_path": DATA_PATH,
-            "video_path": None,
+            "video_path": VIDEO_PATH if self.cameras else None,
             "features": described,
         }
 

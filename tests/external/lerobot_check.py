@@ -20,15 +20,35 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+os.environ.update(HF_DATASETS_DISABLE_PROGRESS_BARS="1", SVT_LOG="1")
 SCRATCH = Path(tempfile.mkdtemp(prefix="lerobot-check-"))
 os.environ.update(HF_HOME=str(SCRATCH / "hf"), HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
 
+import av  # noqa: E402
 import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
 
 logging.disable(logging.WARNING)  # LeRobot says at every opening that it has no torchcodec
+
+
+class VideoReader:
+    """What torchvision 0.28 has no more and LeRobot's decoder asks for: pictures one after the other, from PyAV."""
+
+    def __init__(self, path: str, stream: str) -> None:
+        self.container: Any = av.open(path)
+        self.pictures: Any = self.container.decode(video=0)
+
+    def seek(self, seconds: float, keyframes_only: bool) -> None:
+        """Go to the picture at or before a time from which the decoder can begin."""
+        stream = self.container.streams.video[0]
+        self.container.seek(round(seconds / stream.time_base), stream=stream)
+        self.pictures = self.container.decode(video=0)
+
+    def __iter__(self) -> Any:
+        for picture in self.pictures:
+            data = torch.from_numpy(picture.to_ndarray(format="rgb24")).permute(2, 0, 1)
+            yield {"data": data, "pts": float(picture.pts * picture.time_base)}
 
 
 def import_lerobot() -> Any:
@@ -40,7 +60,7 @@ def import_lerobot() -> Any:
     library = torch.library.Library("torchvision", "FRAGMENT")
     for _ in range(20):
         try:
-            import torchvision  # noqa: F401
+            import torchvision
 
             break
         except RuntimeError as problem:
@@ -50,6 +70,11 @@ def import_lerobot() -> Any:
             library.define(f"{found[1]}(Tensor x) -> Tensor")
             for name in [n for n in sys.modules if n.partition(".")[0] == "torchvision"]:
                 del sys.modules[name]
+    import torchvision
+
+    if not hasattr(torchvision.io, "VideoReader"):
+        torchvision.io.VideoReader = VideoReader  # type: ignore[attr-defined]
+        torchvision.set_video_backend = lambda backend: None
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     return LeRobotDataset
@@ -66,6 +91,9 @@ def read_store(store: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], 
         columns = {}
         for name in table.column_names:
             values = table.column(name).to_pylist()
+            if channels.get(name, {}).get("storage"):
+                columns[name] = read_video(store / "media" / f"{metadata['media'][name]['sha256']}.mkv", values)
+                continue
             shape = channels.get(name, {"shape": []})["shape"]
             if shape:
                 columns[name] = np.frombuffer(b"".join(values), channels[name]["dtype"]).reshape(-1, *shape)
@@ -73,6 +101,32 @@ def read_store(store: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], 
                 columns[name] = np.array(values, channels[name]["dtype"] if name in channels else None)
         episodes.append((metadata, columns))
     return schema, [e for e in episodes if e[0]["terminated"] or e[0]["truncated"]]
+
+
+def read_video(path: Path, numbers: list[int]) -> np.ndarray:
+    """Return a store's pictures, a row each: the frame of that number."""
+    with av.open(str(path)) as container:
+        pictures = np.array([picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)])
+    return pictures[numbers]
+
+
+def compare_pictures(dataset: Any, schema: dict[str, Any], episodes: list[Any]) -> dict[str, float]:
+    """Compare pictures as LeRobot decodes them with the store's; return the PSNR of each camera, dB."""
+    found = {}
+    for channel in schema["channels"]:
+        if channel["role"] != "picture":
+            continue
+        key, squares, start = f"observation.images.{channel['name']}", [], 0
+        assert tuple(dataset.features[key]["shape"]) == tuple(channel["shape"]), dataset.features[key]
+        for metadata, columns in episodes:
+            length = metadata["length"]
+            for row in np.linspace(0, length - 1, 25).astype(int).tolist():
+                shown = dataset[start + row][key].numpy().transpose(1, 2, 0) * 255
+                squares.append(np.mean((shown - columns[channel["name"]][row]) ** 2))
+            start += length
+        found[key] = float(10 * np.log10(255**2 / np.mean(squares)))
+        assert found[key] > 30, found
+    return found
 
 
 def expected(schema: dict[str, Any], columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -86,7 +140,7 @@ def expected(schema: dict[str, Any], columns: dict[str, np.ndarray]) -> dict[str
         "action": flat["action"][:-1],
     }
     for name, role in roles.items():
-        if name in observed or name == "action":
+        if name in observed or name == "action" or role == "picture":
             continue
         if role in ("reward", "event"):
             result[f"next.{name}"] = flat[name][1:]
@@ -149,6 +203,9 @@ def check_statistics(dataset: Any, root: Path) -> None:
     for row in rows:
         frames = rows_of(dataset, row["dataset_from_index"], row["dataset_to_index"])
         part = compute_episode_stats(frames, dataset.features)
+        own = [name.split("/")[1:] for name in row if name.startswith("stats/observation.images.")]
+        for name, key in own:  # LeRobot's own come from files of single pictures
+            part.setdefault(name, {})[key] = np.array(row[f"stats/{name}/{key}"])
         parts.append(part)
         for name, numbers in part.items():
             for key in ("min", "max", "mean", "std", "count"):
@@ -167,6 +224,8 @@ def check_statistics(dataset: Any, root: Path) -> None:
 
 def append(dataset_class: Any, root: Path, schema: dict[str, Any], episodes: list[Any]) -> None:
     """Append two episodes in two sessions with LeRobot's API; everything that was there must still be there."""
+    from lerobot.datasets.utils import DEFAULT_FEATURES
+
     before = pq.read_table(root / "meta/episodes").num_rows
     for session in range(2):
         dataset = dataset_class("local/check", root=root)
@@ -175,7 +234,9 @@ def append(dataset_class: Any, root: Path, schema: dict[str, Any], episodes: lis
         for i in range(20):
             frame = {}
             for name, feature in dataset.features.items():
-                if name not in ("timestamp", "frame_index", "episode_index", "index", "task_index"):
+                if feature["dtype"] == "video":
+                    frame[name] = np.roll(episodes[0][1][name.rpartition(".")[2]][i], 5 * i, axis=0)
+                elif name not in DEFAULT_FEATURES:
                     value = np.asarray(source[name][i], dtype=feature["dtype"]).reshape(feature["shape"])
                     frame[name] = value
             dataset.add_frame({**frame, "task": f"appended task {session}"})
@@ -207,15 +268,19 @@ def main(store: Path, export: Path) -> None:
     compared = compare(dataset, schema, episodes)
     size = f"{dataset.num_episodes} episodes, {len(dataset)} frames"
     print(f"LeRobot {__version__}: {size}, {compared} numbers equal in bits")
+    for key, decibels in compare_pictures(dataset, schema, episodes).items():
+        print(f"{key}: PSNR {decibels:.1f} dB against the store")
     check_statistics(dataset, root)
     print("statistics agree with LeRobot's own")
     policy = dataset_to_policy_features(dataset.features)
-    assert set(policy) == {"observation.state", "action"}, policy
+    pictures = {name for name, feature in dataset.features.items() if feature["dtype"] == "video"}
+    assert set(policy) == {"observation.state", "action"} | pictures, policy
     windows = dataset_class("local/check", root=root, delta_timestamps={"action": [i / dataset.fps for i in range(16)]})
     batch = next(iter(torch.utils.data.DataLoader(windows, batch_size=8, shuffle=True)))
     assert batch["action"].shape == (8, 16, len(schema["joint_names"])), batch["action"].shape
     print(f"policy features {sorted(policy)}, batch of 16-step windows {tuple(batch['action'].shape)}")
     append(dataset_class, root, schema, episodes)
+    compare_pictures(dataset_class("local/check", root=root), schema, episodes)
     print("LeRobot appended two episodes in two sessions; what was there is unchanged")
 
 
