@@ -182,9 +182,11 @@ class _Foreign:
         self._leaves = [*self._actions, *kept, *(leaves[k] for k in keys if k in leaves)]
         self._rest = [k for k in leaves if not k.startswith("steps/") and k != self._instruction]
         self._odd_actions = 0
-        self.schema = self._make_schema(path.resolve().name, hashlib.sha256(raw).hexdigest())
+        self.schema = self._make_schema(path, hashlib.sha256(raw).hexdigest())
 
-    def _make_schema(self, name: str, digest: str) -> DatasetSchema:
+    def _make_schema(self, path: Path, digest: str) -> DatasetSchema:
+        where = str(path / "features.json")
+
         def channel(name: str, leaf: Leaf, role: str) -> dict[str, Any]:
             told = {"unit": "unknown", "frame": "unknown", "description": f"{leaf.key} of an RLDS dataset."}
             return {"name": name, "shape": leaf.shape, "dtype": leaf.dtype, "role": role, **told}
@@ -207,10 +209,10 @@ class _Foreign:
             "joint_names": [],
             "control_rate": ASSUMED_RATE,
             "channels": listed,
-            "environment": {"imported": "rlds", "source": name},
+            "environment": {"imported": "rlds", "source": path.resolve().name},
             "created_ns": time.time_ns(),
         }
-        return validate(DatasetSchema, data, "features.json", DatasetError)
+        return validate(DatasetSchema, data, where, DatasetError)
 
     def episode(self, example: Example, number: int, name: str) -> Episode | str:
         """Return an episode, or why it was left out."""
