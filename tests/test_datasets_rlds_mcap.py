@@ -393,8 +393,11 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "huge shape": (_declared('"4", "5", "3"', '"40000", "50000", "3"'), "a sample is larger than 67108864 bytes"),
     "huger shape": (_declared('"4", "5", "3"', '"4", "9999999999999", "3"'), "wrong or missing: shape"),
     "other shape": (_declared('"4", "5", "3"', '"5", "4", "3"'), r"a picture is \(4, 5, 'RGB'\)"),
-    "traversal": (_described(name="../../etc"), "splits: name or filepathTemplate"),
-    "template": (_described(splits=[{"name": "train", "filepathTemplate": "/etc/passwd"}]), "filepathTemplate '/etc/passwd'"),
+    "traversal": (_described(name="../../etc"), "is no plain file name"),
+    "template": (
+        _described(splits=[{"name": "train", "shardLengths": [1], "filepathTemplate": "/etc/passwd"}]),
+        "filepathTemplate: '/etc/passwd' is no plain file name",
+    ),
     "other format": (_described(fileFormat="riegeli"), "fileFormat 'riegeli', must be tfrecord"),
     "too few": (_described(splits=[{"name": "train", "shardLengths": [7]}]), "has 1 records, dataset_info.json says 7"),
     "link": (_linked, "is a symbolic link"),

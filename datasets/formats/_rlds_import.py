@@ -43,15 +43,17 @@ MAX_RECORD_BYTES = 1 << 30
 MAX_STEPS = 10_000_000
 MAX_SHARDS = 100_000
 ASSUMED_RATE = 1.0
-"""Steps a second of an episode of others: RLDS does not say."""
+"""Steps a second of an episode of others where none is given: RLDS does not say."""
 _TEMPLATE = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,200}", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]{0,250}", re.ASCII)
 _STEP_FLAGS = {"steps/is_first", "steps/is_last", "steps/is_terminal"}
 
 Example = dict[str, tuple[int, memoryview]]
 
 
-def import_folder(path: Path, out: Path, progress: Callable[[int], None], schema_file: str) -> ImportReport:
+def import_folder(
+    path: Path, out: Path, progress: Callable[[int], None], rate: float | None, schema_file: str
+) -> ImportReport:
     """Read an RLDS folder; see `rlds.import_`."""
     raw = read_regular(path / "features.json", MAX_JSON_BYTES)
     where = str(path / "features.json")
@@ -61,7 +63,9 @@ def import_folder(path: Path, out: Path, progress: Callable[[int], None], schema
     if missing:
         raise DatasetError(f"{where}: is no RLDS dataset: it has no {', '.join(missing)}")
     own = (path / schema_file).exists() or (path / schema_file).is_symlink()
-    reader: _Own | _Foreign = _Own(path / schema_file, leaves) if own else _Foreign(path, leaves, refused, raw)
+    if own and rate is not None:
+        raise DatasetError(f"rate = {rate:g}: {path / schema_file} says itself how many steps a second there are")
+    reader: _Own | _Foreign = _Own(path / schema_file, leaves) if own else _Foreign(path, leaves, refused, raw, rate)
     episodes = frames = 0
     skipped: list[str] = []
     with new_folder(out) as folder:
@@ -88,14 +92,17 @@ def _shards(path: Path) -> list[tuple[Path, int]]:
             raise ValueError(f"fileFormat '{kind[:50]}', must be tfrecord")
         for split in info["splits"]:
             template = str(split.get("filepathTemplate") or _TEMPLATE)
-            names = (str(info["name"]), str(split["name"]))
-            if template != _TEMPLATE or not all(_NAME.fullmatch(name) for name in names):
-                raise ValueError(f"splits: name or filepathTemplate '{template[:100]}', must be '{_TEMPLATE}'")
+            parts = {"{DATASET}": str(info["name"]), "{SPLIT}": str(split["name"]), "{FILEFORMAT}": kind}
             lengths = [int(length) for length in split.get("shardLengths") or ()]
             if len(found) + len(lengths) > MAX_SHARDS or any(length < 0 for length in lengths):
                 raise ValueError(f"splits: shardLengths: {MAX_SHARDS} of 0 or more are allowed")
             for index, length in enumerate(lengths):
-                file = f"{names[0]}-{names[1]}.tfrecord-{index:05d}-of-{len(lengths):05d}"
+                number = {"{SHARD_INDEX}": f"{index:05d}", "{SHARD_X_OF_Y}": f"{index:05d}-of-{len(lengths):05d}"}
+                file = template
+                for mark, value in (parts | number).items():
+                    file = file.replace(mark, value)
+                if not _NAME.fullmatch(file):
+                    raise ValueError(f"splits: name or filepathTemplate: '{file[:100]}' is no plain file name")
                 found.append((path / file, length))
     except (KeyError, TypeError, AttributeError, ValueError) as problem:
         raise DatasetError(f"{where}: is no description of a TFDS dataset: {problem}") from problem
@@ -164,8 +171,11 @@ class _Own:
 class _Foreign:
     """Episodes of others: observations, actions, rewards and the task."""
 
-    def __init__(self, path: Path, leaves: dict[str, Leaf], refused: list[str], raw: bytes) -> None:
+    def __init__(
+        self, path: Path, leaves: dict[str, Leaf], refused: list[str], raw: bytes, rate: float | None
+    ) -> None:
         self._refused, self._instructions = refused, 0
+        self._rate, self._given = (ASSUMED_RATE, False) if rate is None else (rate, True)
         self._instruction = next((k for k in leaves if k.rpartition("/")[2] == "language_instruction"), None)
         given = {*_STEP_FLAGS, "steps/reward", self._instruction}
         others = [x for x in leaves.values() if x.key not in given and x.key.startswith("steps/")]
@@ -207,7 +217,7 @@ class _Foreign:
             "robot": "unknown",
             "model_hash": digest,
             "joint_names": [],
-            "control_rate": ASSUMED_RATE,
+            "control_rate": self._rate,
             "channels": listed,
             "environment": {"imported": "rlds", "source": path.resolve().name},
             "created_ns": time.time_ns(),
@@ -235,7 +245,7 @@ class _Foreign:
         self._instructions += len(set(text)) > 1
         terminal = values.get("steps/is_terminal", last)
         columns = {
-            TIMESTAMP: np.arange(rows, dtype=np.int64) * round(1e9 / ASSUMED_RATE),
+            TIMESTAMP: np.round(np.arange(rows) * (1e9 / self._rate)).astype(np.int64),
             IS_LAST: last,
             PHASE: np.array([""] * rows, dtype=object),
             REWARD: reward,
@@ -248,7 +258,7 @@ class _Foreign:
     def losses(self) -> tuple[str, ...]:
         """Say what is not in the store, or was assumed."""
         said = [
-            f"RLDS has no rate: {ASSUMED_RATE:g} step a second is assumed",
+            f"RLDS has no rate: {self._rate:g} steps a second are {'as given' if self._given else 'assumed'}",
             "robot, joints, units and frames: not said there, 'unknown' here; such episodes cannot be replayed",
             *self._refused,
         ]

@@ -77,7 +77,9 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
     return ExportReport("rlds", path, len(numbers), frames, _losses(store))
 
 
-def import_(path: Path, out: Path, progress: Callable[[int], None]) -> ImportReport:
+def import_(
+    path: Path, out: Path, progress: Callable[[int], None], rate: float | None = None
+) -> ImportReport:
     """Read an RLDS dataset into a new store at `out`, which appears complete or not at all.
 
     What `export` wrote comes back bit for bit. From datasets of others come observations, actions, rewards and the task;
@@ -87,11 +89,12 @@ def import_(path: Path, out: Path, progress: Callable[[int], None]) -> ImportRep
         path: A folder with `features.json`, `dataset_info.json` and TFRecord shards.
         out: A folder that does not exist.
         progress: Called with the number of each episode that is done.
+        rate: Steps a second in a dataset of others, which RLDS does not say; 1 where absent.
 
     Raises:
         DatasetError: Something is missing, damaged or larger than allowed, or there is no action.
     """
-    return import_folder(path, out, progress, SCHEMA_FILE)
+    return import_folder(path, out, progress, rate, SCHEMA_FILE)
 
 
 def _steps(episode: Episode, leaves: list[Leaf]) -> list[tuple[Leaf, NDArray[Any]]]:

@@ -24,6 +24,9 @@ import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import tensorflow_datasets as tfds  # noqa: E402
+from absl import logging  # noqa: E402
+
+logging.set_verbosity(logging.ERROR)  # TFDS warns of its own deprecated names
 
 
 def read_store(store: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], dict[str, np.ndarray]]]]:
