@@ -173,7 +173,7 @@ class _Recording:
         """The `dataset.json` attached to the file."""
         if self._schema is None or self._metadata is None:
             raise DatasetError(
-                f"{self._path}: was not written by training-ground: it has no record '{EPISODE_RECORD}' or no {DESCRIPTION}"
+                f"{self._path}: was not written by training-ground: it lacks the record '{EPISODE_RECORD}' or {DESCRIPTION}"
             )
         return self._schema
 
@@ -235,7 +235,7 @@ class _Recording:
             if number == (1 if phase else 6) and kind == wire.BYTES and isinstance(part, memoryview):
                 found = bytes(part)
         column = self.schema.columns()[topic.removeprefix("/")]
-        if len(found) != column.row_bytes and not phase or len(found) > MAX_TEXT and phase:
+        if len(found) > MAX_TEXT if phase else len(found) != column.row_bytes:
             raise DatasetError(f"{where}: a message holds {len(found)} bytes, not those of its channel")
         return struct.pack("<H", len(found)) + found if phase else found
 
@@ -283,9 +283,7 @@ class _Recording:
         values = self._layout(column).values(raw, where)
         return np.concatenate([values, np.zeros_like(values, shape=(1, *column.shape))]) if short else values
 
-    def _phases(
-        self, data: bytearray, own: NDArray[np.uint64], times: NDArray[np.uint64], where: str
-    ) -> NDArray[Any]:
+    def _phases(self, data: bytearray, own: NDArray[np.uint64], times: NDArray[np.uint64], where: str) -> NDArray[Any]:
         begins = np.searchsorted(times, own)
         if not len(own) or begins[0] != 0 or np.any(np.diff(begins) <= 0) or begins[-1] >= len(times):
             raise DatasetError(f"{where}: its times are not those of the other topics")

@@ -1,8 +1,8 @@
 """Messages of an MCAP file: protobuf schemas that describe themselves, and rows laid out by them.
 
-A channel of named components is a message with a field for each, so that a plot can be told `/joint_position.left_knee`;
-any other is a message with one packed field. Every number has a fixed size on the wire: all rows of a channel are one
-template with numbers put in, made and read with numpy.
+A channel of named components is a message with a field for each, so that a plot can be told
+`/joint_position.left_knee_joint`; any other is a message with one packed field. Every number has a fixed size on the
+wire: all rows of a channel are one template with numbers put in, made and read with numpy.
 """
 
 from __future__ import annotations
@@ -134,10 +134,15 @@ def foxglove_schema(name: str) -> tuple[str, bytes]:
     """
     stamp = _field("timestamp", 1, _MESSAGE, of=".google.protobuf.Timestamp")
     text = {"kind": _STRING}
+    joint = [_field(n, i, _DOUBLE, optional=i - 2) for n, i in JOINT_FIELDS]
     parts: dict[str, list[list[bytes]]] = {
         "JointStates": [
             [b"JointStates", stamp, _field("joints", 2, _MESSAGE, of=".foxglove.JointState", repeated=True)],
-            [b"JointState", _field("name", 1, **text), *(_field(n, i, _DOUBLE, optional=i - 2) for n, i in JOINT_FIELDS)],
+            [
+                b"JointState",
+                _field("name", 1, **text),
+                *(_field(n, i, _DOUBLE, optional=i - 2) for n, i in JOINT_FIELDS),
+            ],
         ],
         "FrameTransform": [
             [

@@ -1,7 +1,7 @@
 """Protocol-buffer wire format: the few message types that RLDS and MCAP need, without a protobuf library.
 
-A message is a list of fields, each a key (number and wire type), then a varint, 4 or 8 bytes, or a length and so many bytes
-(https://protobuf.dev/programming-guides/encoding). Numbers that repeat are packed: one field with all of them.
+A message is a list of fields, each a key (number and wire type), then a varint, 4 or 8 bytes, or a length and so many
+bytes (https://protobuf.dev/programming-guides/encoding). Numbers that repeat are packed: one field with all of them.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def number_field(number: int, value: int) -> bytes:
 
 
 def varints(numbers: NDArray[Any]) -> bytes:
-    """Return whole numbers or truth values as varints one after the other; negative ones take ten bytes, as int64 does."""
+    """Return whole numbers or truth values as varints one after the other; negative ones, as int64, take ten bytes."""
     values = numbers.reshape(-1)
-    if values.dtype == np.bool_ or (values.size and 0 <= values.min() and values.max() < 0x80):
+    if values.dtype == np.bool_ or (values.size and values.min() >= 0 and values.max() < 0x80):
         return values.astype(np.uint8).tobytes()
     bits = values.astype(np.uint64 if values.dtype.kind == "u" else np.int64).view(np.uint64)
     shifts = np.arange(0, 7 * MAX_VARINT, 7, dtype=np.uint64)

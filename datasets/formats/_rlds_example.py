@@ -1,7 +1,7 @@
 """One episode as a `tf.train.Example`: a map from a feature's key to a list of floats, of int64, or of byte strings.
 
-The message is `Example{features: Features{feature: map<string, Feature>}}`, a `Feature` one of `BytesList` (1), `FloatList`
-(2) and `Int64List` (3). TFDS lays the steps of an episode one after the other in each list.
+The message is `Example{features: Features{feature: map<string, Feature>}}`, a `Feature` one of `BytesList` (1),
+`FloatList` (2) and `Int64List` (3). TFDS lays the steps of an episode one after the other in each list.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ MAX_TEXT_BYTES = 64 << 20
 
 def encode_example(values: Sequence[tuple[Leaf, NDArray[Any]]]) -> bytes:
     """Return the Example with the given values, (steps, *shape) or (1, *shape) each."""
-    entries = [
-        wire.field(1, wire.field(1, leaf.key) + wire.field(2, b"".join(_feature(leaf, array)))) for leaf, array in values
-    ]
+    entries = []
+    for leaf, array in values:
+        entry = wire.field(1, leaf.key) + wire.field(2, b"".join(_feature(leaf, array)))
+        entries.append(wire.field(1, entry))
     return wire.field(1, b"".join(entries))
 
 

@@ -69,8 +69,8 @@ def column_leaves(schema: DatasetSchema) -> list[Leaf]:
             key, kind = name, "text" if column.dtype == TEXT else kind
         else:
             assert channel is not None
-            role = "observation" if name in seen or channel.role == "picture" else channel.role
-            folder = {"observation": "observation", "reward": "reward_terms", "event": "events"}.get(role, "state")
+            folder = {"picture": "observation", "reward": "reward_terms", "event": "events"}.get(channel.role, "state")
+            folder = "observation" if name in seen else folder  # the truth behind a noisy observation is state
             key = ACTION if name == ACTION else f"{folder}/{name}"
         if channel is not None:
             parts = f", components {', '.join(channel.components)}" if channel.components else ""

@@ -28,7 +28,6 @@ from training_ground.datasets.schema import (
     MAX_SAMPLE_BYTES,
     PHASE,
     REWARD,
-    TEXT,
     TIMESTAMP,
     DatasetSchema,
     EpisodeMetadata,
@@ -171,9 +170,7 @@ class _Own:
 class _Foreign:
     """Episodes of others: observations, actions, rewards and the task."""
 
-    def __init__(
-        self, path: Path, leaves: dict[str, Leaf], refused: list[str], raw: bytes, rate: float | None
-    ) -> None:
+    def __init__(self, path: Path, leaves: dict[str, Leaf], refused: list[str], raw: bytes, rate: float | None) -> None:
         self._refused, self._instructions = refused, 0
         self._rate, self._given = (ASSUMED_RATE, False) if rate is None else (rate, True)
         self._instruction = next((k for k in leaves if k.rpartition("/")[2] == "language_instruction"), None)
@@ -182,7 +179,7 @@ class _Foreign:
         self._actions = [x for x in others if x.key == "steps/action" or x.key.startswith("steps/action/")]
         self._actions = sorted((x for x in self._actions if x.kind != "text"), key=lambda x: x.key)
         if not self._actions:
-            raise DatasetError(f"{path / 'features.json'}: has no action that is numbers: there is nothing to learn from")
+            raise DatasetError(f"{path / 'features.json'}: has no action that is numbers")
         self._texts = [x.key for x in leaves.values() if x.kind == "text" and x.key != self._instruction]
         kept = [x for x in others if x.kind != "text" and x not in self._actions]
         self._channels = {_column_name(x.key): x for x in kept}
@@ -265,7 +262,7 @@ class _Foreign:
         if len(self._actions) > 1:
             said.append(f"the action is {len(self._actions)} features there, one channel of float32 here")
         if self._odd_actions:
-            said.append(f"the last step's action, which RLDS calls invalid, is not zero in {self._odd_actions} episodes")
+            said.append(f"the last step's action, by RLDS invalid, is not zero in {self._odd_actions} episodes")
         if self._instructions:
             said.append(f"the instruction changes within {self._instructions} episodes: the first one is kept")
         if self._texts:

@@ -2,8 +2,8 @@
 
 A record is: length (uint64), masked crc of the length (uint32), data, masked crc of the data (uint32), little-endian.
 
-CRC-32C is computed here with numpy over many lanes at once: a package with the processor's instruction is faster still, but
-the export as a whole would gain little, and one dependency less is worth that (numbers: docs/data_formats_rlds_mcap.md).
+CRC-32C is computed here with numpy over many lanes at once: a package with the processor's instruction is faster still,
+but the export as a whole would gain little, and one dependency less is worth that (docs/data_formats_rlds_mcap.md).
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def read_records(stream: BinaryIO, size: int, where: str, limit: int = MAX_RECOR
 def _many(view: memoryview, state: int) -> int:
     """Carry on a crc over some bytes: over lanes side by side, whose results are then joined.
 
-    Without what was before it, a crc is linear, and zeros in front leave it zero: so lanes are independent, and bytes may
-    be added in front to fill the first.
+    Without what was before it, a crc is linear, and zeros in front leave it zero: so lanes are independent, and bytes
+    may be added in front to fill the first.
     """
     lanes = -(-len(view) // _LANE)
     padded = np.zeros(lanes * _LANE, np.uint8)

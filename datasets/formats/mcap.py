@@ -8,8 +8,9 @@
 | `/phase` | its name, when it changes |
 | `/joint_states`, `/tf` | `foxglove.JointStates` and `foxglove.FrameTransform`, made from channels, for 3D views |
 
-Times are nanoseconds since 1970: the wall clock at the episode's start plus the time in the episode. A metadata record holds
-all that is known of the episode, an attachment is `dataset.json`: with both, `import_` gives the episode back bit for bit.
+Times are nanoseconds since 1970: the wall clock at the episode's start plus the time in the episode. A metadata record
+holds all that is known of the episode, an attachment is `dataset.json`: with both, `import_` gives the episode back bit
+for bit.
 """
 
 from __future__ import annotations
@@ -28,7 +29,15 @@ from training_ground.datasets.formats import _mcap_messages as messages
 from training_ground.datasets.formats import _protobuf as wire
 from training_ground.datasets.formats._importing import ImportReport
 from training_ground.datasets.formats._mcap_import import EPISODE_RECORD, import_files, is_picture
-from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, TIMESTAMP, ChannelSchema, DatasetSchema, canonical_json
+from training_ground.datasets.schema import (
+    ACTION,
+    IS_LAST,
+    PHASE,
+    TIMESTAMP,
+    ChannelSchema,
+    DatasetSchema,
+    canonical_json,
+)
 from training_ground.datasets.store import DESCRIPTION, Store
 
 if TYPE_CHECKING:
@@ -65,8 +74,8 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
 def import_(path: Path, out: Path, progress: Callable[[int], None]) -> ImportReport:
     """Read MCAP files that `export` wrote into a new store at `out`, which appears complete or not at all.
 
-    Files of others are refused: MCAP says when each message was, not which is an action, what belongs to one step, or where
-    an episode begins.
+    Files of others are refused: MCAP says when each message was, not which is an action, what belongs to one step, or
+    where an episode begins.
 
     Args:
         path: A folder of `.mcap` files, or one file.
@@ -166,9 +175,7 @@ def _derived(episode: Episode, schema: DatasetSchema, stamps: list[bytes]) -> It
         yield "FrameTransform", _framed([_doubles(4, place), _doubles(5, turn)], [s + names for s in stamps])
 
 
-def _joint_states(
-    found: dict[str, NDArray[Any]], names: Sequence[str], stamps: list[bytes]
-) -> list[bytes | None]:
+def _joint_states(found: dict[str, NDArray[Any]], names: Sequence[str], stamps: list[bytes]) -> list[bytes | None]:
     numbers = dict(messages.JOINT_FIELDS)
     parts = []
     for joint, name in enumerate(names):

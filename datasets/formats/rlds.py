@@ -11,8 +11,8 @@ An episode of T steps has T + 1 RLDS steps. As RLDS defines them (its README, "D
 | `is_first`, `is_last`, `is_terminal` | at step 0; at step T; at step T unless the episode was truncated or cut off |
 | `state/<channel>`, `events/<channel>`, `phase`, `timestamp_ns` | row t |
 
-At the last step action, reward and discount mean nothing, and are zeros. Rewards at row 0, which no action led to, are in
-`episode_metadata/reset`, and with the metadata there everything can be had back bit for bit.
+At the last step action, reward and discount mean nothing, and are zeros. Rewards at row 0, which no action led to, are
+in `episode_metadata/reset`, and with the metadata there everything can be had back bit for bit.
 """
 
 from __future__ import annotations
@@ -72,18 +72,18 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
         shards.close()
         declared = features.declare([*leaves, *features.DERIVED, *features.EPISODE, *reset])
         _write_json(folder / "features.json", declared)
-        _write_json(folder / "dataset_info.json", _info(store.schema, name, path.name if versioned else VERSION, shards))
+        _write_json(
+            folder / "dataset_info.json", _info(store.schema, name, path.name if versioned else VERSION, shards)
+        )
         _write_json(folder / SCHEMA_FILE, store.schema.model_dump(mode="json"))
     return ExportReport("rlds", path, len(numbers), frames, _losses(store))
 
 
-def import_(
-    path: Path, out: Path, progress: Callable[[int], None], rate: float | None = None
-) -> ImportReport:
+def import_(path: Path, out: Path, progress: Callable[[int], None], rate: float | None = None) -> ImportReport:
     """Read an RLDS dataset into a new store at `out`, which appears complete or not at all.
 
-    What `export` wrote comes back bit for bit. From datasets of others come observations, actions, rewards and the task;
-    the report says what was left out or assumed.
+    What `export` wrote comes back bit for bit. From datasets of others come observations, actions, rewards and the
+    task; the report says what was left out or assumed.
 
     Args:
         path: A folder with `features.json`, `dataset_info.json` and TFRecord shards.

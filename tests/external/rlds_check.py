@@ -1,4 +1,4 @@
-"""Open an export with the real TensorFlow Datasets and compare every value with the store; write a dataset as others do.
+"""Open an export with the real TensorFlow Datasets and compare every value with the store; write one as others do.
 
 Runs in an environment of its own (`make rlds`), without training_ground: the store is read here with pyarrow and
 `dataset.json` alone, as anybody else would read it.
@@ -20,11 +20,11 @@ from typing import Any
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", NO_GCE_CHECK="true", TFDS_DATA_DIR="/nonexistent")
 
-import numpy as np  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
-import tensorflow as tf  # noqa: E402
-import tensorflow_datasets as tfds  # noqa: E402
-from absl import logging  # noqa: E402
+import numpy as np
+import pyarrow.parquet as pq
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from absl import logging
 
 logging.set_verbosity(logging.ERROR)  # TFDS warns of its own deprecated names
 
@@ -67,7 +67,9 @@ def expected(schema: dict[str, Any], metadata: dict[str, Any], columns: dict[str
     for name, values in columns.items():
         role = roles.get(name)
         # The reward of a step is what its action led to: a row later in the store. Nothing follows the last step.
-        later = np.concatenate([values[1:], values[:1] * 0]) if name == "reward" or role == "reward" else values
+        later = (
+            np.concatenate([values[1:], np.zeros_like(values[:1])]) if name == "reward" or role == "reward" else values
+        )
         if name == "reward":
             wanted["reward"] = later
         elif role == "reward":
@@ -124,6 +126,9 @@ def compare(store: Path, export: Path) -> None:
         assert told["reset/reward"] == columns["reward"][0]
     versions = f"tensorflow-datasets {tfds.__version__}, tensorflow {tf.__version__}"
     print(f"{versions}: {len(episodes)} episodes, {steps} steps, {compared} values equal in bits")
+    if export.name == builder.info.version:
+        named = tfds.load(builder.name, data_dir=str(export.parent.parent), split="train[:1]")
+        assert len(named) == 1, "the folder cannot be had by name"
     # What imitation learning on RLDS does: episodes into transitions, batched.
     flattened = dataset.flat_map(lambda e: e["steps"]).filter(lambda s: not s["is_last"])
     batch = next(iter(flattened.shuffle(1000).batch(8)))
