@@ -173,7 +173,7 @@ class _Recording:
         """The `dataset.json` attached to the file."""
         if self._schema is None or self._metadata is None:
             raise DatasetError(
-                f"{self._path}: was not written by training-ground: it lacks the record '{EPISODE_RECORD}' or {DESCRIPTION}"
+                f"{self._path}: was not written by training-ground: lacks record '{EPISODE_RECORD}' or {DESCRIPTION}"
             )
         return self._schema
 

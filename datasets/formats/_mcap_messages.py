@@ -138,11 +138,7 @@ def foxglove_schema(name: str) -> tuple[str, bytes]:
     parts: dict[str, list[list[bytes]]] = {
         "JointStates": [
             [b"JointStates", stamp, _field("joints", 2, _MESSAGE, of=".foxglove.JointState", repeated=True)],
-            [
-                b"JointState",
-                _field("name", 1, **text),
-                *(_field(n, i, _DOUBLE, optional=i - 2) for n, i in JOINT_FIELDS),
-            ],
+            [b"JointState", _field("name", 1, **text), *joint],
         ],
         "FrameTransform": [
             [
