@@ -116,7 +116,8 @@ def _topics(writer: Writer, episode: Episode, schema: DatasetSchema, times: list
     """Yield each topic's channel in the file, and its message at every row."""
     channels = {channel.name: channel for channel in schema.channels}
     images = messages.foxglove_schema("RawImage")
-    stamps = [messages.timestamp(time) for time in times]
+    drawn = any(is_picture(c) or c.name in ("joint_angle", "base_position") for c in schema.channels)
+    stamps = [messages.timestamp(time) for time in times] if drawn else []
     for column in schema.columns().values():
         channel, values = channels.get(column.name), episode.columns[column.name]
         rows: list[bytes | None]
