@@ -264,6 +264,8 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
     "huge shape": (_declared('"4", "5", "3"', '"40000", "50000", "3"'), "a sample is larger than 67108864 bytes"),
     "huger shape": (_declared('"4", "5", "3"', '"4", "9999999999999", "3"'), "wrong or missing: shape"),
     "other shape": (_declared('"4", "5", "3"', '"5", "4", "3"'), r"a picture is \(4, 5, 'RGB'\)"),
+    "endless shape": (_declared('["4", "5", "3"]', "[4, 5, 1e400]"), "wrong or missing"),
+    "flags of text": (_declared('"dtype": "bool"', '"dtype": "string"'), "must be one number a step"),
     "traversal": (_described(name="../../etc"), "is no plain file name"),
     "template": (
         _described(splits=[{"name": "train", "shardLengths": [1], "filepathTemplate": "/etc/passwd"}]),
@@ -319,7 +321,11 @@ def test_odd_episodes_are_left_out_and_nothing_is_imported_by_name(tmp_path: Pat
     finally:
         sys.path.remove(str(tmp_path))
     assert report.episodes == 1 and "tg_evil" not in sys.modules
-    assert any("features of class Text" in line for line in report.losses)
+    assert any("features of class 'Text'" in line for line in report.losses)
+    source = theirs(tmp_path / "odd")
+    _declared('"dtype": "int32"', '"dtype": "int7"')(source)
+    report = import_("rlds", source, tmp_path / "store3")
+    assert any("packed: numbers of type 'int7'" in line for line in report.losses)
 
 
 def test_mutated_files_raise_nothing_but_dataset_errors(tmp_path: Path, made: tuple[Store, dict[str, Path]]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.schema import (
     ACTION,
+    DTYPES,
     IS_LAST,
     PHASE,
     POLICY_OBSERVATION,
@@ -158,7 +159,7 @@ def parse_features(data: dict[str, Any], where: str) -> tuple[dict[str, Leaf], l
         for key, value in top.items():
             if key != "steps":
                 _walk(value, key, leaves, refused, 0)
-    except (KeyError, TypeError, AttributeError, ValueError) as problem:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as problem:
         text = "must be a FeaturesDict with a Dataset 'steps' in the form of tfds 4.5 or newer"
         raise DatasetError(f"{where}: {text}; wrong or missing: {problem}") from problem
     return leaves, refused
@@ -170,8 +171,8 @@ def _walk(node: Any, key: str, leaves: dict[str, Leaf], refused: list[str], dept
     kind = node["pythonClassName"]
     if kind == _DICT:
         for name, inner in node["featuresDict"]["features"].items():
-            if "/" in name:
-                raise ValueError(f"feature '{name[:100]}' has a '/' in its name")
+            if "/" in name or not name.isprintable():
+                raise ValueError(f"feature {name[:100]!r} has a '/' or a sign that cannot be printed in its name")
             _walk(inner, f"{key}/{name}", leaves, refused, depth + 1)
         return
     read: Callable[[Any, str], Leaf | str] = _tensor if kind in _TENSORS else _image if kind == _IMAGE else _other
@@ -187,11 +188,11 @@ def _tensor(node: Any, key: str) -> Leaf | str:
     dtype, encoding = str(tensor["dtype"]), str(tensor.get("encoding") or "none").lower()
     if dtype in _STRINGS:
         return Leaf(key, TEXT, kind="text") if not _shape(tensor) else "a tensor of texts"
-    if dtype not in ("bool", "float16", "float32", "float64") and not dtype.lstrip("u").startswith("int"):
-        return f"numbers of type {dtype[:50]}"
+    if dtype not in DTYPES:
+        return f"numbers of type {dtype[:50]!r}"
     shape = _shape(tensor)
     if shape is None or encoding not in ("none", "bytes", "zlib"):
-        return f"shape not fixed, or encoding '{encoding[:50]}'"
+        return f"shape not fixed, or encoding {encoding[:50]!r}"
     return Leaf(key, dtype, shape, "list" if encoding == "none" else encoding)
 
 
@@ -201,12 +202,12 @@ def _image(node: Any, key: str) -> Leaf | str:
     if shape is None or len(shape) != 3 or shape[-1] not in (1, 3, 4):
         return "pictures whose size is not fixed"
     if str(image.get("dtype") or "uint8") != "uint8" or kind not in ("png", "jpeg"):
-        return f"pictures of type {str(image.get('dtype'))[:50]}, encoding '{kind[:50]}'"
+        return f"pictures of type {str(image.get('dtype'))[:50]!r}, encoding {kind[:50]!r}"
     return Leaf(key, "uint8", shape, kind)
 
 
 def _other(node: Any, key: str) -> str:
-    return f"features of class {str(node['pythonClassName']).rpartition('.')[2][:50]}"
+    return f"features of class {str(node['pythonClassName']).rpartition('.')[2][:50]!r}"
 
 
 def _shape(node: Any) -> tuple[int, ...] | None:

@@ -103,7 +103,7 @@ def _shards(path: Path) -> list[tuple[Path, int]]:
                 if not _NAME.fullmatch(file):
                     raise ValueError(f"splits: name or filepathTemplate: '{file[:100]}' is no plain file name")
                 found.append((path / file, length))
-    except (KeyError, TypeError, AttributeError, ValueError) as problem:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as problem:
         raise DatasetError(f"{where}: is no description of a TFDS dataset: {problem}") from problem
     return found
 
@@ -173,14 +173,20 @@ class _Foreign:
     def __init__(self, path: Path, leaves: dict[str, Leaf], refused: list[str], raw: bytes, rate: float | None) -> None:
         self._refused, self._instructions = refused, 0
         self._rate, self._given = (ASSUMED_RATE, False) if rate is None else (rate, True)
-        self._instruction = next((k for k in leaves if k.rpartition("/")[2] == "language_instruction"), None)
+        texts = [x.key for x in leaves.values() if x.kind == "text"]
+        self._instruction = next((key for key in texts if key.endswith("language_instruction")), None)
+        odd = [key for key in _STEP_FLAGS if key in leaves and (leaves[key].kind != "list" or leaves[key].shape)]
+        if odd or ("steps/reward" in leaves and leaves["steps/reward"].kind == "text"):
+            raise DatasetError(
+                f"{path / 'features.json'}: {', '.join(odd) or 'steps/reward'}: must be one number a step"
+            )
         given = {*_STEP_FLAGS, "steps/reward", self._instruction}
         others = [x for x in leaves.values() if x.key not in given and x.key.startswith("steps/")]
         self._actions = [x for x in others if x.key == "steps/action" or x.key.startswith("steps/action/")]
         self._actions = sorted((x for x in self._actions if x.kind != "text"), key=lambda x: x.key)
         if not self._actions:
             raise DatasetError(f"{path / 'features.json'}: has no action that is numbers")
-        self._texts = [x.key for x in leaves.values() if x.kind == "text" and x.key != self._instruction]
+        self._texts = [key for key in texts if key != self._instruction]
         kept = [x for x in others if x.kind != "text" and x not in self._actions]
         self._channels = {_column_name(x.key): x for x in kept}
         if len(self._channels) != len(kept) or ACTION in self._channels:
