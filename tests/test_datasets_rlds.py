@@ -258,7 +258,7 @@ def _linked(path: Path) -> None:
     file.symlink_to(path / "elsewhere")
 
 
-BAD_FOLDERS: dict[str, tuple[Callable[[Path], None], str]] = {
+BAD_FOLDERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no features": (lambda path: (path / "features.json").unlink(), "cannot be read"),
     "not JSON": (lambda path: (path / "features.json").write_text("{" * 5000), "malformed JSON"),
     "huge shape": (_declared('"4", "5", "3"', '"40000", "50000", "3"'), "a sample is larger than 67108864 bytes"),

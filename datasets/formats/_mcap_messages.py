@@ -133,16 +133,20 @@ def foxglove_schema(name: str) -> tuple[str, bytes]:
     Numbers and names of fields are those of github.com/foxglove/foxglove-sdk, schemas/proto.
     """
     stamp = _field("timestamp", 1, _MESSAGE, of=".google.protobuf.Timestamp")
-    text = {"kind": _STRING}
     joint = [_field(n, i, _DOUBLE, optional=i - 2) for n, i in JOINT_FIELDS]
     parts: dict[str, list[list[bytes]]] = {
         "JointStates": [
             [b"JointStates", stamp, _field("joints", 2, _MESSAGE, of=".foxglove.JointState", repeated=True)],
-            [b"JointState", _field("name", 1, **text), *joint],
+            [b"JointState", _field("name", 1, _STRING), *joint],
         ],
         "FrameTransform": [
             [
-                *(b"FrameTransform", stamp, _field("parent_frame_id", 2, **text), _field("child_frame_id", 3, **text)),
+                *(
+                    b"FrameTransform",
+                    stamp,
+                    _field("parent_frame_id", 2, _STRING),
+                    _field("child_frame_id", 3, _STRING),
+                ),
                 _field("translation", 4, _MESSAGE, of=".foxglove.Vector3"),
                 _field("rotation", 5, _MESSAGE, of=".foxglove.Quaternion"),
             ],
@@ -152,8 +156,8 @@ def foxglove_schema(name: str) -> tuple[str, bytes]:
         "RawImage": [
             [
                 *(b"RawImage", stamp, _field("width", 2, _FIXED32), _field("height", 3, _FIXED32)),
-                *(_field("encoding", 4, **text), _field("step", 5, _FIXED32), _field("data", 6, _BYTES)),
-                _field("frame_id", 7, **text),
+                *(_field("encoding", 4, _STRING), _field("step", 5, _FIXED32), _field("data", 6, _BYTES)),
+                _field("frame_id", 7, _STRING),
             ]
         ],
     }

@@ -206,12 +206,10 @@ class _Foreign:
 
         size = sum(int(np.prod(leaf.shape, dtype=int)) for leaf in self._actions)
         single = self._actions[0]
-        if len(self._actions) > 1:
-            names = [_names(leaf) for leaf in self._actions]
-            single = Leaf("steps/action", "float32", (size,))
-        listed = [channel(ACTION, single, "action")]
-        if len(self._actions) > 1:
-            listed[0]["components"] = [n for part in names for n in part]
+        several = len(self._actions) > 1
+        listed = [channel(ACTION, Leaf("steps/action", "float32", (size,)) if several else single, "action")]
+        if several:
+            listed[0]["components"] = [name for leaf in self._actions for name in _names(leaf)]
         for column, leaf in self._channels.items():
             seen = leaf.key.startswith("steps/observation/") or leaf.key == "steps/observation"
             picture = leaf.kind in ("png", "jpeg")
@@ -244,9 +242,9 @@ class _Foreign:
         reward = np.zeros(rows)
         if "steps/reward" in values:
             reward[1:] = values["steps/reward"].reshape(rows, -1)[:-1].sum(axis=1)
-        text = values[self._instruction] if self._instruction is not None else [""]
+        text = values[self._instruction].tolist() if self._instruction is not None else [""]
         self._instructions += len(set(text)) > 1
-        terminal = values.get("steps/is_terminal", last)
+        terminal = values["steps/is_terminal"] if "steps/is_terminal" in values else last
         columns = {
             TIMESTAMP: np.round(np.arange(rows) * (1e9 / self._rate)).astype(np.int64),
             IS_LAST: last,
