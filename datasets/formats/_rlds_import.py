@@ -244,7 +244,7 @@ class _Foreign:
             reward[1:] = values["steps/reward"].reshape(rows, -1)[:-1].sum(axis=1)
         text = values[self._instruction].tolist() if self._instruction is not None else [""]
         self._instructions += len(set(text)) > 1
-        terminal = values["steps/is_terminal"] if "steps/is_terminal" in values else last
+        terminal = values.get("steps/is_terminal", last)
         columns = {
             TIMESTAMP: np.round(np.arange(rows) * (1e9 / self._rate)).astype(np.int64),
             IS_LAST: last,
