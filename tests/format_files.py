@@ -145,9 +145,10 @@ def resealed(data: bytes, random: np.random.Generator) -> bytes:
 
 def unpacked_mcap(data: bytes) -> bytes:
     """Return an MCAP file with its chunks unpacked and without checksums: mutations reach what is inside."""
+    from mcap.data_stream import RecordBuilder
     from mcap.records import Chunk
     from mcap.stream_reader import StreamReader, get_chunk_data_stream
-    from mcap.writer import MCAP0_MAGIC, RecordBuilder
+    from mcap.writer import MCAP0_MAGIC
 
     builder = RecordBuilder()
     for record in StreamReader(io.BytesIO(data), emit_chunks=True).records:

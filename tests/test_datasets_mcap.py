@@ -74,8 +74,9 @@ def test_mcap_messages_describe_themselves(made: tuple[Store, dict[str, Path]]) 
 
 def chunk_file(path: Path, data: bytes, size: int, compression: str) -> None:
     """Write an MCAP file whose only chunk says of itself what is given."""
+    from mcap.data_stream import RecordBuilder
     from mcap.records import Chunk
-    from mcap.writer import MCAP0_MAGIC, RecordBuilder
+    from mcap.writer import MCAP0_MAGIC
 
     builder = RecordBuilder()
     Chunk(compression, data, 0, 0, 0, size).write(builder)
