@@ -214,6 +214,8 @@ def _losses(store: Store) -> tuple[str, ...]:
         "whole and natural numbers of 8 and 16 bits and float16 lie in fields of 32 bits: protobuf has nothing smaller",
         "fields named after components have characters other than letters, digits and _ replaced",
     ]
+    if any(channel.name == "base_position" for channel in schema.channels):
+        said.append("the base link's name: /tf calls it 'base', whatever the URDF calls it")
     if any(is_picture(channel) for channel in schema.channels):
         said.append("pictures are raw there: lossless, much larger than video")
     for folder, what in (("annotations", "labels, corrections and verdicts"), ("media", "video")):
