@@ -9,6 +9,10 @@ LEROBOT := .venv-lerobot
 LEROBOT_STAMP := $(LEROBOT)/.installed
 CROISSANT := .venv-croissant
 CROISSANT_STAMP := $(CROISSANT)/.installed
+RLDS := .venv-rlds
+RLDS_STAMP := $(RLDS)/.installed
+MCAP := .venv-mcap
+MCAP_STAMP := $(MCAP)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
@@ -20,7 +24,7 @@ PICTURES ?= out/lerobot/pictures
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help venv demo test test-slow lint format bench results docs lerobot croissant clean
+.PHONY: help venv demo test test-slow lint format bench results docs lerobot croissant rlds mcap clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -84,15 +88,31 @@ lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open exports of STORE and of one with pic
 		$(LEROBOT)/bin/lerobot-doctor check --ci --fail-on fail out/lerobot/export >out/lerobot/doctor.txt || { cat out/lerobot/doctor.txt; exit 1; }; \
 	done
 
-$(CROISSANT_STAMP): tests/external/croissant-requirements.txt tests/external/croissant-constraints.txt
-	test -x $(CROISSANT)/bin/python || $(PYTHON) -m venv $(CROISSANT)
-	$(CROISSANT)/bin/python -m pip install --quiet --disable-pip-version-check -c tests/external/croissant-constraints.txt -r tests/external/croissant-requirements.txt
-	@touch $@
-
 croissant: $(STAMP) $(CROISSANT_STAMP)  ## Read STORE's Croissant metadata with the real mlcroissant and compare every value
 	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
 	$(BIN)/tg data card $(STORE) --licence CC0-1.0 --creator "make croissant"
 	$(CROISSANT)/bin/python -W ignore tests/external/croissant_check.py $(STORE)
+
+# TensorFlow has no place in .venv, nor have the other libraries that only read what we wrote.
+$(CROISSANT_STAMP) $(RLDS_STAMP) $(MCAP_STAMP): .venv-%/.installed: tests/external/%-requirements.txt tests/external/%-constraints.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c tests/external/$*-constraints.txt -r tests/external/$*-requirements.txt
+	@touch $@
+
+rlds: $(STAMP) $(RLDS_STAMP)  ## Open an export of STORE with the real TFDS, compare every number; import what TFDS wrote
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	rm -rf out/rlds
+	$(BIN)/tg data export $(STORE) out/rlds/stand/1.0.0 --format rlds
+	$(RLDS)/bin/python -W ignore tests/external/rlds_check.py $(STORE) out/rlds/stand/1.0.0
+	$(RLDS)/bin/python -W ignore tests/external/rlds_check.py --write out/rlds/theirs
+	$(BIN)/tg data import out/rlds/theirs out/rlds/imported --format rlds
+	$(RLDS)/bin/python -W ignore tests/external/rlds_check.py --imported out/rlds/imported
+
+mcap: $(STAMP) $(MCAP_STAMP)  ## Open an export of STORE with the real MCAP reader, compare every number
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	rm -rf out/mcap
+	$(BIN)/tg data export $(STORE) out/mcap/export --format mcap
+	$(MCAP)/bin/python -W ignore tests/external/mcap_check.py $(STORE) out/mcap/export
 
 clean:  ## Remove what the targets above made, .venv excepted
 	rm -rf build dist out runs docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,189 @@
+"""Stores and files that tests of formats share: every kind of channel, datasets as others write them, and mutations."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fake_env
+import numpy as np
+
+from training_ground.configs.errors import DatasetError
+from training_ground.datasets.formats import _protobuf as wire
+from training_ground.datasets.formats import _rlds_features as features
+from training_ground.datasets.formats import _tfrecord as tfrecord
+from training_ground.datasets.formats import mcap, rlds
+from training_ground.datasets.formats._rlds_example import encode_example
+from training_ground.datasets.formats._rlds_features import Leaf
+from training_ground.datasets.provenance import make_schema
+from training_ground.datasets.recorder import Recorder
+from training_ground.datasets.store import Store
+from training_ground.envs.channels import Channel
+
+IMPORTERS: dict[str, Callable[..., Any]] = {"rlds": rlds.import_, "mcap": mcap.import_}
+
+
+class Env(fake_env.FakeEnv):
+    """With a camera and numbers of every kind; what the robot tools draw is among them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        n, kinds = len(self.joints), ("int8", "uint16", "int64", "uint64", "float16")
+        self.channels += (
+            Channel("camera_head", (4, 5, 3), "1", "none", "picture", "RGB.", ("r", "g", "b"), "uint8"),
+            Channel("joint_angle", (n,), "rad", "joint", "state", "Angles.", self.joints, "float64"),
+            Channel("base_position", (3,), "m", "world", "state", "Place.", ("x", "y", "z"), "float64"),
+            Channel("base_orientation", (4,), "1", "world", "state", "Turn.", ("x", "y", "z", "w"), "float64"),
+            *(Channel(f"as_{kind}", (2,), "1", "none", "state", "Numbers.", (), kind) for kind in kinds),
+        )
+
+    def frame(self) -> dict[str, Any]:
+        random = np.random.default_rng([self.seed, self.count])
+        values = {c.name: random.normal(size=c.shape) * 100 for c in self.channels}
+        with np.errstate(invalid="ignore"):
+            frame = {c.name: values[c.name].astype(c.dtype).reshape(c.shape) for c in self.channels}
+        frame["as_uint64"] = np.array([2**64 - 1 - self.count, self.count], np.uint64)
+        return frame | {"action": self.action}
+
+
+def record(path: Path, seeds: Any = range(4), **options: Any) -> Store:
+    env = Env(**options)
+    store = Store.create(path, make_schema(env))
+    recorder = Recorder(env, store, policy="random", keep_partial=True)
+    for seed in seeds:
+        recorder.reset(seed=seed)
+        generator, done = np.random.default_rng(seed), False
+        while not done:
+            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
+            done = terminated or truncated
+    recorder.reset(seed=99)
+    recorder.step(np.ones(3, np.float32))
+    recorder.close()
+    return store
+
+
+def import_(name: str, path: Path, out: Path) -> Any:
+    return IMPORTERS[name](path, out, lambda number: None)
+
+
+def theirs(folder: Path, change: Callable[[list[Leaf], list[Any]], None] | None = None, shards: int = 1) -> Path:
+    """Write an RLDS dataset as others do: nested actions, no channels of ours."""
+    folder.mkdir(parents=True)
+    leaves = [
+        Leaf("steps/observation/proprio", "float32", (2,)),
+        Leaf("steps/observation/image", "uint8", (4, 5, 3), "png"),
+        Leaf("steps/observation/packed", "int32", (2,), "zlib"),
+        Leaf("steps/action/arm", "float64", (2,), "bytes"),
+        Leaf("steps/action/gripper", "int64"),
+        Leaf("steps/reward", "float32"),
+        *features.DERIVED,
+        Leaf("episode_metadata/file", "text", kind="text"),
+    ]
+    random = np.random.default_rng(0)
+    t = np.arange(6)
+    values: list[Any] = [
+        random.normal(size=(6, 2)).astype("f4"),
+        random.integers(0, 256, (6, 4, 5, 3), np.uint8),
+        random.integers(-9, 9, (6, 2), np.int32),
+        random.normal(size=(6, 2)),
+        t - 3,
+        t.astype("f4"),
+        *(np.ones(6, "f4"), t == 0, t == 5, t == 5, np.array(["go"] * 6, object)),
+        np.array(["a"], object),
+    ]
+    if change is not None:
+        change(leaves, values)
+    pairs = list(zip(leaves, values, strict=True))
+    data = _with_zlib(encode_example([pair for pair in pairs if pair[0].kind != "zlib"]), values[2])
+    for index in range(shards):
+        with (folder / f"theirs-train.tfrecord-{index:05d}-of-{shards:05d}").open("wb") as stream:
+            tfrecord.write_record(stream, data)
+    (folder / "features.json").write_text(json.dumps(features.declare(leaves)))
+    split = {"name": "train", "shardLengths": ["1"] * shards, "numBytes": "0"}
+    (folder / "dataset_info.json").write_text(json.dumps({"name": "theirs", "version": "1.0.0", "splits": [split]}))
+    return folder
+
+
+def _with_zlib(data: bytes, values: Any) -> bytes:
+    """Add what our writer does not write: protobuf joins the two halves of an Example."""
+    rows = values if isinstance(values, list) else [zlib.compress(row.tobytes()) for row in values]
+    feature = wire.field(1, b"".join(wire.field(1, row) for row in rows))
+    entry = wire.field(1, "steps/observation/packed") + wire.field(2, feature)
+    return data + wire.field(1, wire.field(1, entry))
+
+
+def mutate(data: bytes, random: np.random.Generator) -> bytes:
+    """Flip bits, cut, repeat, or write a number of extreme size somewhere."""
+    raw, kind = bytearray(data), random.integers(4)
+    at = int(random.integers(len(raw)))
+    if kind == 0:
+        for _ in range(int(random.integers(1, 9))):
+            raw[int(random.integers(len(raw)))] ^= 1 << int(random.integers(8))
+    elif kind == 1:
+        del raw[at : at + int(random.integers(1, len(raw)))]
+    elif kind == 2:
+        raw[at:at] = raw[at : at + 50]
+    else:
+        raw[at : at + 8] = struct.pack("<Q", (2**31, 2**32 - 1, 2**62, 2**64 - 1, 0)[random.integers(5)])
+    return bytes(raw)
+
+
+def resealed(data: bytes, random: np.random.Generator) -> bytes:
+    """Change the inside of the first TFRecord of a file, with checksums that match."""
+    (length,) = struct.unpack("<Q", data[:8])
+    inside = mutate(data[12 : 12 + length], random)
+    sink = io.BytesIO()
+    tfrecord.write_record(sink, inside)
+    return sink.getvalue() + data[12 + length + 4 :]
+
+
+def unpacked_mcap(data: bytes) -> bytes:
+    """Return an MCAP file with its chunks unpacked and without checksums: mutations reach what is inside."""
+    from mcap.data_stream import RecordBuilder
+    from mcap.records import Chunk
+    from mcap.stream_reader import StreamReader, get_chunk_data_stream
+    from mcap.writer import MCAP0_MAGIC
+
+    builder = RecordBuilder()
+    for record in StreamReader(io.BytesIO(data), emit_chunks=True).records:
+        if isinstance(record, Chunk):
+            inside, size = get_chunk_data_stream(record)
+            record = Chunk("", inside.read(size), record.message_end_time, record.message_start_time, 0, size)
+        record.write(builder)
+    return MCAP0_MAGIC + builder.end() + MCAP0_MAGIC
+
+
+def fuzz(folder: Path, exports: dict[str, Path], trials: int, seed: int) -> tuple[int, int]:
+    """Import mutated files; return how many were tried and how many were refused. Only DatasetError may be raised."""
+    random, refused, tried = np.random.default_rng(seed), 0, 0
+    other = theirs(folder / "theirs")
+    for trial in range(trials):
+        shutil.rmtree(folder / "store", ignore_errors=True)
+        name = ("rlds", "rlds", "mcap", "mcap")[trial % 4]
+        source = other if trial % 4 == 0 else exports[name]
+        file = sorted(p for p in source.iterdir())[int(random.integers(len(list(source.iterdir()))))]
+        whole = file.read_bytes()
+        data = unpacked_mcap(whole) if trial % 4 == 2 else whole
+        data = resealed(data, random) if "tfrecord" in file.name and random.random() < 0.8 else mutate(data, random)
+        work = folder / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        for sibling in source.iterdir():
+            if sibling != file and name == "rlds":
+                (work / sibling.name).hardlink_to(sibling)
+        (work / file.name).write_bytes(data)
+        tried += 1
+        try:
+            import_(name, work, folder / "store")
+        except DatasetError:
+            refused += 1
+            assert not (folder / "store").exists()
+        left = {p.name for p in folder.iterdir()}
+        assert left <= {"theirs", "work", "store"}, left
+    return tried, refused
