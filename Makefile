@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LEROBOT := .venv-lerobot
 LEROBOT_STAMP := $(LEROBOT)/.installed
+MINARI := .venv-minari
+MINARI_STAMP := $(MINARI)/.installed
+ROBOMIMIC := .venv-robomimic
+ROBOMIMIC_STAMP := $(ROBOMIMIC)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
@@ -17,7 +21,7 @@ STORE ?= out/lerobot/store
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help venv demo test test-slow lint format bench results docs lerobot clean
+.PHONY: help venv demo test test-slow lint format bench results docs lerobot minari robomimic clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -77,6 +81,34 @@ lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open an export of STORE with the real LeR
 	$(BIN)/tg data export $(STORE) out/lerobot/export --format lerobot
 	$(LEROBOT)/bin/python -W ignore tests/external/lerobot_check.py $(STORE) out/lerobot/export
 	$(LEROBOT)/bin/lerobot-doctor check --ci --fail-on fail out/lerobot/export >out/lerobot/doctor.txt || { cat out/lerobot/doctor.txt; exit 1; }
+
+MINARI_PIP := $(MINARI)/bin/python -m pip install --quiet --disable-pip-version-check -c tests/external/minari-constraints.txt
+$(MINARI_STAMP): tests/external/minari-requirements.txt tests/external/minari-constraints.txt
+	test -x $(MINARI)/bin/python || $(PYTHON) -m venv $(MINARI)
+	$(MINARI_PIP) -r tests/external/minari-requirements.txt
+	@touch $@
+
+minari: $(STAMP) $(MINARI_STAMP)  ## Open an export of STORE with the real Minari, import what it collects, compare every number
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	rm -rf out/minari
+	$(BIN)/tg data export $(STORE) out/minari/root/stand-v0 --format minari
+	$(MINARI)/bin/python -W ignore tests/external/minari_check.py export $(STORE) out/minari/root/stand-v0
+	$(MINARI)/bin/python -W ignore tests/external/minari_check.py collect out/minari/made
+	for name in cartpole nested; do $(BIN)/tg data import out/minari/made/made/$$name-v0 out/minari/stores/$$name-v0 --format minari || exit 1; done
+	$(MINARI)/bin/python -W ignore tests/external/minari_check.py imported out/minari/made out/minari/stores
+
+ROBOMIMIC_PIP := $(ROBOMIMIC)/bin/python -m pip install --quiet --disable-pip-version-check -c tests/external/robomimic-constraints.txt
+$(ROBOMIMIC_STAMP): tests/external/robomimic-requirements.txt tests/external/robomimic-constraints.txt
+	test -x $(ROBOMIMIC)/bin/python || $(PYTHON) -m venv $(ROBOMIMIC)
+	$(ROBOMIMIC_PIP) -r tests/external/robomimic-requirements.txt
+	$(ROBOMIMIC_PIP) --no-deps robomimic
+	@touch $@
+
+robomimic: $(STAMP) $(ROBOMIMIC_STAMP)  ## Open an export of STORE with the real robomimic and compare every number
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	rm -rf out/robomimic
+	$(BIN)/tg data export $(STORE) out/robomimic/export --format robomimic
+	$(ROBOMIMIC)/bin/python -W ignore tests/external/robomimic_check.py $(STORE) out/robomimic/export
 
 clean:  ## Remove what the targets above made, .venv excepted
 	rm -rf build dist out runs docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache

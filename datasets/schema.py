@@ -32,6 +32,9 @@ ACTION = "action"
 TEXT = "text"
 """dtype of the one column that holds text (`phase`)."""
 
+IMPORTED = "imported:"
+"""What `env_id` begins with where no environment of ours made the episode; the format's name follows."""
+
 MAX_SAMPLE_BYTES = 64 << 20
 """Largest sample of one channel, bytes."""
 
@@ -175,6 +178,23 @@ class Origin(StrictModel):
     segments: Annotated[tuple[PlacedSegment, ...], Field(max_length=1000)]
 
 
+class Imported(StrictModel):
+    """The file of another program that an episode was read from.
+
+    Attributes:
+        format, version: Such as `minari` and what the file says of its version; empty where it says nothing.
+        name: The file's name, without its folder.
+        sha256: Of the whole file.
+        episode: What the episode is called there.
+    """
+
+    format: Annotated[str, Field(min_length=1, max_length=64)]
+    version: Annotated[str, Field(max_length=100)] = ""
+    name: Annotated[str, Field(max_length=255)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    episode: Annotated[str, Field(max_length=255)]
+
+
 class EpisodeMetadata(StrictModel):
     """What is known of one episode besides its rows; JSON in the file's key-value metadata.
 
@@ -190,6 +210,8 @@ class EpisodeMetadata(StrictModel):
         code_commit: Commit of the code, `+dirty` with local changes, None where it was not run from a repository.
         started_ns, ended_ns: Wall clock, ns since 1970.
         origin: Where the episode is an augmented one, what it was made from; else None, and not written.
+        imported: Where another program wrote the episode, the file that it was read from; else None, and not written.
+            `env_id` is then `imported:<format>`, and nothing replays it.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -215,13 +237,12 @@ class EpisodeMetadata(StrictModel):
     started_ns: Count
     ended_ns: Count
     origin: Origin | None = None
+    imported: Imported | None = None
 
     @pydantic.model_serializer(mode="wrap")
-    def _without_empty_origin(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        data = write(self)
-        if self.origin is None:
-            data.pop("origin", None)  # readers that do not know the key refuse it
-        return data
+    def _without_empty_lineage(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Readers that do not know these keys refuse them.
+        return {k: v for k, v in write(self).items() if v is not None or k not in ("origin", "imported")}
 
     @property
     def complete(self) -> bool:
