@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import fake_env
 import numpy as np
 import pytest
 
+from training_ground.cli.main import main
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import export
@@ -256,6 +258,45 @@ def test_minari_of_others(tmp_path: Path) -> None:
     assert store.schema.environment["imported"]["metadata"]["dataset_id"] == "others/pick-v0"
 
 
+def test_minari_s_jpeg_pictures(tmp_path: Path) -> None:
+    """Rows of bytes of varying length, as Minari keeps pictures where nobody told it not to."""
+    from PIL import Image
+
+    colours = np.zeros((5, 32, 40, 3), np.uint8) + np.arange(0, 250, 50, np.uint8)[:, None, None, None]
+    space = {"type": "Box", "dtype": "uint8", "shape": [32, 40, 3]}
+    space |= {"low": np.zeros((32, 40, 3)).tolist(), "high": np.full((32, 40, 3), 255).tolist()}
+
+    def jpeg(picture: Any) -> Any:
+        stream = io.BytesIO()
+        Image.fromarray(picture).save(stream, format="JPEG")
+        return np.frombuffer(stream.getvalue(), np.uint8)
+
+    def change(file: Any, pictures: Any = colours) -> None:
+        del file["episode_0/observations"]
+        rows = file["episode_0"].create_dataset("observations", (5,), h5py.vlen_dtype(np.uint8))
+        for index, picture in enumerate(pictures):
+            rows[index] = jpeg(picture)
+
+    source = minari(tmp_path / "in", change, 1, observation_space=json.dumps(space))
+    report = import_(source, "minari", tmp_path / "out")
+    store = Store.open(tmp_path / "out")
+    assert [c.role for c in store.schema.channels if c.name == "observation"] == ["picture"]
+    assert np.abs(store.read(0).columns["observation"].astype(int) - colours).max() <= 1
+    assert "pictures were JPEG" in "\n".join(report.losses)
+    small = lambda file: change(file, colours[:, :31])  # noqa: E731
+    with pytest.raises(DatasetError, match=r"row 0 is no JPEG picture: is \(31, 40, 3\), the space says \(32, 40, 3\)"):
+        import_(minari(tmp_path / "other", small, 1, observation_space=json.dumps(space)), "minari", tmp_path / "no")
+
+
+def test_the_verb_says_what_was_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(robomimic_file(tmp_path / "lift.hdf5"))
+    assert main(["data", "import", source, str(tmp_path / "out"), "--format", "robomimic", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["episodes"], said["frames"]) == (2, 9) and len(said["sha256"]) == 64 and said["losses"]
+    assert main(["data", "import", source, str(tmp_path / "no"), "--format", "robomimc"]) == 2
+    assert "did you mean 'robomimic'" in capsys.readouterr().err
+
+
 def robomimic_file(path: Path, change: Callable[[Any], None] | None = None, **attributes: Any) -> Path:
     """A file as robomimic's conversion scripts write it."""
     with h5py.File(path, "w") as file:
@@ -382,7 +423,8 @@ def test_what_points_outside_or_claims_too_much_is_refused(
         ({"data_format": "arrow"}, "only 'hdf5' is read"),
         ({"observation_space": {"type": "Box"}}, "must be a text with JSON"),
         ({"observation_space": "[" * 100_000}, "observation_space: malformed JSON"),
-        ({"action_space": json.dumps({"type": "os:makedirs"})}, "is a 'os:makedirs'; allowed"),
+        ({"action_space": json.dumps({"type": "os:makedirs"})}, "is a 'os:makedirs'; Minari writes"),
+        ({"action_space": json.dumps({"type": []})}, r"is a \[\]; Minari writes"),
         (
             {"action_space": json.dumps({"type": "Box", "shape": [2]})},
             r"shape \(2,\), but it has samples of shape \(\)",

@@ -31,6 +31,8 @@ MAX_MEMBERS = 1_000_000
 MAX_DEPTH = 8
 MAX_RATIO = 1100
 """Deflate packs 1,032 bytes into one at best."""
+BYTES = "bytes"
+"""dtype of a `Leaf` that holds byte strings of varying length."""
 SLACK = 1 << 20
 """Bytes that a dataset may claim whatever it holds: one that was made and never written reads as its fill value."""
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -41,7 +43,7 @@ _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError
 
 @dataclass(frozen=True)
 class Leaf:
-    """A dataset as its file declares it: numpy dtype name, or `S` for text, or empty for a kind that we do not read."""
+    """A dataset as its file declares it: numpy dtype name, `S` for text, `BYTES`, or empty for what we do not read."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -164,6 +166,8 @@ def check(dataset: Any, where: str) -> Leaf:
     Raises:
         DatasetError: It does.
     """
+    import h5py
+
     with damage_named(where):
         if dataset.external:
             raise DatasetError(f"{where}: keeps its values in another file; refused")
@@ -174,7 +178,8 @@ def check(dataset: Any, where: str) -> Leaf:
         plist = dataset.id.get_create_plist()
         filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
     name = dtype.newbyteorder("=").name if dtype.kind in "biuf" else "S" if dtype.kind == "S" else ""
-    if shape is None or name not in (*DTYPES, "S"):
+    name = BYTES if h5py.check_vlen_dtype(dtype) == np.uint8 else name
+    if shape is None or name not in (*DTYPES, "S", BYTES):
         return Leaf("", shape or ())
     unknown = [number for number in filters if number not in _FILTERS]
     if unknown or len(_PACKERS & set(filters)) > 1 or len(set(filters)) != len(filters):
@@ -202,6 +207,32 @@ def read(group: Any, path: str, where: str) -> NDArray[Any]:
     Raises:
         DatasetError: It is missing, refused, damaged, or of a kind that we do not read.
     """
+    dataset = _find(group, path, where)
+    if check(dataset, f"{where}/{path}").dtype in ("", BYTES):
+        raise DatasetError(f"{where}/{path}: holds {dataset.dtype}; only numbers and text of fixed length are read")
+    with damage_named(f"{where}/{path}"):
+        values = np.asarray(dataset[()])
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def byte_rows(group: Any, path: str, where: str) -> Iterator[Any]:
+    """Yield the number of rows, then each row of a dataset of bytes; one row is in memory at a time.
+
+    Raises:
+        DatasetError: It is missing, refused, damaged, or holds something else.
+    """
+    dataset = _find(group, path, where)
+    leaf = check(dataset, f"{where}/{path}")
+    if (leaf.dtype, len(leaf.shape)) not in ((BYTES, 1), ("uint8", 2)):
+        raise DatasetError(f"{where}/{path}: holds {dataset.dtype} {leaf.shape}, must be a row of bytes for each step")
+    yield leaf.shape[0]
+    for index in range(leaf.shape[0]):
+        with damage_named(f"{where}/{path}"):
+            row = np.asarray(dataset[index], np.uint8).tobytes()
+        yield row
+
+
+def _find(group: Any, path: str, where: str) -> Any:
     *groups, name = path.split("/")
     for part in groups:
         group = member(group, part, where, "group")
@@ -210,11 +241,7 @@ def read(group: Any, path: str, where: str) -> NDArray[Any]:
     dataset = member(group, name, where, "dataset")
     if dataset is None:
         raise DatasetError(f"{where}: has no '{path}'")
-    if not check(dataset, f"{where}/{path}").dtype:
-        raise DatasetError(f"{where}/{path}: holds {dataset.dtype}; only numbers and text of fixed length are read")
-    with damage_named(f"{where}/{path}"):
-        values = np.asarray(dataset[()])
-        return values.astype(values.dtype.newbyteorder("="), copy=False)
+    return dataset
 
 
 def attribute(item: Any, name: str, where: str) -> str | int | float | bool | None:
@@ -246,4 +273,4 @@ def attribute(item: Any, name: str, where: str) -> str | int | float | bool | No
 
 
 def _width(dtype: str) -> int:
-    return np.dtype(dtype).itemsize if dtype not in ("", "S") else 1
+    return np.dtype(dtype).itemsize if dtype not in ("", "S", BYTES) else 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import read_regular
 from training_ground.datasets.formats import _hdf5, _imported
 from training_ground.datasets.formats._imported import Part, Source
+from training_ground.datasets.formats._minari_spaces import SpacePart, read_pictures, read_spaces
 from training_ground.datasets.importing import ImportReport
 from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, TIMESTAMP, DatasetSchema, parse_json
 
@@ -23,10 +23,12 @@ DATA_FILE, METADATA_FILE, OWN_FILE = "main_data.hdf5", "metadata.json", "trainin
 MAX_METADATA_BYTES = 16 << 20
 _ID = re.compile(r"[-_\w]+(/[-_\w]+)*", re.ASCII)
 _EPISODE = re.compile(r"episode_(0|[1-9]\d{0,8})", re.ASCII)
+_NO_NUMBERS = ("", "S", _hdf5.BYTES)
 _RESULTS = ("rewards", "terminations", "truncations")
 
 Layout = dict[str, tuple[str, tuple[int, ...], int]]
-"""What an episode has: path → dtype, shape of a sample, rows more than steps."""
+"""What an episode has: path → dtype (or `JPEG`), shape of a sample, rows more than steps."""
+JPEG = "jpeg"
 
 
 @dataclass
@@ -66,15 +68,18 @@ def import_(path: Path, out: Path, progress: Callable[[int], None], rate: float 
     )
     with _hdf5.open_hdf5(folder / DATA_FILE) as file:
         where = str(folder / DATA_FILE)
-        scan = _scan(file, where)
-        dropped = _check_spaces(metadata, scan.layout, str(folder / METADATA_FILE))
+        spaces = read_spaces(metadata, str(folder / METADATA_FILE))
+        packed = bool(metadata.get("jpeg_encoding", True))
+        pictures = {k: s.shape for k, s in spaces.items() if packed and s.picture and s.shape is not None}
+        scan = _scan(file, pictures, where)
+        _check_spaces(spaces, scan.layout, where)
         parts, actions = _parts(source, scan.layout)
         hertz = rate or (source.own.control_rate if source.own else 1.0)
         text = source.own.instruction if source.own else str(metadata.get("description") or "")
         schema = _imported.make_schema(source, [p.channel for p in parts], hertz, text)
-        episodes = (_episode(file, name, source, schema, parts, actions, where) for name in scan.names)
+        episodes = (_episode(file, name, source, schema, parts, actions, pictures, where) for name in scan.names)
         total, frames = _imported.write_store(out, schema, episodes, progress)
-    losses = _losses(source, scan, parts, actions, dropped, rate)
+    losses = _losses(source, scan, parts, actions, rate)
     return ImportReport("minari", out, total, frames, losses, (), source.sha256)
 
 
@@ -85,7 +90,7 @@ def _data_folder(path: Path) -> Path:
     raise DatasetError(f"{path}: is no Minari dataset: there is no data/{METADATA_FILE}")
 
 
-def _scan(file: Any, where: str) -> _Scan:
+def _scan(file: Any, pictures: dict[str, tuple[int, ...]], where: str) -> _Scan:
     names = [name for name in _hdf5.names_in(file, where) if _EPISODE.fullmatch(name)]
     names.sort(key=lambda name: int(name.removeprefix("episode_")))
     if not names:
@@ -94,7 +99,7 @@ def _scan(file: Any, where: str) -> _Scan:
     unread, differing = set[str](), set[str]()
     for name in names:
         group = _hdf5.member(file, name, where, "group")
-        found, left = _layout(_hdf5.leaves(group, f"{where}/{name}"), f"{where}/{name}")
+        found, left = _layout(_hdf5.leaves(group, f"{where}/{name}"), pictures, f"{where}/{name}")
         unread |= left
         first = first or found
         for key in {*first, *found}:
@@ -108,10 +113,10 @@ def _scan(file: Any, where: str) -> _Scan:
     return _Scan(names, first, unread, differing)
 
 
-def _layout(leaves: dict[str, _hdf5.Leaf], where: str) -> tuple[Layout, set[str]]:
+def _layout(leaves: dict[str, _hdf5.Leaf], pictures: dict[str, tuple[int, ...]], where: str) -> tuple[Layout, set[str]]:
     """Return an episode's layout, and the paths of what is not read."""
     for name in _RESULTS:
-        if name not in leaves or len(leaves[name].shape) != 1 or leaves[name].dtype in ("", "S"):
+        if name not in leaves or len(leaves[name].shape) != 1 or leaves[name].dtype in _NO_NUMBERS:
             raise DatasetError(f"{where}: has no one-dimensional '{name}'")
     steps = leaves["rewards"].shape[0]
     if steps < 1:
@@ -123,11 +128,13 @@ def _layout(leaves: dict[str, _hdf5.Leaf], where: str) -> tuple[Layout, set[str]
         extra = leaf.shape[0] - steps if leaf.shape else -1
         wanted = {"observations": (1,), "infos": (0, 1)}.get(top, (0,))
         if top not in ("observations", "actions", "infos", *_RESULTS) or (
-            top == "infos" and (not leaf.dtype or extra not in wanted)
+            top == "infos" and (leaf.dtype in ("", _hdf5.BYTES) or extra not in wanted)
         ):
             unread.add(key)
-        elif not leaf.dtype or (leaf.dtype == "S" and top != "infos"):
-            unread.add(key)  # text and pictures of varying length; the spaces tell which
+        elif key in pictures and top == "observations" and extra == 1 and leaf.dtype in ("uint8", _hdf5.BYTES):
+            found[key] = (JPEG, pictures[key], extra)
+        elif leaf.dtype in _NO_NUMBERS and not (leaf.dtype == "S" and top == "infos"):
+            unread.add(key)
         elif extra not in wanted:
             raise DatasetError(f"{where}/{key}: has shape {leaf.shape} in an episode of {steps} steps")
         else:
@@ -135,53 +142,18 @@ def _layout(leaves: dict[str, _hdf5.Leaf], where: str) -> tuple[Layout, set[str]
     return found, unread
 
 
-def _check_spaces(metadata: dict[str, Any], layout: Layout, where: str) -> set[str]:
-    """Compare the spaces with the arrays, and take out of the layout what is no array of numbers; return its paths."""
-    dropped = set()
-    for top, key in (("observations", "observation_space"), ("actions", "action_space")):
-        if key not in metadata:
-            continue  # older versions: the arrays speak for themselves, and the env_spec is never made
-        if not isinstance(metadata[key], str):
-            raise DatasetError(f"{where}: {key} must be a text with JSON, not {type(metadata[key]).__name__}")
-        try:
-            space = json.loads(metadata[key])
-        except (ValueError, RecursionError) as problem:
-            raise DatasetError(f"{where}: {key}: malformed JSON: {problem}") from problem
-        for path, shape in _space_shapes(space, f"{where}: {key}", top).items():
-            found = layout.get(path)
-            picture = shape is not None and len(shape) == 3 and metadata.get("jpeg_encoding", True)
-            if found is not None and found[1] == shape:
-                continue
-            if shape is not None and not picture:
-                held = "is not there as numbers" if found is None else f"has samples of shape {found[1]}"
-                raise DatasetError(f"{where}: {key} says that '{path}' has shape {shape}, but it {held}")
-            layout.pop(path, None)
-            dropped.add(path)
-    return dropped
+def _check_spaces(spaces: dict[str, SpacePart], layout: Layout, where: str) -> None:
+    """Refuse arrays that contradict the spaces; text is in the spaces and not in the layout.
 
-
-def _space_shapes(space: Any, where: str, path: str, depth: int = 0) -> dict[str, tuple[int, ...] | None]:
-    """Return the shape of each part of a Gymnasium space that Minari wrote as JSON; None for text."""
-    if depth > _hdf5.MAX_DEPTH or not isinstance(space, dict):
-        raise DatasetError(f"{where}: '{path}' must be an object, nested at most {_hdf5.MAX_DEPTH} deep")
-    kind, below = space.get("type"), space.get("subspaces")
-    if kind in ("Dict", "Tuple"):
-        if not isinstance(below, dict if kind == "Dict" else list):
-            raise DatasetError(f"{where}: '{path}' is a {kind} without subspaces")
-        items = below.items() if isinstance(below, dict) else ((f"_index_{i}", s) for i, s in enumerate(below))
-        return {k: v for key, sub in items for k, v in _space_shapes(sub, where, f"{path}/{key}", depth + 1).items()}
-    if kind == "Text":
-        return {path: None}
-    given = {"Box": space.get("shape"), "Discrete": [], "MultiBinary": space.get("n"), "MultiDiscrete": None}
-    if kind not in given:
-        raise DatasetError(f"{where}: '{path}' is a {kind!r}; allowed: Dict, Tuple, Text, {', '.join(given)}")
-    shape = given[kind]
-    if kind == "MultiDiscrete":
-        shape = list(np.shape(space.get("nvec", [])))
-    shape = [shape] if isinstance(shape, int) else shape
-    if not isinstance(shape, list) or not all(isinstance(n, int) and 0 <= n <= 2**31 for n in shape):
-        raise DatasetError(f"{where}: '{path}' has the shape {shape!r}, must be a list of whole numbers")
-    return {path: tuple(shape)}
+    Raises:
+        DatasetError: One has another shape, or is missing.
+    """
+    for path, part in spaces.items():
+        found = layout.get(path)
+        if part.shape is None or (found is not None and found[1] == part.shape):
+            continue
+        held = "is not there as numbers" if found is None else f"has samples of shape {found[1]}"
+        raise DatasetError(f"{where}: its space says that '{path}' has shape {part.shape}, but it {held}")
 
 
 def _parts(source: Source, layout: Layout) -> tuple[list[Part], list[str]]:
@@ -197,6 +169,8 @@ def _parts(source: Source, layout: Layout) -> tuple[list[Part], list[str]]:
             continue
         name = f"observation.{key}" if top == "observations" else f"info.{key}"
         role = "observation" if top == "observations" else "state"
+        role = "picture" if dtype == JPEG and shape[2:] == (3,) else role
+        dtype = "uint8" if dtype == JPEG else dtype
         name = _imported.channel_name(name if key else "observation", taken)
         channel = _imported.make_channel(source, key or "observations", name, dtype, shape, role)
         taken.add(channel.name)
@@ -212,7 +186,14 @@ def _parts(source: Source, layout: Layout) -> tuple[list[Part], list[str]]:
 
 
 def _episode(
-    file: Any, name: str, source: Source, schema: DatasetSchema, parts: list[Part], actions: list[str], where: str
+    file: Any,
+    name: str,
+    source: Source,
+    schema: DatasetSchema,
+    parts: list[Part],
+    actions: list[str],
+    pictures: dict[str, tuple[int, ...]],
+    where: str,
 ) -> Episode:
     group = _hdf5.member(file, name, where, "group")
     where = f"{where}/{name}"
@@ -221,7 +202,11 @@ def _episode(
     terminated = bool(_hdf5.read(group, "terminations", where)[-1])
     columns = {}
     for part in parts[:-1]:
-        columns[part.channel.name] = _imported.in_rows(_hdf5.read(group, part.path, where), part.rows)
+        if part.path in pictures:
+            values = read_pictures(group, part.path, pictures[part.path], where)
+        else:
+            values = _hdf5.read(group, part.path, where)
+        columns[part.channel.name] = _imported.in_rows(values, part.rows)
     flat = [_hdf5.read(group, path, where) for path in actions]
     action = flat[0] if len(flat) == 1 else np.concatenate([a.reshape(steps, -1) for a in flat], axis=1)
     columns[ACTION] = _imported.in_rows(action, "before")
@@ -252,9 +237,7 @@ def _facts(group: Any, number: int, source: Source, where: str) -> dict[str, Any
     }
 
 
-def _losses(
-    source: Source, scan: _Scan, parts: list[Part], actions: list[str], dropped: set[str], rate: float | None
-) -> tuple[str, ...]:
+def _losses(source: Source, scan: _Scan, parts: list[Part], actions: list[str], rate: float | None) -> tuple[str, ...]:
     said = []
     if source.own is None:
         said += [
@@ -265,12 +248,17 @@ def _losses(
         said += ["steps a second: Minari does not say, 1 is assumed; --rate sets it"] if rate is None else []
     if len(actions) > 1:
         said.append(f"actions of several parts are one vector: {', '.join(actions)}")
-    unread = sorted(scan.unread | dropped)
+    unread = sorted(scan.unread)
     unread += [path for path, (dtype, _, _) in scan.layout.items() if dtype == "S" and not source.own]
     if unread:
-        said.append(f"not read (text, JPEG pictures, unknown members): {', '.join(unread[:10])}")
+        said.append(f"not read (text, unknown members): {', '.join(unread[:10])}")
     if scan.differing:
         said.append(f"not in every episode alike, left out: {', '.join(sorted(scan.differing)[:10])}")
+    packed = [path for path, (dtype, _, _) in scan.layout.items() if dtype == JPEG]
+    if packed:
+        said.append(
+            f"pictures were JPEG in the file, which loses detail; kept as they unpack: {', '.join(packed[:10])}"
+        )
     late = [part.path for part in parts if part.rows == "after"]
     if late:
         said.append(f"have no value at the reset, zeros stand there: {', '.join(late[:10])}")

@@ -77,14 +77,14 @@ def _scan(data: Any, where: str) -> tuple[list[str], Layout, set[str]]:
         group = _hdf5.member(data, name, where, "group")
         found = {}
         leaves = _hdf5.leaves(group, f"{where}/{name}")
-        if "actions" not in leaves or not leaves["actions"].dtype or not leaves["actions"].shape:
+        if "actions" not in leaves or leaves["actions"].dtype in ("", "S", _hdf5.BYTES) or not leaves["actions"].shape:
             raise DatasetError(f"{where}/{name}: has no 'actions' that are numbers")
         steps = leaves["actions"].shape[0]
         if steps < 1:
             raise DatasetError(f"{where}/{name}: has no step")
         for key, leaf in leaves.items():
             top = key.partition("/")[0]
-            if (top not in ("obs", "next_obs", OWN) and key not in _KNOWN) or not leaf.dtype:
+            if (top not in ("obs", "next_obs", OWN) and key not in _KNOWN) or leaf.dtype in ("", _hdf5.BYTES):
                 unread.add(key)
             elif not leaf.shape or leaf.shape[0] != steps + (top == OWN):
                 raise DatasetError(f"{where}/{name}/{key}: has shape {leaf.shape} in a demo of {steps} steps")

@@ -116,7 +116,7 @@ def collect(root: Path) -> None:
 
         observation_space = gym.spaces.Dict(
             {
-                "Image": gym.spaces.Box(0, 255, (8, 8, 3), np.uint8),
+                "Image": gym.spaces.Box(0, 255, (32, 40, 3), np.uint8),
                 "pair": gym.spaces.Tuple((gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(3))),
             }
         )
@@ -135,9 +135,7 @@ def collect(root: Path) -> None:
             return self.observation_space.sample(), 0.5, done, False, {"extra": {"speed": float(self.count)}}
 
     for name, env, episodes in (("cartpole", gym.make("CartPole-v1"), 5), ("nested", Nested(), 3)):
-        collector = minari.DataCollector(
-            env, record_infos=True, **({"jpeg_encoding": False} if name == "nested" else {})
-        )
+        collector = minari.DataCollector(env, record_infos=True)  # pictures become JPEG
         for seed in range(episodes):
             collector.reset(seed=seed)
             collector.action_space.seed(seed)
