@@ -97,7 +97,7 @@ def test_robomimic_holds_the_store_s_values(exported: tuple[Store, Path, Path]) 
 
 @pytest.mark.parametrize("format", ["minari", "robomimic"])
 def test_a_round_trip_loses_no_bit(exported: tuple[Store, Path, Path], tmp_path: Path, format: str) -> None:
-    store, path = exported[0], exported[1 if format == "minari" else 2]
+    store, path = exported[0], exported[1] if format == "minari" else exported[2]
     report = import_(path, format, tmp_path / "back")
     back = Store.open(tmp_path / "back")
     assert report.episodes == 4 and report.frames == 90 and report.losses == () and back.verify().ok
@@ -262,7 +262,7 @@ def test_minari_s_jpeg_pictures(tmp_path: Path) -> None:
     """Rows of bytes of varying length, as Minari keeps pictures where nobody told it not to."""
     from PIL import Image
 
-    colours = np.zeros((5, 32, 40, 3), np.uint8) + np.arange(0, 250, 50, np.uint8)[:, None, None, None]
+    colours = np.zeros((5, 32, 40, 3), np.uint8) + np.arange(0, 250, 50).astype(np.uint8)[:, None, None, None]
     space = {"type": "Box", "dtype": "uint8", "shape": [32, 40, 3]}
     space |= {"low": np.zeros((32, 40, 3)).tolist(), "high": np.full((32, 40, 3), 255).tolist()}
 
@@ -327,7 +327,8 @@ def test_robomimic_of_others(tmp_path: Path) -> None:
     assert columns["observation.agentview_image"].shape == (5, 4, 4, 3)
     assert columns["reward"].tolist() == [0, 0, 1, 2, 3] and store.metadata(0).terminated
     assert "the last row is the one before again" in "\n".join(report.losses)
-    assert store.metadata(0).imported.version == "1.4.1"
+    imported = store.metadata(0).imported
+    assert imported is not None and imported.version == "1.4.1"
 
 
 # ---- hostile files ---------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def names_in(group: Any, where: str) -> list[str]:
         if len(group) > MAX_MEMBERS:
             raise DatasetError(f"{where}: has {len(group)} members, more than the {MAX_MEMBERS} allowed")
         names = sorted(group)
-    odd = [name for name in names if not name.isprintable() or len(name) > 255]
+    odd = [n for n in names if isinstance(n, bytes) or not n.isprintable() or len(n) > 255]  # bytes: no UTF-8
     if odd:
         raise DatasetError(
             f"{where}: has a member with the name {odd[0][:50]!r}; names are at most 255 printable letters"

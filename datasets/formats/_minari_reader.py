@@ -20,7 +20,7 @@ from training_ground.datasets.importing import ImportReport
 from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, TIMESTAMP, DatasetSchema, parse_json
 
 DATA_FILE, METADATA_FILE, OWN_FILE = "main_data.hdf5", "metadata.json", "training_ground.json"
-MAX_METADATA_BYTES = 16 << 20
+MAX_METADATA_BYTES = 32 << 20
 _ID = re.compile(r"[-_\w]+(/[-_\w]+)*", re.ASCII)
 _EPISODE = re.compile(r"episode_(0|[1-9]\d{0,8})", re.ASCII)
 _NO_NUMBERS = ("", "S", _hdf5.BYTES)

@@ -20,8 +20,6 @@ import numpy as np
 import torch
 from minari_check import read_store
 
-SCALE_KEY = "action_scale"
-
 
 def sequence_dataset(path: Path, keys: list[str], **options: Any) -> Any:
     """Open a file as robomimic's training does; it prints while it opens."""
@@ -44,14 +42,16 @@ def main(store: Path, export: Path) -> None:
     keys = noisy or [n for n in roles if roles[n] == "observation"]
     with contextlib.redirect_stdout(io.StringIO()):
         obs_utils.initialize_obs_utils_with_obs_specs({"obs": {"low_dim": keys, "rgb": [], "depth": [], "scan": []}})
-    with h5py.File(path) as file:
-        scale = file["data"].attrs[SCALE_KEY]
+    with h5py.File(path) as opened:
+        file: Any = opened
+        scale = np.array(file["data"].attrs["action_scale"])
         environment = json.loads(file["data"].attrs["env_args"])
+        masks = list(file.get("mask", {}))
     assert environment["env_name"] == episodes[0][0]["env_id"] and environment["env_kwargs"] == episodes[0][0]["kwargs"]
 
     dataset = sequence_dataset(path, keys)  # with next_obs, as offline learners open it
     assert len(dataset) == sum(m["length"] for m, _ in episodes) and dataset.n_demos == len(episodes)
-    compared = index = 0
+    compared, index = 0, 0
     for metadata, columns in episodes:
         for t in range(metadata["length"]):
             item = dataset[index]
@@ -59,26 +59,25 @@ def main(store: Path, export: Path) -> None:
                 for when, row in (("obs", t), ("next_obs", t + 1)):
                     wanted = columns[key][row].reshape(1, -1)
                     assert item[when][key].reshape(1, -1).tobytes() == wanted.tobytes(), (metadata["seed"], t, key)
-                    compared += wanted.size
+                    compared += len(wanted[0])
             assert np.array_equal(item["actions"][0] * scale, columns["action"][t].reshape(-1)), (metadata["seed"], t)
             assert np.abs(item["actions"]).max() <= 1
             assert item["rewards"].item() == np.float32(columns["reward"][t + 1])
             assert bool(item["dones"].item()) == (metadata["terminated"] and t == metadata["length"] - 1)
-            index, compared = index + 1, compared + scale.size + 2
+            index, compared = index + 1, compared + len(scale) + 2
     print(f"robomimic {robomimic.__version__}: {len(episodes)} demos, {len(dataset)} samples, {compared} numbers equal")
 
     sides = {}
-    with h5py.File(path) as file:
-        for side in file.get("mask", {}):
-            sides[side] = sequence_dataset(path, keys, filter_by_attribute=side, seq_length=10, hdf5_cache_mode="all")
-            seeds = {episodes[int(demo.removeprefix("demo_"))][0]["seed"] for demo in sides[side].demos}
-            sides[side] = (sides[side], seeds)
+    for side in masks:
+        chosen = sequence_dataset(path, keys, filter_by_attribute=side, seq_length=10, hdf5_cache_mode="all")
+        seeds = {episodes[int(demo.removeprefix("demo_"))][0]["seed"] for demo in chosen.demos}
+        sides[side] = (chosen, seeds)
     if len(sides) == 2:
         assert not sides["train"][1] & sides["valid"][1], "a seed stands on both sides"
         assert sides["train"][0].n_demos + sides["valid"][0].n_demos == len(episodes)
     training = sides["train"][0]
     batch = next(iter(torch.utils.data.DataLoader(training, batch_size=8, shuffle=True)))
-    assert batch["actions"].shape == (8, 10, scale.size), batch["actions"].shape
+    assert batch["actions"].shape == (8, 10, len(scale)), batch["actions"].shape
     normalised = sequence_dataset(path, keys, hdf5_normalize_obs=True).get_obs_normalization_stats()
     assert set(normalised) == set(keys) and all(np.isfinite(n["mean"]).all() for n in normalised.values())
     counts = {side: opened.n_demos for side, (opened, _) in sides.items()}
