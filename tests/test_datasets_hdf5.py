@@ -379,8 +379,18 @@ def wide_chunks(file: Any) -> None:
     h5py.h5d.create(file["episode_0/infos"].id, b"wide", kind, space, plist)
 
 
+def loop(file: Any) -> None:
+    for index in range(300):
+        file[f"episode_0/infos/{index}"] = file["episode_0"]
+
+
 def twice(file: Any) -> None:
-    file["episode_0/infos/loop"] = file["episode_0"]
+    del file["episode_1"]
+    file["episode_1"] = file["episode_0"]
+
+
+def deep(file: Any) -> None:
+    file["episode_0/infos/a/b/c/d/e/f/g/h/i"] = np.zeros(5)
 
 
 def references(file: Any) -> None:
@@ -403,7 +413,9 @@ def filtered(file: Any) -> None:
         (bomb, "infos/speed: claims 1342177280 bytes, but has 0"),
         (huge, "infos/huge: claims 9007199254740992 bytes, more than"),
         (wide_chunks, "infos/wide: has chunks of shape"),
-        (twice, "nested more than 8 deep"),
+        (loop, "episode_0/infos/0: is a group that stands in two places"),
+        (twice, "episode_1: is a group that stands in two places"),
+        (deep, "nested more than 8 deep"),
         (references, "in the episodes before not there as numbers"),
         (filtered, r"infos/x: filters \[6\] are not allowed"),
     ],

@@ -29,6 +29,8 @@ MAX_TEXT_BYTES = 16 << 20
 MAX_MEMBERS = 1_000_000
 """Most members of one group."""
 MAX_DEPTH = 8
+MAX_LEAVES = 10_000
+"""Most datasets of one episode."""
 MAX_RATIO = 1100
 """Deflate packs 1,032 bytes into one at best."""
 BYTES = "bytes"
@@ -136,24 +138,38 @@ def member(group: Any, name: str, where: str, kind: str = "") -> Any:
     return found
 
 
-def leaves(group: Any, where: str, depth: int = 0) -> dict[str, Leaf]:
+def leaves(group: Any, where: str, seen: set[int], depth: int = 0) -> dict[str, Leaf]:
     """Return every dataset below a group by its path from there, each checked as `read` would; none is read.
 
+    Args:
+        group: An open group.
+        where: File and place, for errors.
+        seen: Where in the file the groups walked so far lie; those met now are added.
+        depth: How many groups stand above, of those that may.
+
     Raises:
-        DatasetError: Something is refused; see `member` and `check`.
+        DatasetError: Something is refused (see `member` and `check`), or a group stands in two places: a few hundred
+            links to the same groups would be walked for years.
     """
     import h5py
 
     if depth > MAX_DEPTH:
         raise DatasetError(f"{where}: groups are nested more than {MAX_DEPTH} deep")
+    with damage_named(where):
+        address = h5py.h5o.get_info(group.id).addr
+    if address in seen:
+        raise DatasetError(f"{where}: is a group that stands in two places of the file")
+    seen.add(address)
     found: dict[str, Leaf] = {}
     for name in names_in(group, where):
         item = member(group, name, where)
         if isinstance(item, h5py.Group):
-            below = leaves(item, f"{where}/{name}", depth + 1)
+            below = leaves(item, f"{where}/{name}", seen, depth + 1)
             found |= {f"{name}/{key}": leaf for key, leaf in below.items()}
         elif isinstance(item, h5py.Dataset):
             found[name] = check(item, f"{where}/{name}")
+    if len(found) > MAX_LEAVES:
+        raise DatasetError(f"{where}: has {len(found)} datasets, more than the {MAX_LEAVES} allowed")
     total = sum(math.prod(leaf.shape) * _width(leaf.dtype) for leaf in found.values())
     if total > MAX_EPISODE_BYTES:
         raise DatasetError(f"{where}: would need {total} bytes of memory, more than the {MAX_EPISODE_BYTES} allowed")

@@ -96,10 +96,11 @@ def _scan(file: Any, pictures: dict[str, tuple[int, ...]], where: str) -> _Scan:
     if not names:
         raise DatasetError(f"{where}: has no episode")
     first: Layout = {}
+    seen = set[int]()
     unread, differing = set[str](), set[str]()
     for name in names:
         group = _hdf5.member(file, name, where, "group")
-        found, left = _layout(_hdf5.leaves(group, f"{where}/{name}"), pictures, f"{where}/{name}")
+        found, left = _layout(_hdf5.leaves(group, f"{where}/{name}", seen), pictures, f"{where}/{name}")
         unread |= left
         first = first or found
         for key in {*first, *found}:

@@ -72,11 +72,12 @@ def _scan(data: Any, where: str) -> tuple[list[str], Layout, set[str]]:
     if not names:
         raise DatasetError(f"{where}: has no demo")
     first: Layout = {}
+    seen = set[int]()
     unread = set[str]()
     for name in names:
         group = _hdf5.member(data, name, where, "group")
         found = {}
-        leaves = _hdf5.leaves(group, f"{where}/{name}")
+        leaves = _hdf5.leaves(group, f"{where}/{name}", seen)
         if "actions" not in leaves or leaves["actions"].dtype in ("", "S", _hdf5.BYTES) or not leaves["actions"].shape:
             raise DatasetError(f"{where}/{name}: has no 'actions' that are numbers")
         steps = leaves["actions"].shape[0]
