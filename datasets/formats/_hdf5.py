@@ -152,11 +152,12 @@ def leaves(group: Any, where: str, seen: set[int], depth: int = 0) -> dict[str, 
             links to the same groups would be walked for years.
     """
     import h5py
+    from h5py import h5o  # pyright: ignore[reportAttributeAccessIssue] (compiled, and without a stub)
 
     if depth > MAX_DEPTH:
         raise DatasetError(f"{where}: groups are nested more than {MAX_DEPTH} deep")
     with damage_named(where):
-        address = h5py.h5o.get_info(group.id).addr
+        address = h5o.get_info(group.id).addr
     if address in seen:
         raise DatasetError(f"{where}: is a group that stands in two places of the file")
     seen.add(address)
