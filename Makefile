@@ -7,12 +7,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LEROBOT := .venv-lerobot
 LEROBOT_STAMP := $(LEROBOT)/.installed
-CROISSANT := .venv-croissant
-CROISSANT_STAMP := $(CROISSANT)/.installed
-RLDS := .venv-rlds
-RLDS_STAMP := $(RLDS)/.installed
-MCAP := .venv-mcap
-MCAP_STAMP := $(MCAP)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
@@ -24,7 +18,7 @@ PICTURES ?= out/lerobot/pictures
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help venv demo test test-slow lint format bench results docs lerobot croissant rlds mcap clean
+.PHONY: help venv demo test test-slow lint format bench results docs lerobot croissant minari robomimic rlds mcap clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -71,10 +65,10 @@ docs: $(STAMP)  ## Build the documentation site into docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # LeRobot's own pins (an older PyTorch, CUDA) have no place in .venv.
-LEROBOT_PIP := $(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -c tests/external/lerobot-constraints.txt
-$(LEROBOT_STAMP): tests/external/lerobot-requirements.txt tests/external/lerobot-constraints.txt
+LEROBOT_PIP := $(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OTHERS)/lerobot-constraints.txt
+$(LEROBOT_STAMP): $(OTHERS)/lerobot-requirements.txt $(OTHERS)/lerobot-constraints.txt
 	test -x $(LEROBOT)/bin/python || $(PYTHON) -m venv $(LEROBOT)
-	$(LEROBOT_PIP) -r tests/external/lerobot-requirements.txt
+	$(LEROBOT_PIP) -r $(OTHERS)/lerobot-requirements.txt
 	$(LEROBOT_PIP) --no-deps lerobot torchvision lerobot-doctor
 	@touch $@
 
@@ -84,35 +78,52 @@ lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open exports of STORE and of one with pic
 	set -e; for store in $(STORE) $(PICTURES); do \
 		rm -rf out/lerobot/export; \
 		$(BIN)/tg data export $$store out/lerobot/export --format lerobot; \
-		$(LEROBOT)/bin/python -W ignore tests/external/lerobot_check.py $$store out/lerobot/export; \
+		$(LEROBOT)/bin/python -W ignore $(OTHERS)/lerobot_check.py $$store out/lerobot/export; \
 		$(LEROBOT)/bin/lerobot-doctor check --ci --fail-on fail out/lerobot/export >out/lerobot/doctor.txt || { cat out/lerobot/doctor.txt; exit 1; }; \
 	done
 
-croissant: $(STAMP) $(CROISSANT_STAMP)  ## Read STORE's Croissant metadata with the real mlcroissant and compare every value
-	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
-	$(BIN)/tg data card $(STORE) --licence CC0-1.0 --creator "make croissant"
-	$(CROISSANT)/bin/python -W ignore tests/external/croissant_check.py $(STORE)
-
-# TensorFlow has no place in .venv, nor have the other libraries that only read what we wrote.
-$(CROISSANT_STAMP) $(RLDS_STAMP) $(MCAP_STAMP): .venv-%/.installed: tests/external/%-requirements.txt tests/external/%-constraints.txt
+# Nor has what only opens our files. `<name>-nodeps.txt`: packages whose own requirements are not wanted.
+OTHERS := tests/external
+.venv-%/.installed: $(OTHERS)/%-requirements.txt $(OTHERS)/%-constraints.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c tests/external/$*-constraints.txt -r tests/external/$*-requirements.txt
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c $(OTHERS)/$*-constraints.txt -r $(OTHERS)/$*-requirements.txt
+	test ! -f $(OTHERS)/$*-nodeps.txt || .venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c $(OTHERS)/$*-constraints.txt -r $(OTHERS)/$*-nodeps.txt
 	@touch $@
 
-rlds: $(STAMP) $(RLDS_STAMP)  ## Open an export of STORE with the real TFDS, compare every number; import what TFDS wrote
+croissant: $(STAMP) .venv-croissant/.installed  ## Read STORE's Croissant metadata with the real mlcroissant and compare every value
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	$(BIN)/tg data card $(STORE) --licence CC0-1.0 --creator "make croissant"
+	.venv-croissant/bin/python -W ignore $(OTHERS)/croissant_check.py $(STORE)
+
+rlds: $(STAMP) .venv-rlds/.installed  ## Open an export of STORE with the real TFDS, compare every number; import what TFDS wrote
 	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
 	rm -rf out/rlds
 	$(BIN)/tg data export $(STORE) out/rlds/stand/1.0.0 --format rlds
-	$(RLDS)/bin/python -W ignore tests/external/rlds_check.py $(STORE) out/rlds/stand/1.0.0
-	$(RLDS)/bin/python -W ignore tests/external/rlds_check.py --write out/rlds/theirs
+	.venv-rlds/bin/python -W ignore $(OTHERS)/rlds_check.py $(STORE) out/rlds/stand/1.0.0
+	.venv-rlds/bin/python -W ignore $(OTHERS)/rlds_check.py --write out/rlds/theirs
 	$(BIN)/tg data import out/rlds/theirs out/rlds/imported --format rlds
-	$(RLDS)/bin/python -W ignore tests/external/rlds_check.py --imported out/rlds/imported
+	.venv-rlds/bin/python -W ignore $(OTHERS)/rlds_check.py --imported out/rlds/imported
 
-mcap: $(STAMP) $(MCAP_STAMP)  ## Open an export of STORE with the real MCAP reader, compare every number
+mcap: $(STAMP) .venv-mcap/.installed  ## Open an export of STORE with the real MCAP reader, compare every number
 	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
 	rm -rf out/mcap
 	$(BIN)/tg data export $(STORE) out/mcap/export --format mcap
-	$(MCAP)/bin/python -W ignore tests/external/mcap_check.py $(STORE) out/mcap/export
+	.venv-mcap/bin/python -W ignore $(OTHERS)/mcap_check.py $(STORE) out/mcap/export
+
+minari: $(STAMP) .venv-minari/.installed  ## Open an export of STORE with the real Minari, import what it collects, compare every number
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	rm -rf out/minari
+	$(BIN)/tg data export $(STORE) out/minari/root/stand-v0 --format minari
+	.venv-minari/bin/python -W ignore $(OTHERS)/minari_check.py export $(STORE) out/minari/root/stand-v0
+	.venv-minari/bin/python -W ignore $(OTHERS)/minari_check.py collect out/minari/made
+	for name in cartpole nested; do $(BIN)/tg data import out/minari/made/made/$$name-v0 out/minari/stores/$$name-v0 --format minari || exit 1; done
+	.venv-minari/bin/python -W ignore $(OTHERS)/minari_check.py imported out/minari/made out/minari/stores
+
+robomimic: $(STAMP) .venv-robomimic/.installed  ## Open an export of STORE with the real robomimic and compare every number
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	rm -rf out/robomimic
+	$(BIN)/tg data export $(STORE) out/robomimic/export --format robomimic
+	.venv-robomimic/bin/python -W ignore $(OTHERS)/robomimic_check.py $(STORE) out/robomimic/export
 
 clean:  ## Remove what the targets above made, .venv excepted
 	rm -rf build dist out runs docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache

@@ -13,8 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.datasets import formats as format_package
+from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import describe, sync_folder
 from training_ground.datasets.store import Store
 
@@ -68,7 +71,36 @@ def export(
     if not numbers:
         raise DatasetError(f"{store.path}: there is no episode to export")
     module = importlib.import_module(f"training_ground.datasets.formats.{format}")
+    if not hasattr(module, "export"):
+        raise DatasetError(f"format '{format}': can be imported, not exported")
     return module.export(store, Path(path), numbers, progress or (lambda number: None))
+
+
+def complete_episodes(store: Store, numbers: Sequence[int]) -> tuple[list[int], tuple[str, ...]]:
+    """Return the numbers of the episodes that ran to their own end, and a sentence for each that did not.
+
+    Raises:
+        DatasetError: There is none, or one is damaged.
+    """
+    kept = [number for number in numbers if store.metadata(number).complete]
+    there = set(kept)
+    cut = [number for number in numbers if number not in there]
+    if not kept:
+        raise DatasetError(f"{store.path}: no complete episode to export; {len(cut)} were cut off")
+    return kept, tuple(f"episode {number}: was cut off before its end" for number in cut)
+
+
+def check_finite(episode: Episode) -> None:
+    """Refuse an episode with values that a learner would choke on.
+
+    Raises:
+        DatasetError: A channel is not finite.
+    """
+    for name, values in episode.columns.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise DatasetError(
+                f"episode {episode.number}: '{name}' is not finite; readers of the export would not notice"
+            )
 
 
 @contextlib.contextmanager

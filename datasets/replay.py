@@ -17,7 +17,7 @@ from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.frames import Frames
 from training_ground.datasets.provenance import describe, make_schema
 from training_ground.datasets.recorder import EpisodeBuffer, name_difference
-from training_ground.datasets.schema import ACTION, DatasetSchema, canonical_json
+from training_ground.datasets.schema import ACTION, IMPORTED, DatasetSchema, canonical_json
 
 MakeEnv = Callable[..., gymnasium.Env[Any, Any]]
 
@@ -106,7 +106,7 @@ class Replayer:
 
         Raises:
             DatasetError: The episode was recorded with another model, or other channels; the message lists the
-                difference.
+                difference. Or it was imported, and there is no environment to replay it in.
             SimulationError: The environment refuses the recorded arguments.
         """
         env = self._environment(episode)
@@ -130,6 +130,11 @@ class Replayer:
 
     def _environment(self, episode: Episode) -> gymnasium.Env[Any, Any]:
         metadata = episode.metadata
+        if metadata.env_id.startswith(IMPORTED):
+            raise DatasetError(
+                f"episode {episode.number}: was imported ({metadata.env_id.removeprefix(IMPORTED)}); it was not "
+                "recorded in an environment of the training ground, and cannot be replayed in one"
+            )
         key = canonical_json([metadata.env_id, metadata.kwargs], "kwargs")
         if self._env is None or key != self._key:
             self.close()

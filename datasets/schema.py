@@ -35,6 +35,8 @@ TEXT = "text"
 
 FRAME_NUMBER = "int32"
 """dtype of the column that stands for a video."""
+IMPORTED = "imported:"
+"""What `env_id` begins with where no environment of ours made the episode; the format's name follows."""
 
 MAX_SAMPLE_BYTES = 64 << 20
 """Largest sample of one channel, bytes."""
@@ -205,6 +207,23 @@ class Origin(StrictModel):
     segments: Annotated[tuple[PlacedSegment, ...], Field(max_length=1000)]
 
 
+class Imported(StrictModel):
+    """The file of another program that an episode was read from.
+
+    Attributes:
+        format, version: Such as `minari` and what the file says of its version; empty where it says nothing.
+        name: The file's name, without its folder.
+        sha256: Of the whole file.
+        episode: What the episode is called there.
+    """
+
+    format: Annotated[str, Field(min_length=1, max_length=64)]
+    version: Annotated[str, Field(max_length=100)] = ""
+    name: Annotated[str, Field(max_length=255)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    episode: Annotated[str, Field(max_length=255)]
+
+
 class EpisodeMetadata(StrictModel):
     """What is known of one episode besides its rows; JSON in the file's key-value metadata.
 
@@ -223,6 +242,8 @@ class EpisodeMetadata(StrictModel):
         media: Files of the channels that are videos, by channel; not written where there are none.
         cameras: Where each camera stood in the world when the episode began, by channel; not written where there are
             none.
+        imported: Where another program wrote the episode, the file that it was read from; else None, and not written.
+            `env_id` is then `imported:<format>`, and nothing replays it.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -250,10 +271,12 @@ class EpisodeMetadata(StrictModel):
     origin: Origin | None = None
     media: Annotated[dict[Name, Media], Field(max_length=1000)] = Field(default_factory=dict)
     cameras: Annotated[dict[Name, CameraPose], Field(max_length=1000)] = Field(default_factory=dict)
+    imported: Imported | None = None
 
     @pydantic.model_serializer(mode="wrap")
     def _without_what_is_empty(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return brief(write(self), ("origin", "media", "cameras"))  # readers that do not know a key refuse it
+        # Readers that do not know a key refuse it.
+        return brief(write(self), ("origin", "media", "cameras", "imported"))
 
     @property
     def complete(self) -> bool:

@@ -1,4 +1,4 @@
-"""`tg data`: list, check and export datasets."""
+"""`tg data`: list, check, export and import datasets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from training_ground.cli.folder import FolderGroup, verbs_in
 Examples:
   tg data ls data/stand
   tg data verify data/stand
-  tg data export data/stand out/lerobot --format lerobot""",
+  tg data export data/stand out/lerobot --format lerobot
+  tg data import others/pick-v0 data/pick --format minari""",
 )
 def command() -> None:
-    """List, check and export datasets."""
+    """List, check, export and import datasets."""
