@@ -1,4 +1,4 @@
-"""`tg data`: list, check and export datasets."""
+"""`tg data`: list, check, clean and export datasets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from training_ground.cli.folder import FolderGroup, verbs_in
 Examples:
   tg data ls data/stand
   tg data verify data/stand
+  tg data check data/stand
+  tg data clean data/stand --out data/stand_clean
   tg data export data/stand out/lerobot --format lerobot""",
 )
 def command() -> None:
-    """List, check and export datasets."""
+    """List, check, clean and export datasets."""

@@ -1,0 +1,111 @@
+"""A quality report as plain data, as lines for people, and as Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from training_ground.datasets.quality.gate import DATASET, EPISODE, EpisodeQuality, QualityReport, Reason
+from training_ground.datasets.quality.measure import Reading
+
+MOST_LISTED = 50
+"""Episodes that are listed in a text; all of them stand in the JSON."""
+
+
+def to_json(report: QualityReport) -> dict[str, Any]:
+    """Return the whole report as plain data."""
+    return {
+        "path": str(report.path),
+        "preset": report.preset,
+        "verdict": report.verdict,
+        "counts": {verdict: report.count(verdict) for verdict in ("pass", "warn", "fail")},
+        "replayed": report.replayed,
+        "reasons": [asdict(reason) for reason in report.reasons],
+        "readings": _plain(report.readings),
+        "episodes": [
+            {
+                "number": episode.number,
+                "verdict": episode.verdict,
+                "reasons": [asdict(reason) for reason in episode.reasons],
+                "readings": _plain(episode.readings),
+            }
+            for episode in report.episodes
+        ],
+        "measures": [asdict(measure) for measure in (*EPISODE, *DATASET)],
+    }
+
+
+def lines(report: QualityReport) -> list[str]:
+    """Return what a person wants to see: what is wrong, the least good first, then the verdict."""
+    bad = _listed(report)
+    shown = [f"episode {e.number}: {r.verdict}: {r}" for e in bad[:MOST_LISTED] for r in e.reasons]
+    if len(bad) > MOST_LISTED:
+        shown.append(f"and {len(bad) - MOST_LISTED} more episodes: --json has all")
+    shown += [f"dataset: {reason.verdict}: {reason}" for reason in report.reasons]
+    shown += [f"not measured: {text}" for text in _unmeasured(report)]
+    return [*shown, f"{report.path}: {summary(report)}"]
+
+
+def summary(report: QualityReport) -> str:
+    """Return the verdict in one line."""
+    counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in ("pass", "warn", "fail"))
+    replayed = f", {report.replayed} simulated again" if report.replayed else ""
+    return f"{report.verdict} by preset '{report.preset}' ({len(report.episodes)} episodes: {counts}{replayed})"
+
+
+def markdown(report: QualityReport) -> str:
+    """Return the report as a Markdown page: verdict, what is wrong, and every measure over the episodes."""
+    text = [f"# Quality of {report.path.name}", "", summary(report), ""]
+    bad = _listed(report)
+    reasons: list[tuple[str, Reason]] = [("dataset", reason) for reason in report.reasons]
+    reasons += [(f"episode {e.number}", reason) for e in bad[:MOST_LISTED] for reason in e.reasons]
+    if reasons:
+        text += ["| where | verdict | measure | value | limit | note |", "|---|---|---|---|---|---|"]
+        text += [
+            f"| {where} | {r.verdict} | {r.measure} | {_number(r.value)} | {_cell(r.limit)} | {_cell(r.note)} |"
+            for where, r in reasons
+        ]
+        text.append("")
+    text += ["| measure | unit | least | median | most | not measured |", "|---|---|---|---|---|---|"]
+    for measure in EPISODE:
+        found = [e.readings[measure.name] for e in report.episodes if measure.name in e.readings]
+        values = [r.value for r in found if r.value is not None]
+        if found:
+            least, middle, most = np.quantile(values, [0, 0.5, 1]).tolist() if values else (None, None, None)
+            numbers = f"{_number(least)} | {_number(middle)} | {_number(most)}"
+            text.append(f"| {measure.name} | {measure.unit} | {numbers} | {len(found) - len(values) or ''} |")
+    text += ["", "| dataset | unit | value |", "|---|---|---|"]
+    text += [f"| {m.name} | {m.unit} | {_number(report.readings[m.name].value)} |" for m in DATASET]
+    return "\n".join([*text, ""])
+
+
+def _listed(report: QualityReport) -> list[EpisodeQuality]:
+    """Episodes with reasons, failed ones first."""
+    bad = [episode for episode in report.episodes if episode.reasons]
+    return sorted(bad, key=lambda episode: episode.verdict != "fail")
+
+
+def _unmeasured(report: QualityReport) -> list[str]:
+    """Measures that no episode has a value of, with the most frequent reason."""
+    said = []
+    for measure in EPISODE:
+        found = [e.readings[measure.name] for e in report.episodes if measure.name in e.readings]
+        if found and all(r.value is None for r in found) and measure.name != "nearest_distance":
+            said.append(f"{measure.name}: {Counter(r.note for r in found).most_common(1)[0][0]}")
+    return said
+
+
+def _plain(readings: dict[str, Reading]) -> dict[str, Any]:
+    return {name: {"value": r.value, "note": r.note} for name, r in readings.items()}
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _cell(text: str) -> str:
+    """Keep what a file says from breaking the table."""
+    return " ".join(text.replace("|", "/").split())
