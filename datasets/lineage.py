@@ -48,7 +48,7 @@ class Lineage(StrictModel):
     rows: tuple[Row, Row]
     step: Annotated[int, Field(ge=1, le=100_000_000)] = 1
     operations: Annotated[tuple[AppliedOperation, ...], Field(max_length=1000)]
-    filled: Annotated[tuple[FilledRun, ...], Field(max_length=1_000_000)] = ()
+    filled: Annotated[tuple[FilledRun, ...], Field(max_length=100_000)] = ()
     code_commit: Annotated[str, Field(max_length=100)] | None = None
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from training_ground.configs.quality_gate import Limit
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.quality import report as reports
 from training_ground.datasets.quality.activity import idle_rows
+from training_ground.datasets.quality.collection import Collection
 from training_ground.datasets.quality.gate import DATASET, EPISODE, check, judge, load_limits, measure_episode
 from training_ground.datasets.quality.smoothness import groups, log_dimensionless_jerk, spectral_arc_length
 from training_ground.datasets.schema import DatasetSchema
@@ -88,7 +90,7 @@ def test_what_needs_other_episodes(store: Store, tmp_path: Path) -> None:
     assert "jerk_rms" in reasons[12]
     assert [r.measure for r in found.reasons] == ["duplicate_share"]
     assert found.episodes[10].readings["duplicate"].note == "of episode 3"
-    assert found.readings["distinct_start_share"].value == pytest.approx(9 / 12)
+    assert found.readings["distinct_start_share"].value == pytest.approx(10 / 12)
 
 
 def test_a_dataset_recorded_from_one_start_is_noticed(store: Store, tmp_path: Path) -> None:
@@ -233,6 +235,35 @@ def test_an_empty_store_is_no_good_dataset(store: Store, tmp_path: Path) -> None
     assert report.verdict == "fail" and [r.measure for r in report.reasons] == ["episodes"]
     with pytest.raises(DatasetError, match="there is no episode 3"):
         check(Store.open(tmp_path / "empty"), LIMITS, episodes=[3])
+
+
+def test_no_value_that_a_file_may_hold_stops_the_gate(store: Store) -> None:
+    """What a stranger writes is measured or not, and never an error or a warning."""
+    generator = np.random.default_rng(0)
+    strange = np.array([np.nan, np.inf, -np.inf, 1e308, -1e308, 5e-324, 0.0, 1.0])
+    environments = [
+        {"joint_limits": {"lower": [10**400] * 3, "velocity": [0] * 3, "effort": [-1] * 3}, "phases": []},
+        {"joint_limits": [1], "phases": ["stand", 3]},
+        {"joint_limits": {"upper": [True] * 3}, "phases": {"stand": 1}, "options": 5},
+    ]
+    for trial in range(60):
+        environment = environments[trial % 3]
+        schema = store.schema.model_copy(update={"environment": environment, "control_rate": 10.0 ** (trial % 13 - 6)})
+
+        def spoil(columns: planted.Columns, trial: int = trial) -> None:
+            rows = (2, 3, 25, 151)[trial % 4]
+            for name in columns:
+                columns[name] = columns[name][:rows]
+                if columns[name].dtype.kind == "f":
+                    where = generator.random(columns[name].shape) < (0.02, 0.3, 1.0)[trial // 4 % 3]
+                    with np.errstate(over="ignore"):
+                        columns[name][where] = generator.choice(strange, where.sum()).astype(columns[name].dtype)
+
+        episode = planted.planted(store.read(trial % 3), spoil)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            readings = measure_episode(episode, schema) | Collection(schema).add(episode)
+        assert all(r.value is None or math.isfinite(r.value) for r in readings.values())
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from training_ground.configs.cleaning import (
     parse_operation,
 )
 from training_ground.configs.errors import DatasetError
+from training_ground.configs.loading import validate
 from training_ground.datasets.cleaning import operations as work
 from training_ground.datasets.cleaning.draft import Draft, Dropped
 from training_ground.datasets.episode_file import Episode, content_hash
@@ -237,13 +238,14 @@ class _Cleaner:
 
     def _lineage(self, source: Episode, draft: Draft) -> Lineage:
         rows = draft.rows
-        return Lineage(
-            episode=source.number or 0,
-            content_sha256=source.metadata.content_sha256,
-            length=source.length,
-            rows=(int(rows[0]), int(rows[-1])),
-            step=int(rows[1] - rows[0]),
-            operations=self._applied,
-            filled=draft.runs(),
-            code_commit=code_commit(),
-        )
+        data = {
+            "episode": source.number,
+            "content_sha256": source.metadata.content_sha256,
+            "length": source.length,
+            "rows": (int(rows[0]), int(rows[-1])),
+            "step": int(rows[1] - rows[0]),
+            "operations": self._applied,
+            "filled": draft.runs(),
+            "code_commit": code_commit(),
+        }
+        return validate(Lineage, data, f"lineage of episode {source.number}", DatasetError)

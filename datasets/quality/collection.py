@@ -73,6 +73,7 @@ class Collection:
         self._episodes = self._twice = 0
         self._outcomes: Counter[bool] = Counter()
 
+    @np.errstate(all="ignore")
     def add(self, episode: Episode) -> dict[str, Reading]:
         """Compare an episode with those before, and count it in."""
         result = self.compare(episode)
@@ -92,6 +93,7 @@ class Collection:
             del same_start[:-MOST_COMPARED]
         return result
 
+    @np.errstate(all="ignore")
     def compare(self, episode: Episode) -> dict[str, Reading]:
         """Measure how near an episode is to those that were added."""
         number = self._number(episode)

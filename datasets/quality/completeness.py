@@ -12,7 +12,6 @@ from training_ground.datasets.quality.measure import (
     Measure,
     Reading,
     first_of,
-    flat,
     float_channels,
     reading,
 )
@@ -57,7 +56,7 @@ def measure(episode: Episode, schema: DatasetSchema) -> dict[str, Reading]:
 def _non_finite(episode: Episode, schema: DatasetSchema) -> Reading:
     bad, total, where = 0, 0, ""
     for name in float_channels(schema, "observation", "state", "action", "reward", "event", "picture"):
-        values = flat(episode, name)
+        values = episode.columns[name].reshape(episode.length + 1, -1)
         wrong = ~np.isfinite(values)
         if wrong.any() and not where:
             where = f"{name}, first in row {int(np.argmax(wrong.any(axis=1)))}"

@@ -1,4 +1,4 @@
-"""The gate: measures every episode of a store and the whole, holds them against limits, gives a verdict with reasons."""
+"""The gate: measures every episode of a store and the whole, holds them against limits, and says why they fail."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _NORMAL = 1.4826
 """Standard deviation over median absolute deviation, of normally distributed values."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reason:
     """Why a verdict is not `pass`: the measure, its value, and the limit in words."""
 

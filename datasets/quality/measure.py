@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 
 ANGLES, SPEEDS = ("joint_angle", "joint_position"), ("joint_speed", "joint_velocity")
 """Channels that hold where all joints are, and how fast they move; the truth first."""
+FARTHEST = 1e6
+"""A limit of a joint beyond this is none that a robot has; a file may say anything."""
 REST_SPEED = 0.02
 """Joint speed below which a joint is said to rest, rad/s."""
 
@@ -39,7 +41,7 @@ class Measure:
     source: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reading:
     """A measure's value for one episode or dataset.
 
@@ -97,7 +99,8 @@ def unit_width(channel: ChannelSchema) -> int:
 def start_of(episode: Episode, schema: DatasetSchema) -> Array:
     """Return how everything stood in the first row: all floating-point observations and states, (n,)."""
     names = float_channels(schema, "observation", "state")
-    return np.concatenate([flat(episode, name)[0] for name in names] or [np.zeros(0)])
+    first = [episode.columns[name][0].astype(np.float64).reshape(-1) for name in names]
+    return np.concatenate(first or [np.zeros(0)])
 
 
 def joint_limits(schema: DatasetSchema) -> dict[str, Array]:
@@ -111,6 +114,6 @@ def joint_limits(schema: DatasetSchema) -> dict[str, Array]:
         values = given.get(key) if isinstance(given, dict) else None
         if not isinstance(values, list) or len(values) != len(schema.joint_names):
             continue
-        if all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+        if all(isinstance(v, (int, float)) and not isinstance(v, bool) and abs(v) < FARTHEST for v in values):
             found[key] = np.array(values, dtype=np.float64)
     return found

@@ -18,6 +18,8 @@ from training_ground.datasets.schema import DatasetSchema
 
 CUTOFF_HZ, THRESHOLD, PADDING = 10.0, 0.05, 4
 """As the authors set them: highest frequency, least amplitude that counts, powers of two of zeros appended."""
+MOST_PADDED = 20
+"""No zeros are appended beyond two to the power of this: so long an episode is resolved finely enough."""
 PEAK_RAD, PEAK_M = 0.1, 0.05
 """A group whose speed never exceeds this does not move, rad/s; a hand, m/s."""
 SHORTEST = 20
@@ -64,9 +66,12 @@ def spectral_arc_length(speed: Array, rate: float) -> float:
         speed: (rows,) speed, not negative, in any unit.
         rate: Rows a second.
     """
-    count = 2 ** (math.ceil(math.log2(len(speed))) + PADDING)
+    exponent = math.ceil(math.log2(len(speed)))
+    count = 2 ** max(exponent, min(exponent + PADDING, MOST_PADDED))
     amplitude = np.abs(np.fft.rfft(speed, count))
     amplitude = amplitude / amplitude[0]
+    if not np.isfinite(amplitude).all():
+        return math.nan
     frequency = np.arange(len(amplitude)) * rate / count
     last = int(np.flatnonzero((frequency <= CUTOFF_HZ) & (amplitude >= THRESHOLD))[-1])
     if last == 0:
@@ -83,8 +88,8 @@ def log_dimensionless_jerk(speed: Array, rate: float) -> float:
         rate: Rows a second.
     """
     jerk = np.diff(speed, 2) * rate**2
-    seconds = (len(speed) - 1) / rate
-    return -math.log(max(seconds**3 / speed.max() ** 2 * float((jerk**2).sum()) / rate, 1e-300))
+    seconds = np.float64(len(speed) - 1) / rate
+    return -float(np.log(np.maximum(seconds**3 / speed.max() ** 2 * (jerk**2).sum() / rate, 1e-300)))
 
 
 def groups(names: Sequence[str]) -> dict[str, list[int]]:

@@ -40,8 +40,8 @@ MEASURES = (
         "velocity_mismatch",
         "1",
         "Angles against speeds: 1 − 2⟨m, v⟩ / (‖m‖² + ‖v‖²) of what a joint moved in each step and its mean speed "
-        "there, the worst twentieth of the steps left out; 0 where they agree, 1 where they have nothing to do with each "
-        "other, 2 where they are opposite; the worst joint.",
+        "there, the worst twentieth of the steps left out; 0 where they agree, 1 where they have nothing to do with "
+        "each other, 2 where they are opposite; the worst joint.",
         "Angles and speeds that are wrong alike; a joint that hardly moves. Feet that strike the ground come to 0.6.",
     ),
     Measure(
