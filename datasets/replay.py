@@ -182,12 +182,12 @@ def _simulate(
 
 def _check_recorded(episode: Episode) -> None:
     """Refuse rows that are no longer those that follow from the seed: what was cut off before them is not here."""
-    changed = [step for step in episode.metadata.lineage if not step.as_recorded]
+    changed = [step for step in episode.metadata.cleaned if not step.as_recorded]
     if changed:
         where = f"episode {episode.number}" if episode.number is not None else "episode"
         raise DatasetError(
             f"{where}: was cleaned and does not follow from its seed any more: {changed[-1]}. Replay the dataset that "
-            "it was cleaned from; cleaning.clean.check_lineage compares that with this one"
+            "it was cleaned from; cleaning.clean.check_cleaned compares that with this one"
         )
 
 

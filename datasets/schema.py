@@ -14,7 +14,7 @@ from pydantic import Field
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel
-from training_ground.datasets.lineage import Lineage
+from training_ground.datasets.cleaned import CleaningStep
 from training_ground.envs.channels import Channel, Role
 
 SCHEMA_VERSION = 1
@@ -191,7 +191,7 @@ class EpisodeMetadata(StrictModel):
         code_commit: Commit of the code, `+dirty` with local changes, None where it was not run from a repository.
         started_ns, ended_ns: Wall clock, ns since 1970.
         origin: Where the episode is an augmented one, what it was made from; else None, and not written.
-        lineage: What was done to the rows since they were recorded, in order; not written where empty.
+        cleaned: What was done to the rows since they were recorded, in order; not written where empty.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -217,12 +217,12 @@ class EpisodeMetadata(StrictModel):
     started_ns: Count
     ended_ns: Count
     origin: Origin | None = None
-    lineage: Annotated[tuple[Lineage, ...], Field(max_length=1000)] = ()
+    cleaned: Annotated[tuple[CleaningStep, ...], Field(max_length=1000)] = ()
 
     @pydantic.model_serializer(mode="wrap")
     def _without_what_is_empty(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
         data = write(self)
-        for key in ("origin", "lineage"):
+        for key in ("origin", "cleaned"):
             if not getattr(self, key):
                 data.pop(key, None)  # readers that do not know the key refuse it
         return data
@@ -235,7 +235,7 @@ class EpisodeMetadata(StrictModel):
     @property
     def as_recorded(self) -> bool:
         """Whether the rows are those that were recorded, all of them and unchanged."""
-        return all(step.as_recorded for step in self.lineage)
+        return all(step.as_recorded for step in self.cleaned)
 
 
 def canonical_json(data: Any, where: str) -> bytes:

@@ -22,10 +22,10 @@ from training_ground.configs.cleaning import (
     load_cleaning,
 )
 from training_ground.configs.errors import ConfigError, DatasetError
-from training_ground.datasets.cleaning.clean import CleaningReport, check_lineage, clean
+from training_ground.datasets.cleaned import CleaningStep
+from training_ground.datasets.cleaning.clean import CleaningReport, check_cleaned, clean
 from training_ground.datasets.cleaning.draft import filled_mask
 from training_ground.datasets.episode_file import Episode, content_hash
-from training_ground.datasets.lineage import Lineage
 from training_ground.datasets.quality.gate import check, load_limits
 from training_ground.datasets.replay import replay
 from training_ground.datasets.schema import EpisodeMetadata
@@ -63,11 +63,11 @@ def test_idle_ends_are_cut_off_and_the_lineage_says_so(store: Store, tmp_path: P
     assert np.array_equal(made.columns["action"], source.columns["action"][first:])
     assert made.columns["timestamp_ns"][:2].tolist() == [0, 20_000_000]
     assert made.columns["reward"][0] == 0 and made.columns["reward"][1] == source.columns["reward"][first + 1]
-    step = made.metadata.lineage[0]
+    step = made.metadata.cleaned[0]
     assert (step.episode, step.rows, step.step, step.length) == (0, (first, 150), 1, 150)
     assert step.content_sha256 == source.metadata.content_sha256 and step.operations[0].parameters["keep_s"] == 0.1
     assert made.metadata.seed == source.metadata.seed and made.metadata.truncated
-    check_lineage(made, source, store.schema)
+    check_cleaned(made, source, store.schema)
 
 
 def test_an_end_that_is_cut_off_is_no_end_and_labels_follow_its_last_row(store: Store, tmp_path: Path) -> None:
@@ -78,18 +78,18 @@ def test_an_end_that_is_cut_off_is_no_end_and_labels_follow_its_last_row(store: 
         return {"terminated": True, "truncated": False, "success": False, "failure": "fall"}
 
     source, made = one(store, tmp_path, stop, TrimIdle(keep_s=0.0))
-    assert source.metadata.terminated and 115 <= made.metadata.lineage[0].rows[1] <= 122
+    assert source.metadata.terminated and 115 <= made.metadata.cleaned[0].rows[1] <= 122
     assert (made.metadata.terminated, made.metadata.truncated) == (False, True)
     assert made.metadata.success is True and made.metadata.failure is None
     assert not made.columns["action"][-1].any() and made.columns["is_last"].sum() == 1
-    check_lineage(made, source, store.schema)
+    check_cleaned(made, source, store.schema)
 
 
 def test_a_gap_is_cut_at_and_the_longest_piece_is_kept(store: Store, tmp_path: Path) -> None:
     source, made = one(store, tmp_path, planted.lost_rows, CutGaps())
-    assert source.length == 142 and made.metadata.lineage[0].rows == (0, 74)
+    assert source.length == 142 and made.metadata.cleaned[0].rows == (0, 74)
     assert np.diff(made.columns["timestamp_ns"]).max() == 20_000_000
-    check_lineage(made, source, store.schema)
+    check_cleaned(made, source, store.schema)
 
 
 def test_short_runs_of_missing_states_are_filled_and_marked(store: Store, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_short_runs_of_missing_states_are_filled_and_marked(store: Store, tmp_pa
     assert np.argwhere(mask["joint_angle"]).tolist() == [[60, 1], [61, 1]]
     untouched = [n for n in truth if n not in mask]
     assert all(np.array_equal(made.columns[n], source.columns[n], equal_nan=n not in ("phase",)) for n in untouched)
-    check_lineage(made, source, store.schema)
+    check_cleaned(made, source, store.schema)
 
 
 def test_an_angle_is_not_filled_across_a_whole_turn(store: Store, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_an_angle_is_not_filled_across_a_whole_turn(store: Store, tmp_path: Path
         columns["joint_angle"][60] = np.nan
 
     _, made = one(store, tmp_path, wrap, Repair())
-    assert np.isnan(made.columns["joint_angle"][60]).all() and not made.metadata.lineage[0].filled
+    assert np.isnan(made.columns["joint_angle"][60]).all() and not made.metadata.cleaned[0].filled
 
 
 def test_every_third_row(store: Store, tmp_path: Path) -> None:
@@ -134,14 +134,14 @@ def test_every_third_row(store: Store, tmp_path: Path) -> None:
     schema = Store.open(tmp_path / "clean").schema
     assert schema.control_rate == 12.5 and made.length == 37
     rows = np.arange(2, 151, 4)
-    assert made.metadata.lineage[0].rows == (2, 150) and made.metadata.lineage[0].step == 4
+    assert made.metadata.cleaned[0].rows == (2, 150) and made.metadata.cleaned[0].step == 4
     assert np.array_equal(made.columns["joint_angle"], source.columns["joint_angle"][rows])
     assert np.allclose(made.columns["action"][5], source.columns["action"][22:26].mean(axis=0), atol=1e-7)
     assert made.columns["reward"][5] == 19 + 20 + 21 + 22 and made.columns["reward"][0] == 0
     assert np.flatnonzero(made.columns["touched"]).tolist() == [18] and made.columns["push"][18] == 1  # row 74
     assert np.diff(made.columns["timestamp_ns"]).tolist() == [80_000_000] * 37
     assert made.columns["is_last"].tolist() == [False] * 37 + [True]
-    check_lineage(made, source, store.schema)
+    check_cleaned(made, source, store.schema)
 
 
 def test_what_cannot_be_resampled_is_refused(store: Store, tmp_path: Path) -> None:
@@ -192,22 +192,22 @@ def test_cleaning_is_deterministic_and_can_be_gone_on_with(store: Store, tmp_pat
     assert [m.read(0).metadata.content_sha256 for m in (a, b)] == [a.read(0).metadata.content_sha256] * 2
     clean(a, [Resample(every=2)], tmp_path / "again")
     made = Store.open(tmp_path / "again").read(0)
-    assert [step.operations[0].name for step in made.metadata.lineage] == ["trim_idle", "resample"]
-    check_lineage(made, a.read(0), a.schema)
+    assert [step.operations[0].name for step in made.metadata.cleaned] == ["trim_idle", "resample"]
+    check_cleaned(made, a.read(0), a.schema)
     with pytest.raises(DatasetError, match="the source given is"):
-        check_lineage(made, store.read(0), store.schema)
+        check_cleaned(made, store.read(0), store.schema)
 
 
 def test_lineage_that_lies_is_found_out(store: Store, tmp_path: Path) -> None:
     source, made = one(store, tmp_path, None, TrimIdle())
     columns = {**made.columns, "joint_angle": made.columns["joint_angle"] + 1e-12}
     with pytest.raises(DatasetError, match="not what its lineage makes of the source"):
-        check_lineage(Episode(made.metadata, columns, 0), source, store.schema)
-    step = made.metadata.lineage[0]
+        check_cleaned(Episode(made.metadata, columns, 0), source, store.schema)
+    step = made.metadata.cleaned[0]
     other = step.model_copy(update={"operations": (step.operations[0].model_copy(update={"name": "trim_idel"}),)})
     with pytest.raises(DatasetError, match="did you mean 'trim_idle'"):
-        check_lineage(
-            Episode(made.metadata.model_copy(update={"lineage": (other,)}), made.columns, 0), source, store.schema
+        check_cleaned(
+            Episode(made.metadata.model_copy(update={"cleaned": (other,)}), made.columns, 0), source, store.schema
         )
 
 
@@ -218,16 +218,16 @@ def test_a_cleaned_episode_says_why_it_does_not_replay(store: Store, tmp_path: P
         replay(trimmed.read(0), trimmed.schema, planted.make)
     clean(store, [Deduplicate()], tmp_path / "whole")
     whole = Store.open(tmp_path / "whole")
-    assert whole.read(0).metadata.lineage and replay(whole.read(0), whole.schema, planted.make).identical
+    assert whole.read(0).metadata.cleaned and replay(whole.read(0), whole.schema, planted.make).identical
     report = check(trimmed, load_limits()[1], replay=1, make=planted.make)
     assert report.verdict == "pass" and report.episodes[0].readings["replay_match"].value is None
 
 
 def test_metadata_without_lineage_are_written_as_before(store: Store) -> None:
     metadata = store.read(0).metadata
-    assert "lineage" not in metadata.model_dump() and "lineage" not in metadata.model_dump_json()
-    step = Lineage(episode=1, content_sha256="a" * 64, length=5, rows=(0, 5), operations=())
-    cleaned = metadata.model_copy(update={"lineage": (step,)})
+    assert "cleaned" not in metadata.model_dump() and "cleaned" not in metadata.model_dump_json()
+    step = CleaningStep(episode=1, content_sha256="a" * 64, length=5, rows=(0, 5), operations=())
+    cleaned = metadata.model_copy(update={"cleaned": (step,)})
     assert EpisodeMetadata.model_validate_json(cleaned.model_dump_json()) == cleaned and cleaned.as_recorded
 
 

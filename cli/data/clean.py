@@ -17,7 +17,7 @@ Examples:
   tg data clean data/stand --preset mine.yaml --out data/stand_mine --json
 
 Operations and their parameters stand in configs/clean. STORE is only read. Each episode of the new dataset says
-under `lineage` which rows of which episode it holds and what was done to them; cleaning.json says what was dropped,
+under `cleaned` which rows of which episode it holds and what was done to them; cleaning.json says what was dropped,
 and why."""
 )
 @store_argument

@@ -21,12 +21,12 @@ from training_ground.configs.cleaning import (
 )
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
+from training_ground.datasets.cleaned import AppliedOperation, CleaningStep
 from training_ground.datasets.cleaning import operations as work
 from training_ground.datasets.cleaning.draft import Draft, Dropped
 from training_ground.datasets.episode_file import Episode, content_hash
 from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import write_new
-from training_ground.datasets.lineage import AppliedOperation, Lineage
 from training_ground.datasets.provenance import code_commit
 from training_ground.datasets.quality.collection import Collection
 from training_ground.datasets.quality.gate import judge, load_limits, measure_episode
@@ -146,7 +146,7 @@ def apply(draft: Draft, operation: Operation) -> Draft:
     return draft
 
 
-def check_lineage(cleaned: Episode, source: Episode, schema: DatasetSchema) -> None:
+def check_cleaned(cleaned: Episode, source: Episode, schema: DatasetSchema) -> None:
     """Do again what an episode's lineage says was done to its source, and compare every bit.
 
     Args:
@@ -158,9 +158,9 @@ def check_lineage(cleaned: Episode, source: Episode, schema: DatasetSchema) -> N
         DatasetError: It has no lineage, the source is another one, or what comes out differs.
     """
     where = f"episode {cleaned.number}"
-    if not cleaned.metadata.lineage:
+    if not cleaned.metadata.cleaned:
         raise DatasetError(f"{where}: has no lineage")
-    step = cleaned.metadata.lineage[-1]
+    step = cleaned.metadata.cleaned[-1]
     found = content_hash(source.columns)
     if found != step.content_sha256:
         raise DatasetError(f"{where}: was made of content {step.content_sha256[:12]}, the source given is {found[:12]}")
@@ -212,7 +212,7 @@ class _Cleaner:
             return Cleaned(number, source.length, 0, None, dropped=str(why))
         self._kept.add(source)
         step = self._lineage(source, draft)
-        metadata = draft.episode.metadata.model_copy(update={"lineage": (*source.metadata.lineage, step)})
+        metadata = draft.episode.metadata.model_copy(update={"cleaned": (*source.metadata.cleaned, step)})
         written = None if new is None else new.append(Episode(metadata, draft.episode.columns))
         filled = sum(int(mask.sum()) for mask in draft.filled.values())
         return Cleaned(number, source.length, draft.episode.length, step.rows, filled, written)
@@ -236,7 +236,7 @@ class _Cleaner:
         elif isinstance(operation, Drop) and operation.when == "cut_off" and not metadata.complete:
             raise Dropped("was cut off before its end")
 
-    def _lineage(self, source: Episode, draft: Draft) -> Lineage:
+    def _lineage(self, source: Episode, draft: Draft) -> CleaningStep:
         rows = draft.rows
         data = {
             "episode": source.number,
@@ -248,4 +248,4 @@ class _Cleaner:
             "filled": draft.runs(),
             "code_commit": code_commit(),
         }
-        return validate(Lineage, data, f"lineage of episode {source.number}", DatasetError)
+        return validate(CleaningStep, data, f"lineage of episode {source.number}", DatasetError)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_ground.datasets.cleaned import FilledRun
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.lineage import FilledRun
 from training_ground.datasets.schema import IS_LAST, REWARD, TIMESTAMP, DatasetSchema
 
 SUCCESS = "success"
@@ -96,8 +96,8 @@ def filled_mask(episode: Episode) -> dict[str, NDArray[np.bool_]]:
     step's.
     """
     masks: dict[str, NDArray[np.bool_]] = {}
-    lineage = episode.metadata.lineage
-    for run in lineage[-1].filled if lineage else ():
+    steps = episode.metadata.cleaned
+    for run in steps[-1].filled if steps else ():
         values = episode.columns.get(run.channel)
         if values is not None:
             rows = values.reshape(len(values), -1)

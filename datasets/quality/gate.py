@@ -127,11 +127,11 @@ def measure_episode(episode: Episode, schema: DatasetSchema, person: bool | None
         person: Success as a person annotated it; None where nobody did.
     """
     readings = {READABLE.name: reading(1.0)}
-    for family in (completeness, clock, limits, structure, smoothness, activity):
-        # Values that are not finite go through the formulas and come out as "not measured"; they are counted elsewhere.
-        with np.errstate(all="ignore"):
+    # Values that are not finite go through the formulas and come out as "not measured"; they are counted elsewhere.
+    with np.errstate(all="ignore"):
+        for family in (completeness, clock, limits, structure, smoothness, activity):
             readings |= family.measure(episode, schema)
-    return readings | labels.measure(episode, schema, person)
+        return readings | labels.measure(episode, schema, person)
 
 
 def judge(readings: Mapping[str, Reading], given: Mapping[str, Limit]) -> tuple[Reason, ...]:

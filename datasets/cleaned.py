@@ -1,6 +1,6 @@
-"""Lineage: what was done to an episode since it was recorded, in its metadata.
+"""What was done to an episode's rows since they were recorded: `cleaned` in its metadata.
 
-What is here is about rows that were recorded. `Origin` is about an episode that was simulated after another one.
+`Origin` is about something else, an episode that was simulated after the example of another one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FilledRun(StrictModel):
     rows: tuple[Row, Row]
 
 
-class Lineage(StrictModel):
+class CleaningStep(StrictModel):
     """One step from a recorded or cleaned episode to the next.
 
     Attributes:
