@@ -255,16 +255,29 @@ def test_operations_are_strict_and_name_what_is_near(tmp_path: Path) -> None:
 def test_the_command_writes_nothing_unless_it_is_told_where(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = content(store.path)
-    assert main(["data", "clean", str(store.path), "--json"]) == 0
+    before, preset = content(store.path), tmp_path / "mine.yaml"
+    preset.write_text("operations: [{do: trim_idle, keep_s: 0.1}]")
+    call = ["data", "clean", str(store.path), "--preset", str(preset)]
+    assert main([*call, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["out"] is None and plan["kept"] == 2 and plan["changed"] == 2 and content(store.path) == before
     out = tmp_path / "clean"
-    assert main(["data", "clean", str(store.path), "--out", str(out)]) == 0
+    assert main([*call, "--out", str(out)]) == 0
     said = capsys.readouterr().out.splitlines()[-1]
     assert said == f"{out}: 2 of 2 episodes kept, 2 of them changed; {plan['steps_after']} of 300 steps"
     assert main(["data", "verify", str(out)]) == 0 and main(["data", "check", str(out)]) == 0
     capsys.readouterr()
-    assert main(["data", "clean", str(store.path), "--out", str(out)]) == 2
+    assert main([*call, "--out", str(out)]) == 2
     assert "exists already" in capsys.readouterr().err
     assert content_hash(Store.open(out).read(0).columns) == Store.open(out).read(0).metadata.content_sha256
+
+
+def test_replay_leaves_out_what_was_cleaned_and_says_so(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean(store, [TrimIdle()], tmp_path / "trimmed")
+    assert main(["replay", str(tmp_path / "trimmed"), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["cleaned"] == [0, 1] and data["replayed"] == 0
+    assert main(["replay", str(tmp_path / "trimmed"), "--episode", "1"]) == 2
+    assert "was cleaned" in capsys.readouterr().err

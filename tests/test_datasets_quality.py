@@ -208,7 +208,8 @@ def test_the_command_says_why_and_exits_with_a_failure(
     page = tmp_path / "quality.md"
     assert main(["data", "check", str(bad.path), "--markdown", str(page)]) == 1
     said = capsys.readouterr().out
-    assert "episode 1: fail: joint_limit_excess = " in said and "allowed are at most 0.2" in said
+    assert "fail: episode 1: joint_limit_excess = " in said and "allowed at most 0.2 (" in said
+    assert "warn: " not in said
     assert said.splitlines()[-1].endswith("fail by preset 'default' (2 episodes: 1 pass, 0 warn, 1 fail)")
     assert "| episode 1 | fail | velocity_mismatch |" in page.read_text()
     assert main(["data", "check", str(bad.path), "--episode", "0", "--json"]) == 0

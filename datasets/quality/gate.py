@@ -210,13 +210,13 @@ def _replayed(player: Replayer, episode: Episode) -> Reading:
 
 def _verdict(value: float, limit: Limit) -> tuple[Verdict, str] | None:
     if limit.fail_above is not None and value > limit.fail_above:
-        return "fail", f"allowed are at most {limit.fail_above:g}"
+        return "fail", f"allowed at most {limit.fail_above:g}"
     if limit.fail_below is not None and value < limit.fail_below:
-        return "fail", f"allowed are at least {limit.fail_below:g}"
+        return "fail", f"allowed at least {limit.fail_below:g}"
     if limit.warn_above is not None and value > limit.warn_above:
-        return "warn", f"usual are at most {limit.warn_above:g}"
+        return "warn", f"usually at most {limit.warn_above:g}"
     if limit.warn_below is not None and value < limit.warn_below:
-        return "warn", f"usual are at least {limit.warn_below:g}"
+        return "warn", f"usually at least {limit.warn_below:g}"
     return None
 
 
@@ -244,6 +244,6 @@ def _outliers(
             continue
         away = abs(found.value - median) / spread
         if away > most:
-            text = f"{away:.3g} robust standard deviations from the median {median:.4g}, usual are at most {most:g}"
+            text = f"{away:.3g} robust standard deviations from the median {median:.4g}, usually at most {most:g}"
             reasons.append(Reason(name, "warn", found.value, text, found.note))
     return tuple(reasons)

@@ -12,7 +12,8 @@ from training_ground.datasets.quality.gate import DATASET, EPISODE, EpisodeQuali
 from training_ground.datasets.quality.measure import Reading
 
 MOST_LISTED = 50
-"""Episodes that are listed in a text; all of them stand in the JSON."""
+"""Episodes that are listed on a page, all of them stand in the JSON; in a line it is a few."""
+MOST_NAMED = 8
 
 
 def to_json(report: QualityReport) -> dict[str, Any]:
@@ -39,12 +40,14 @@ def to_json(report: QualityReport) -> dict[str, Any]:
 
 
 def lines(report: QualityReport) -> list[str]:
-    """Return what a person wants to see: what is wrong, the least good first, then the verdict."""
-    bad = _listed(report)
-    shown = [f"episode {e.number}: {r.verdict}: {r}" for e in bad[:MOST_LISTED] for r in e.reasons]
-    if len(bad) > MOST_LISTED:
-        shown.append(f"and {len(bad) - MOST_LISTED} more episodes: --json has all")
-    shown += [f"dataset: {reason.verdict}: {reason}" for reason in report.reasons]
+    """Return what a person wants to see: a line for each measure that is beyond a limit, then the verdict."""
+    found: dict[tuple[str, str], list[tuple[int, Reason]]] = {}
+    for episode in report.episodes:
+        for reason in episode.reasons:
+            found.setdefault((reason.verdict, reason.measure), []).append((episode.number, reason))
+    order = sorted(found, key=lambda key: (key[0] == "fail", -len(found[key])))
+    shown = [f"{verdict}: {_together(found[verdict, name])}" for verdict, name in order]
+    shown += [f"{reason.verdict}: dataset: {reason}" for reason in report.reasons]
     shown += [f"not measured: {text}" for text in _unmeasured(report)]
     return [*shown, f"{report.path}: {summary(report)}"]
 
@@ -80,6 +83,17 @@ def markdown(report: QualityReport) -> str:
     text += ["", "| dataset | unit | value |", "|---|---|---|"]
     text += [f"| {m.name} | {m.unit} | {_number(report.readings[m.name].value)} |" for m in DATASET]
     return "\n".join([*text, ""])
+
+
+def _together(reasons: list[tuple[int, Reason]]) -> str:
+    """Say which episodes one measure is about, and the worst of them."""
+    low = any(reason.limit.startswith(("allowed at least", "usually at least")) for _, reason in reasons)
+    number, worst = (min if low else max)(reasons, key=lambda pair: pair[1].value or 0.0)
+    if len(reasons) == 1:
+        return f"episode {number}: {worst}"
+    named = ", ".join(str(one) for one, _ in reasons[:MOST_NAMED])
+    more = f" and {len(reasons) - MOST_NAMED} more" if len(reasons) > MOST_NAMED else ""
+    return f"episodes {named}{more}: the worst is {number}: {worst}"
 
 
 def _listed(report: QualityReport) -> list[EpisodeQuality]:

@@ -87,7 +87,8 @@ def _pair(episode: Episode, schema: DatasetSchema, angles: str, speeds: str) -> 
     # Over a gap in time nothing is known of the speeds between; `gap` sees it.
     apart = np.where(seconds <= GAP_PERIODS / schema.control_rate, excess * seconds, 0.0)
     row, joint = np.unravel_index(int(np.argmax(apart)), apart.shape)
-    jump = reading(float(apart.max()), f"{angles}[{joint}], row {row + 1}")
+    names = labels_of(schema, angles)
+    jump = reading(float(apart.max()), f"{angles} of {names[joint]}, row {row + 1}")
     mean = (speed[:-1] + speed[1:]) / 2
     fast = np.maximum(np.abs(moved), np.maximum(np.abs(least), np.abs(most))) > MOVING
     worst = reading(0.0)
@@ -97,7 +98,7 @@ def _pair(episode: Episode, schema: DatasetSchema, angles: str, speeds: str) -> 
             rows = rows[np.argsort(excess[rows, index], kind="stable")[: math.ceil((1 - TRIMMED) * len(rows))]]
             m, v = moved[rows, index], mean[rows, index]
             share = 1 - 2 * float(m @ v) / max(float(m @ m + v @ v), 1e-12)
-            worst = _larger(worst, reading(share, f"{angles}[{index}] against {speeds}"))
+            worst = _larger(worst, reading(share, f"{angles} against {speeds} of {names[index]}"))
     return worst, jump
 
 
