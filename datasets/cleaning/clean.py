@@ -180,7 +180,7 @@ class _Cleaner:
 
     def __init__(self, store: Store, operations: Sequence[Operation]) -> None:
         self._store, self._operations = store, tuple(operations)
-        self._applied = tuple(AppliedOperation(name=name_of(o), parameters=o.model_dump()) for o in operations)
+        self._applied = tuple(AppliedOperation(name=name_of(o), parameters=_parameters(o)) for o in operations)
         self._limits = {o.preset: load_limits(o.preset)[1] for o in operations if isinstance(o, Drop)}
         self._kept = Collection(store.schema)
         self.schema = store.schema
@@ -249,3 +249,9 @@ class _Cleaner:
             "code_commit": code_commit(),
         }
         return validate(CleaningStep, data, f"lineage of episode {source.number}", DatasetError)
+
+
+def _parameters(operation: Operation) -> dict[str, Any]:
+    """What an operation ran with; of a file its name alone, for where it lay is nobody's business."""
+    found = operation.model_dump()
+    return found | {"preset": Path(found["preset"]).stem} if "preset" in found else found
