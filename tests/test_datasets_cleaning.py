@@ -177,6 +177,8 @@ def test_episodes_are_dropped_by_rule_with_the_reason(store: Store, tmp_path: Pa
     assert set(dropped(clean(mixed, [Deduplicate()]))) == {2, 3}  # the same values, whatever is said of them
     found = dropped(clean(mixed, [Deduplicate(distance=0.001)]))
     assert set(found) == {2, 3, 4} and found[4].endswith("rad from episode 0")
+    found = dropped(clean(mixed, [TrimIdle(keep_s=0.1), Deduplicate(distance=0.001)]))
+    assert set(found) == {2, 3, 4}
     mixed.file(0).write_bytes(b"PAR1")
     report = clean(mixed, [Deduplicate()], tmp_path / "out")
     assert set(dropped(report)) == {0, 3} and "cannot be read" in dropped(report)[0]

@@ -204,13 +204,16 @@ class _Cleaner:
         except DatasetError as problem:
             return Cleaned(number, 0, 0, None, dropped=f"cannot be read: {problem}")
         draft = Draft.of(source, self._store.schema)
+        compared = source
         try:
             for operation in self._operations:
                 self._drop(draft, operation)
+                if isinstance(operation, Deduplicate):
+                    compared = draft.episode  # later episodes are compared at this stage, too
                 draft = apply(draft, operation)
         except Dropped as why:
             return Cleaned(number, source.length, 0, None, dropped=str(why))
-        self._kept.add(source)
+        self._kept.add(compared)
         step = self._lineage(source, draft)
         metadata = draft.episode.metadata.model_copy(update={"cleaned": (*source.metadata.cleaned, step)})
         written = None if new is None else new.append(Episode(metadata, draft.episode.columns))

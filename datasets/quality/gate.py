@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -109,9 +109,9 @@ class QualityReport:
         return sum(episode.verdict == verdict for episode in self.episodes)
 
 
-def worst(verdicts: object) -> Verdict:
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the worst of some verdicts; `pass` where there is none."""
-    return max(verdicts, key=ORDER.index, default="pass")  # type: ignore[call-overload]
+    return max(verdicts, key=ORDER.index, default="pass")
 
 
 def load_limits(name_or_path: str | Path = "default") -> tuple[str, QualityFile]:
