@@ -40,8 +40,8 @@ MEASURES = (
         "Angles against speeds: 1 − 2⟨m, v⟩ / (‖m‖² + ‖v‖²) of what a joint moved in each step and its mean speed "
         "there, the largest differences clipped; 0 where they agree, 1 where they have nothing to do with each other, "
         "2 where they are opposite; the worst joint.",
-        "Angles and speeds that are wrong alike; a joint that hardly moves; whether speeds are wrong, or right and between "
-        "rows others.",
+        "Angles and speeds that are wrong alike; a joint that hardly moves; whether speeds are wrong, or between rows "
+        "others.",
     ),
     Measure(
         "state_jump",
