@@ -57,8 +57,8 @@ def idle_rows(episode: Episode, speed: float = REST_SPEED, action: float = STILL
     speeds = first_of(episode, SPEEDS)
     if speeds is None:
         return None
-    idle = (np.abs(speeds) < speed).all(axis=1)
-    still = (np.abs(np.diff(actions_of(episode), axis=0)) < action).all(axis=1)
+    idle: NDArray[np.bool_] = np.abs(speeds).max(axis=1) < speed
+    still: NDArray[np.bool_] = np.abs(np.diff(actions_of(episode), axis=0)).max(axis=1) < action
     # The action of row t is applied after it: a change between rows t and t + 1 makes both of them active.
     idle[1:-1] &= still
     idle[: len(still)] &= still

@@ -111,7 +111,7 @@ class QualityReport:
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
     """Return the worst of some verdicts; `pass` where there is none."""
-    return max(verdicts, key=ORDER.index, default="pass")
+    return ORDER[max((ORDER.index(verdict) for verdict in verdicts), default=0)]
 
 
 def load_limits(name_or_path: str | Path = "default") -> tuple[str, QualityFile]:

@@ -76,9 +76,11 @@ def _larger(one: Reading, two: Reading) -> Reading:
 def _pair(episode: Episode, schema: DatasetSchema, angles: str, speeds: str) -> tuple[Reading, Reading]:
     angle, speed = flat(episode, angles), flat(episode, speeds)
     if angle.shape != speed.shape:
-        return (Reading(None, f"{angles} and {speeds} differ in shape"),) * 2
+        nothing = Reading(None, f"{angles} and {speeds} differ in shape")
+        return nothing, nothing
     if not (np.isfinite(angle).all() and np.isfinite(speed).all()):
-        return (Reading(None, "values are not finite"),) * 2
+        nothing = Reading(None, "values are not finite")
+        return nothing, nothing
     seconds = np.diff(episode.columns[TIMESTAMP])[:, None] / 1e9
     moved = np.diff(angle, axis=0) / seconds
     least, most = np.minimum(speed[:-1], speed[1:]), np.maximum(speed[:-1], speed[1:])
