@@ -208,6 +208,8 @@ def usable(store: Store, chosen: Sequence[int] | None = None) -> list[int]:
 def _unusable(metadata: EpisodeMetadata) -> str:
     if metadata.origin is not None:
         return "is augmented itself"
+    if not metadata.as_recorded:
+        return "was cleaned, so that it does not follow from its seed"
     if not metadata.complete:
         return "was cut off"
     return "" if metadata.success else "did not succeed"

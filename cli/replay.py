@@ -35,6 +35,7 @@ def command(store: Path, chosen: tuple[int, ...], everything: bool, as_json: boo
     opened = Store.open(store)
     numbers = list(chosen) or opened.episodes()
     reports: list[ReplayReport] = []
+    cleaned: list[int] = []
     interrupted = False
     try:
         with (
@@ -42,7 +43,11 @@ def command(store: Path, chosen: tuple[int, ...], everything: bool, as_json: boo
             Replayer(opened.schema) as player,
         ):
             for number in numbers:
-                reports.append(player.replay(opened.read(number)))
+                episode = opened.read(number)
+                if chosen or episode.metadata.as_recorded:
+                    reports.append(player.replay(episode))
+                else:
+                    cleaned.append(number)
                 shown.advance(1, f"episode {number}")
     except KeyboardInterrupt:
         interrupted = True
@@ -52,6 +57,7 @@ def command(store: Path, chosen: tuple[int, ...], everything: bool, as_json: boo
         "replayed": len(reports),
         "requested": len(numbers),
         "identical": len(reports) - len(wrong),
+        "cleaned": cleaned,
         "steps": sum(report.steps for report in reports),
         "episodes": [asdict(report) for report in reports],
         "interrupted": interrupted,
@@ -59,6 +65,7 @@ def command(store: Path, chosen: tuple[int, ...], everything: bool, as_json: boo
     line = (
         f"{data['identical']} of {len(reports)} episodes replayed bit for bit ({data['steps']:,} steps, every channel)"
     )
+    line += f"; {len(cleaned)} left out: cleaned ones do not follow from their seed any more" if cleaned else ""
     rows = [(r.number, str(r.first or ""), "; ".join(r.notes)) for r in wrong]
     shown_table = [table("", ["episode", "first difference", "notes"], rows)] if rows else []
     emit(data, as_json, [*shown_table, line + ("; interrupted" if interrupted else "")])

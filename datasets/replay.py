@@ -106,9 +106,11 @@ class Replayer:
 
         Raises:
             DatasetError: The episode was recorded with another model, or other channels; the message lists the
-                difference. Or it was imported, and there is no environment to replay it in.
+                difference. Or it was imported, and there is no environment to replay it in; or it was cleaned, and its
+                rows are no longer those that follow from its seed.
             SimulationError: The environment refuses the recorded arguments.
         """
+        _check_recorded(episode)
         env = self._environment(episode)
         notes = [*_version_notes(episode, describe(env))]
         columns, terminated, truncated = _simulate(env, self._schema, episode)
@@ -205,6 +207,17 @@ def _simulate(
         if terminated or truncated:
             break
     return buffer.columns(), bool(terminated), bool(truncated)
+
+
+def _check_recorded(episode: Episode) -> None:
+    """Refuse rows that are no longer those that follow from the seed: what was cut off before them is not here."""
+    changed = [step for step in episode.metadata.cleaned if not step.as_recorded]
+    if changed:
+        where = f"episode {episode.number}" if episode.number is not None else "episode"
+        raise DatasetError(
+            f"{where}: was cleaned and does not follow from its seed any more: {changed[-1]}. Replay the dataset that "
+            "it was cleaned from; cleaning.clean.check_cleaned compares that with this one"
+        )
 
 
 def _check_model(episode: Episode, schema: DatasetSchema, env: gymnasium.Env[Any, Any]) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel
+from training_ground.datasets.cleaned import CleaningStep
 from training_ground.datasets.video_schema import CalibrationSchema, CameraPose, Media, VideoStorage, brief
 from training_ground.envs.channels import Channel, Role
 
@@ -244,6 +245,7 @@ class EpisodeMetadata(StrictModel):
             none.
         imported: Where another program wrote the episode, the file that it was read from; else None, and not written.
             `env_id` is then `imported:<format>`, and nothing replays it.
+        cleaned: What was done to the rows since they were recorded, in order; not written where empty.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -272,16 +274,22 @@ class EpisodeMetadata(StrictModel):
     media: Annotated[dict[Name, Media], Field(max_length=1000)] = Field(default_factory=dict)
     cameras: Annotated[dict[Name, CameraPose], Field(max_length=1000)] = Field(default_factory=dict)
     imported: Imported | None = None
+    cleaned: Annotated[tuple[CleaningStep, ...], Field(max_length=1000)] = ()
 
     @pydantic.model_serializer(mode="wrap")
     def _without_what_is_empty(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Readers that do not know a key refuse it.
-        return brief(write(self), ("origin", "media", "cameras", "imported"))
+        return brief(write(self), ("origin", "media", "cameras", "imported", "cleaned"))
 
     @property
     def complete(self) -> bool:
         """Whether the episode ran to its own end."""
         return self.terminated or self.truncated
+
+    @property
+    def as_recorded(self) -> bool:
+        """Whether the rows are those that were recorded, all of them and unchanged."""
+        return all(step.as_recorded for step in self.cleaned)
 
 
 def canonical_json(data: Any, where: str) -> bytes:

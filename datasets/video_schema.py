@@ -24,7 +24,7 @@ UNIT_TOLERANCE = 1e-6
 
 def brief(data: dict[str, Any], optional: tuple[str, ...]) -> dict[str, Any]:
     """Return a written model without the `optional` keys that say nothing: versions before them read the rest."""
-    return {key: value for key, value in data.items() if key not in optional or value not in (None, {})}
+    return {key: value for key, value in data.items() if key not in optional or value not in (None, {}, (), [])}
 
 
 class CameraPose(StrictModel):

@@ -438,6 +438,13 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "robot": self.model.name,
             "model_hash": self.model.hash,
             "joint_names": list(self.model.joint_names),
+            "joint_limits": {
+                "lower": self.model.lower.tolist(),
+                "upper": self.model.upper.tolist(),
+                "velocity": self.model.velocity_limit.tolist(),
+                "effort": self.model.effort_limit.tolist(),
+            },
+            "phases": list(self.task.phases),
             "control_rate": 1 / self.control_timestep,
             "action_joints": list(self.action_joints),
             "action_scale": self.action_scale.tolist(),

@@ -1,4 +1,4 @@
-"""`tg data`: list, check, export and import datasets."""
+"""`tg data`: list, check, clean, share, export and import datasets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from training_ground.cli.folder import FolderGroup, verbs_in
 Examples:
   tg data ls data/stand
   tg data verify data/stand
+  tg data check data/stand
+  tg data clean data/stand --out data/stand_clean
   tg data export data/stand out/lerobot --format lerobot
   tg data import others/pick-v0 data/pick --format minari""",
 )
 def command() -> None:
-    """List, check, export and import datasets."""
+    """List, check, clean, share, export and import datasets."""

@@ -1,0 +1,107 @@
+"""An episode while it is being cleaned: its rows, where they came from, and what was filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_ground.datasets.cleaned import FilledRun
+from training_ground.datasets.episode_file import Episode
+from training_ground.datasets.schema import IS_LAST, REWARD, TIMESTAMP, DatasetSchema
+
+SUCCESS = "success"
+
+
+class Dropped(Exception):
+    """An episode is left out; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """An episode between two operations. Operations return new drafts; arrays are never changed in place.
+
+    Attributes:
+        episode: Metadata and columns as they are now.
+        schema: Of these columns.
+        rows: (T + 1,) row of the source that each row was.
+        filled: By channel, (T + 1, n) whether a number was filled in; only channels where one was.
+    """
+
+    episode: Episode
+    schema: DatasetSchema
+    rows: NDArray[np.int64]
+    filled: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, episode: Episode, schema: DatasetSchema) -> Draft:
+        """Begin with an episode as it is in its store."""
+        return cls(episode, schema, np.arange(episode.length + 1))
+
+    def cut(self, first: int, last: int) -> Draft:
+        """Keep the rows `first` to `last`, as an episode of its own.
+
+        Time begins at 0, no reward belongs to the first row and no action to the last. Where the end is cut off, the
+        episode counts as truncated, and success is what the simulator's channel says in the last row that is left.
+
+        Raises:
+            Dropped: Not even one step is left.
+        """
+        if (first, last) == (0, len(self.rows) - 1):
+            return self
+        if last <= first:
+            raise Dropped(f"{last - first + 1} of {len(self.rows)} rows would be left")
+        columns = {name: values[first : last + 1].copy() for name, values in self.episode.columns.items()}
+        changes: dict[str, Any] = {"length": last - first}
+        if first:
+            for name in (REWARD, *(c.name for c in self.schema.channels if c.role == "reward")):
+                columns[name][0] = 0
+        if last < len(self.rows) - 1:
+            for name in (c.name for c in self.schema.channels if c.role == "action"):
+                columns[name][-1] = 0
+            columns[IS_LAST][-1] = True
+            held = columns.get(SUCCESS)
+            known = held is not None and held.ndim == 1 and held.dtype == np.bool_
+            success = bool(held[-1]) if held is not None and known else None
+            changes |= {"terminated": False, "truncated": True, "success": success, "failure": None}
+        columns[TIMESTAMP] -= columns[TIMESTAMP][0]
+        return self.changed(columns, self.rows[first : last + 1], slice(first, last + 1), changes)
+
+    def changed(
+        self, columns: dict[str, NDArray[Any]], rows: NDArray[np.int64], kept: slice, metadata: dict[str, Any]
+    ) -> Draft:
+        """Return a draft of other columns whose rows are `kept` of the rows here."""
+        episode = self.episode
+        made = Episode(episode.metadata.model_copy(update=metadata), columns, episode.number)
+        filled = {name: mask[kept] for name, mask in self.filled.items()}
+        return replace(self, episode=made, rows=rows, filled=filled)
+
+    def runs(self) -> tuple[FilledRun, ...]:
+        """Return what was filled in, as lineage holds it."""
+        found = []
+        for name in sorted(self.filled):
+            for component, mask in enumerate(self.filled[name].T):
+                edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+                for first, end in edges.reshape(-1, 2).tolist():
+                    found.append(FilledRun(channel=name, component=component, rows=(first, end - 1)))
+        return tuple(found)
+
+
+def filled_mask(episode: Episode) -> dict[str, NDArray[np.bool_]]:
+    """Return which numbers of an episode were filled in and not recorded, by channel, (T + 1, n) of flattened samples.
+
+    Channels in which nothing was filled are left out. Of an episode that was cleaned more than once, this is the last
+    step's.
+    """
+    masks: dict[str, NDArray[np.bool_]] = {}
+    steps = episode.metadata.cleaned
+    for run in steps[-1].filled if steps else ():
+        values = episode.columns.get(run.channel)
+        if values is not None:
+            rows = values.reshape(len(values), -1)
+            mask = masks.setdefault(run.channel, np.zeros(rows.shape, dtype=bool))
+            if run.component < mask.shape[1]:
+                mask[run.rows[0] : run.rows[1] + 1, run.component] = True
+    return masks
