@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "run",
     epilog="""\b
 Examples:
-  tg scenarios run peg_in_hole/tight/g1_dex3
+  tg scenarios run peg_in_hole/flow/g1_dex3
   tg scenarios run --sector logistics --robot g1_dex3 --episodes 100 --out logistics.json
 
 Seeds start at 1,000,000, as those of `tg eval`. Ctrl-C keeps the episodes that have finished, in --out too.""",

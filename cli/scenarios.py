@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Examples:
   tg scenarios                                       every scenario
   tg scenarios list --sector automotive --tier tight
-  tg scenarios show peg_in_hole/tight/g1_dex3
+  tg scenarios show peg_in_hole/flow/g1_dex3
   tg scenarios count --json
   tg scenarios run 'peg_in_hole/*' --episodes 20     the expert's success and cycle times
   tg scenarios check --template press_button         are they really different?
@@ -56,7 +56,7 @@ def _text(env: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in env.items())
 
 
-@command.command("show", epilog="\b\nExample:\n  tg scenarios show peg_in_hole/tight/g1_dex3")
+@command.command("show", epilog="\b\nExample:\n  tg scenarios show peg_in_hole/flow/g1_dex3")
 @click.argument("name", metavar="ID")
 @json_option
 def show_command(name: str, as_json: bool) -> None:

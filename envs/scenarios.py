@@ -48,7 +48,7 @@ class Scenario:
 
     @property
     def id(self) -> str:
-        """As in `peg_in_hole/tight/g1_dex3`."""
+        """As in `peg_in_hole/flow/g1_dex3`."""
         return f"{self.name}/{self.tier}/{self.robot}"
 
     @property

@@ -41,13 +41,13 @@ def test_a_template_without_a_file_is_picked_up(tmp_path: Path):
     found = catalogue(tmp_path)
     own = {name: kind.defaults["robot"] for name, kind in templates().items()}
     assert {(one.template, one.robot) for one in found.values()} == set(own.items())
-    assert "peg_in_hole/tight/g1_dex3" in found
+    assert "peg_in_hole/flow/g1_dex3" in found
 
 
 def test_identifiers_and_keyword_arguments():
-    one = EVERY["peg_in_hole/tight/g1_dex3"]
-    assert (one.id, one.env_id) == ("peg_in_hole/tight/g1_dex3", "TrainingGround/PegInHole-v0")
-    assert one.kwargs == {"robot": "g1_dex3", "tier": "tight"}
+    one = EVERY["peg_in_hole/flow/g1_dex3"]
+    assert (one.id, one.env_id) == ("peg_in_hole/flow/g1_dex3", "TrainingGround/PegInHole-v0")
+    assert one.kwargs == {"robot": "g1_dex3", "tier": "flow"}
     assert one.sectors == ("equipment", "electronics", "automotive")
     assert next(name for name in EVERY if name.startswith("peg_in_hole")) == "peg_in_hole/nominal/g1_dex3"
 
@@ -126,7 +126,7 @@ def test_a_template_that_cannot_be_judged_is_refused(monkeypatch: pytest.MonkeyP
     (["list", "--template", "PegInHol"], "did you mean 'peg"),
     (["list", "--tier", "tigt"], "did you mean 'tight'"),
     (["list", "--robot", "g1_dex"], "did you mean 'g1_dex3'"),
-    (["show", "peg_in_hole/tigt/g1_dex3"], "did you mean 'peg_in_hole/tight/g1_dex3'"),
+    (["show", "peg_in_hole/flwo/g1_dex3"], "did you mean 'peg_in_hole/flow/g1_dex3'"),
     (["run", "peg_in_hol/*"], "unknown scenario"),
     (["check", "--sector", "service", "--template", "peg_in_hole"], "no scenario fits all of: service peg_in_hole"),
     (["lst"], "did you mean 'list'"),
