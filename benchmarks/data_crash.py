@@ -84,13 +84,11 @@ def write(path: Path, first: int, reports: Connection) -> None:
         warm.step(action)
     encode(warm.episode, warm.schema)
     recorder = Recorder(Signals(), Store.open(path), policy="random")
-    told = 0
     reports.send_bytes(b"begun")
-    for seed in range(first, first + 1_000_000):
-        recorder.reset(seed=seed)
+    for told in range(1_000_000):
+        recorder.reset(seed=first + told)
         while len(recorder.written) == told:
             recorder.step(action)
-        told += 1
         reports.send_bytes(str(recorder.written[-1]).encode())
 
 

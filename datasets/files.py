@@ -35,11 +35,11 @@ def write_new(folder: Path, data: bytes | bytearray, names: Callable[[], Iterato
     temporary: Path | None = None
     descriptor = -1
     try:
-        temporary, descriptor = _create_locked(folder)
+        temporary, descriptor = create_locked(folder)
         _write_all(descriptor, data)
         os.fsync(descriptor)
         for name in names():
-            if _name_it(temporary, folder / name):
+            if name_it(temporary, folder / name):
                 sync_folder(folder)
                 return name
         raise DatasetError(f"{folder}: a file of that name is already there")
@@ -61,7 +61,7 @@ def describe(problem: OSError) -> str:
     return f"cannot be written: {problem.strerror or problem}"
 
 
-def _create_locked(folder: Path) -> tuple[Path, int]:
+def create_locked(folder: Path) -> tuple[Path, int]:
     """Create a temporary file and lock it: the lock goes with the process, and tells others that it is in use."""
     while True:
         path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(6)}"
@@ -81,7 +81,7 @@ def _write_all(descriptor: int, data: bytes | bytearray) -> None:
         view = view[os.write(descriptor, view[: 64 << 20]) :]
 
 
-def _name_it(temporary: Path, path: Path) -> bool:
+def name_it(temporary: Path, path: Path) -> bool:
     """Give a complete file its name; False where the name is taken."""
     try:
         os.link(temporary, path)
@@ -104,7 +104,7 @@ def move_new(source: Path, target: Path) -> bool:
 
     At every instant it has at least one of the names. A kill may leave both: then the next call takes the first away.
     """
-    if not _name_it(source, target) and not (source.exists() and target.samefile(source)):
+    if not name_it(source, target) and not (source.exists() and target.samefile(source)):
         return False
     source.unlink(missing_ok=True)
     return True

@@ -2,8 +2,8 @@
 
     python -m training_ground.datasets.json_schema docs/standard/schema
 
-writes `dataset.schema.json`, `episode.schema.json` and the others again after a model has changed; a test compares them.
-A file that a schema refuses is refused by the code; the code refuses more, which is said in words in `docs/standard/`.
+writes `dataset.schema.json`, `episode.schema.json` and the others again after a model has changed; a test compares
+them. What a schema refuses the code refuses; the code refuses more, which `docs/standard/` says in words.
 """
 
 from __future__ import annotations

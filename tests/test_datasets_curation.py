@@ -284,17 +284,21 @@ def test_a_merge_that_is_killed_leaves_no_dataset_behind(store: Store, tmp_path:
     second = record(tmp_path / "second", [6])
     before = tree(store.path), tree(second.path)
     plan, out = plan_merge([store, second]), tmp_path / "all"
-    died = 0
-    for at in range(1, 60, 4):
-        if killed(lambda: make(plan, out), at):
-            died += 1
-            assert not out.exists()
-        else:
+    nothing = whole = 0
+    for at in count(1, 3):
+        died = killed(lambda: make(plan, out), at)
+        assert out.exists() or died
+        if out.exists():
             assert Store.open(out).verify().ok and len(Store.open(out)) == 4
+            assert len(read_lineage(out)[0].episodes) == 4
             shutil.rmtree(out)
+            whole += 1
+        else:
+            nothing += 1
+        if not died:
             break
     make(plan, out)
-    assert died > 2 and (tree(store.path), tree(second.path)) == before
+    assert nothing > 2 and whole > 0 and (tree(store.path), tree(second.path)) == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["all", "first", "second"]  # no leftovers either
 
 

@@ -374,7 +374,7 @@ def test_without_hard_links_nothing_is_overwritten(store: Store, monkeypatch: py
 def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(store: Store) -> None:
     dead = store.path / "episodes" / ".tmp-1-dead"
     dead.write_bytes(b"half an epis")
-    living, descriptor = files._create_locked(store.path / "episodes")
+    living, descriptor = files.create_locked(store.path / "episodes")
     opened = Store.open(store.path)
     assert opened.recovered == (".tmp-1-dead: removed, an episode that was being written when its writer died",)
     assert living.exists() and not dead.exists() and opened.verify().ok
