@@ -131,7 +131,10 @@ def trials(path: Path, number: int, seed: int = 0) -> dict[str, Any]:
         episodes that are there although the kill came before the report, `recovered` leftovers that were cleared away.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    # Writers are forked from a process that has imported all they need; it finds this file by the environment.
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    context.set_forkserver_preload(["data_crash"])
     generator = np.random.default_rng(seed)
     Store.create(path, make_schema(Signals()))
     counts = {"trials": number, "committed": 0, "lost": 0, "unopened": 0, "unreported": 0, "recovered": 0, "strange": 0}
@@ -176,9 +179,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{FEW} trials")
     parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--seed", type=int, default=0, help="of the instants")
     given = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        found = trials(Path(folder) / "store", FEW if given.quick else given.trials)
+        found = trials(Path(folder) / "store", FEW if given.quick else given.trials, given.seed)
     targets = [
         target("committed episodes lost", found["lost"], "episodes", at_most=0),
         target("stores that did not open", found["unopened"], "stores", at_most=0),

@@ -38,15 +38,15 @@ def carry_annotations(sources: Sequence[Store], numbers: Sequence[Numbers], fold
                 data = parse_json(read_regular(path, MAX_JSON_BYTES), str(path))
                 records = data["records"]
                 new = [taken.get((record["episode"], record["content_sha256"])) for record in records]
+                kept = [r | {"episode": n} for r, n in zip(records, new, strict=True) if n is not None]
+                raw = canonical_json(data | {"records": kept}, str(path))
             except (DatasetError, KeyError, TypeError) as problem:
                 notes.append(f"{path}: left behind, is no file of annotations that this code knows ({problem})")
                 continue
-            kept = [r | {"episode": n} for r, n in zip(records, new, strict=True) if n is not None]
             if len(kept) < len(records):
                 notes.append(f"{path}: {len(records) - len(kept)} records left behind, their episodes are not taken")
             if kept:
                 (folder / ANNOTATIONS).mkdir(exist_ok=True)
-                raw = canonical_json(data | {"records": kept}, str(path))
                 (folder / ANNOTATIONS / f"annotation_{written:06d}.json").write_bytes(raw + b"\n")
                 written += 1
     return notes

@@ -6,6 +6,7 @@ hashes and writes the new store beside its final name: it appears complete or no
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -110,25 +111,22 @@ def plan_merge(stores: Sequence[Store]) -> Plan:
             raise DatasetError(f"{other.path}: does not fit the dataset {stores[0].path}: {found}")
     conflicts = [line for other in stores[1:] for line in _description_conflicts(other, stores[0])]
     taken: list[Taken] = []
-    same: dict[str, tuple[Taken, EpisodeMetadata]] = {}
-    work: dict[tuple[str, ...], Taken] = {}
+    same: dict[str, Taken] = {}
+    work: dict[bytes, Taken] = {}
     following = 0
     for source, store in enumerate(stores):
         for number in store.episodes():
             metadata = store.metadata(number)
             known = same.get(metadata.content_sha256)
             if known is not None:
-                known[0].twins.append((source, number))
+                known.twins.append((source, number))
                 conflicts += _metadata_conflicts(stores, known, source, number, metadata)
                 continue
             one = _taken(source, store, number, number if source == 0 else following, metadata)
             following = max(following, one.new + 1)
             taken.append(one)
-            same[metadata.content_sha256] = one, metadata
-            key = episode_key(
-                metadata.env_id, metadata.kwargs, metadata.seed, metadata.policy.name, metadata.policy.hash
-            )
-            first = work.setdefault(key, one)
+            same[metadata.content_sha256] = one
+            first = work.setdefault(_work(metadata), one)
             if first is not one and metadata.policy.operator is None:
                 conflicts.append(
                     f"{_named(stores, source, number)}: same environment, seed and policy as "
@@ -223,6 +221,13 @@ def _write_lineage(plan: Plan, folder: Path, notes: Sequence[str]) -> None:
     write_lineage(folder, plan.action, sources, episodes, told)
 
 
+def _work(metadata: EpisodeMetadata) -> bytes:
+    """Return a digest of what decides an episode's content: the arguments themselves are long, the episodes many."""
+    policy = metadata.policy
+    key = episode_key(metadata.env_id, metadata.kwargs, metadata.seed, policy.name, policy.hash)
+    return hashlib.sha256("\0".join(key).encode()).digest()
+
+
 def _named(stores: Sequence[Store], source: int, number: int) -> str:
     return f"{stores[source].path} episode {number}"
 
@@ -245,14 +250,15 @@ def _description_conflicts(other: Store, first: Store) -> list[str]:
 
 
 def _metadata_conflicts(
-    stores: Sequence[Store], known: tuple[Taken, EpisodeMetadata], source: int, number: int, metadata: EpisodeMetadata
+    stores: Sequence[Store], known: Taken, source: int, number: int, metadata: EpisodeMetadata
 ) -> list[str]:
     """Say what two episodes with the same values tell differently of themselves."""
-    ours, theirs = metadata.model_dump(mode="json"), known[1].model_dump(mode="json")
+    ours = metadata.model_dump(mode="json")
+    theirs = stores[known.source].metadata(known.number).model_dump(mode="json")
     keys = sorted(k for k in {*ours, *theirs} - _TIMES if ours.get(k) != theirs.get(k))
     if not keys:
         return []
-    first = _named(stores, known[0].source, known[0].number)
+    first = _named(stores, known.source, known.number)
     return [f"{_named(stores, source, number)}: same values as {first}, other {', '.join(keys)}; the first is kept"]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
 from training_ground.datasets.schema import (
+    FORMAT,
     SCHEMA_VERSION,
     DatasetSchema,
     EpisodeMetadata,
@@ -62,8 +63,10 @@ def read_description(data: Data, where: str) -> DatasetSchema:
     """Turn the content of a `dataset.json` of any known version into the schema of today.
 
     Raises:
-        DatasetError: The version is not known, or something in it is wrong.
+        DatasetError: It is of another format, the version is not known, or something in it is wrong.
     """
+    if data.get("format") != FORMAT:
+        raise DatasetError(f"{where}: format = {data.get('format')!r}, not '{FORMAT}'")
     version = check_version(data, where, oldest())
     earlier: dict[int, str] = {}
     while version < SCHEMA_VERSION:

@@ -18,7 +18,6 @@ from training_ground.datasets import episode_file, migrations
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import describe, names_in, read_regular, remove_leftovers, sync_folder, write_new
 from training_ground.datasets.schema import (
-    FORMAT,
     IS_LAST,
     TEXT,
     TIMESTAMP,
@@ -117,8 +116,6 @@ class Store:
             raise DatasetError(f"{path}: is no dataset: it has no {DESCRIPTION}")
         where = str(path / DESCRIPTION)
         data = parse_json(read_regular(path / DESCRIPTION, MAX_DESCRIPTION_BYTES), where)
-        if data.get("format") != FORMAT:
-            raise DatasetError(f"{where}: format = {data.get('format')!r}, not '{FORMAT}'")
         schema = migrations.read_description(data, where)
         episodes = path / EPISODES
         if episodes.is_symlink() or not episodes.is_dir():

@@ -119,6 +119,8 @@ def remove(store: Store, numbers: Sequence[int], reason: str = "") -> list[int]:
         DatasetError: There is no such episode (then none is moved), or a file cannot be moved.
     """
     chosen = _chosen(numbers, store.episodes(), f"{store.path}: there is no episode")
+    if not chosen:
+        return []
     with _locked(store) as folder:
         _record(store, folder, "remove", chosen, reason, store.file)
         for number in chosen:

@@ -15,8 +15,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
-    # The process that writers are forked from finds the module by this.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(BENCHMARKS), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))  # the benchmark changes it
     return importlib.import_module("data_crash")
 
 

@@ -8,7 +8,7 @@ import click
 
 from training_ground.cli.common import json_option, store_argument
 from training_ground.cli.data._making import carry_out, out_option
-from training_ground.cli.data._selection import episodes_option, numbers, yes_option
+from training_ground.cli.data._selection import episodes_option, numbers, open_store, yes_option
 
 
 @click.command(
@@ -27,8 +27,7 @@ Without --yes it says what it would do. Episodes keep their numbers, their files
 def command(store: Path, chosen: tuple[range, ...], out: Path, yes: bool, as_json: bool) -> None:
     """Copy episodes of STORE, all where none is chosen, with their annotations and media, into the new dataset NEW."""
     from training_ground.datasets.curation import plan_copy
-    from training_ground.datasets.store import Store
 
-    opened = Store.open(store)
+    opened = open_store(store)
     plan = plan_copy(opened, numbers(chosen, opened.episodes()) if chosen else None)
     carry_out(plan, out, yes, as_json)

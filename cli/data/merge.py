@@ -8,7 +8,7 @@ import click
 
 from training_ground.cli.common import json_option
 from training_ground.cli.data._making import carry_out, out_option
-from training_ground.cli.data._selection import yes_option
+from training_ground.cli.data._selection import open_store, yes_option
 
 
 @click.command(
@@ -27,6 +27,5 @@ first dataset's episodes keep their numbers; lineage/ in the new one says where 
 def command(stores: tuple[Path, ...], out: Path, yes: bool, as_json: bool) -> None:
     """Put the episodes, annotations, splits and media of STORES into the new dataset NEW."""
     from training_ground.datasets.curation import plan_merge
-    from training_ground.datasets.store import Store
 
-    carry_out(plan_merge([Store.open(path) for path in stores]), out, yes, as_json)
+    carry_out(plan_merge([open_store(path) for path in stores]), out, yes, as_json)

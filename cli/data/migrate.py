@@ -8,7 +8,7 @@ import click
 
 from training_ground.cli.common import emit, json_option, store_argument
 from training_ground.cli.data._making import carry_out, out_option
-from training_ground.cli.data._selection import yes_option
+from training_ground.cli.data._selection import open_store, yes_option
 
 
 @click.command(
@@ -28,9 +28,8 @@ def command(store: Path, out: Path, yes: bool, as_json: bool) -> None:
     """Write STORE, of an older version, anew as the dataset NEW."""
     from training_ground.datasets.curation import is_current, plan_copy
     from training_ground.datasets.schema import SCHEMA_VERSION
-    from training_ground.datasets.store import Store
 
-    opened = Store.open(store)
+    opened = open_store(store)
     if is_current(opened):
         data = {"action": "migrate", "done": False, "schema_version": SCHEMA_VERSION, "current": True}
         emit(data, as_json, f"{store}: is of schema_version {SCHEMA_VERSION} already; nothing to do")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from training_ground.cli.common import emit, json_option, store_argument, table
-from training_ground.cli.data._selection import episodes_option, numbers, yes_option
+from training_ground.cli.data._selection import episodes_option, numbers, open_store, require, yes_option
 
 
 @click.command(
@@ -26,13 +26,12 @@ Without --yes it lists what would come back. An episode comes back under its num
 def command(store: Path, chosen: tuple[range, ...], yes: bool, as_json: bool) -> None:
     """Bring episodes of STORE, all where none is chosen, back from its trash."""
     from training_ground.datasets import trash
-    from training_ground.datasets.store import Store
 
-    opened = Store.open(store)
+    opened = open_store(store)
     lying = {one.number: one for one in trash.trashed(opened)}
     meant = numbers(chosen, sorted(lying)) if chosen else sorted(lying)
-    missing = sorted({*meant} - {*lying})
-    if yes or missing:  # a number that there is not is an error in a dry run, too
+    require(meant, lying, f"{store}/trash")
+    if yes:
         meant = trash.restore(opened, meant)
     found = [lying[number] for number in meant]
     data = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from training_ground.cli.common import emit, json_option, store_argument
-from training_ground.cli.data._selection import episodes_option, numbers, yes_option
+from training_ground.cli.data._selection import episodes_option, numbers, open_store, require, yes_option
 
 
 @click.command(
@@ -30,17 +30,16 @@ Without --yes it says what it would do. Files move to trash/ and keep their numb
 def command(store: Path, chosen: tuple[range, ...], reason: str, purge: bool, yes: bool, as_json: bool) -> None:
     """Move episodes of STORE to its trash; with --purge, delete them from there."""
     from training_ground.datasets import trash
-    from training_ground.datasets.store import Store
 
-    opened = Store.open(store)
+    opened = open_store(store)
     if purge and reason:
         raise click.UsageError("--reason is of a removal, not of a purge")
     if not purge and not chosen:
         raise click.UsageError("which? --episode N, or --episode A-B; --purge empties the trash")
     there = [one.number for one in trash.trashed(opened)] if purge else opened.episodes()
     meant = numbers(chosen, there) if chosen else there
-    missing = sorted({*meant} - {*there})
-    if yes or missing:  # a number that there is not is an error in a dry run, too
+    require(meant, there, f"{store}{'/trash' if purge else ''}")
+    if yes:
         meant = trash.purge(opened, meant) if purge else trash.remove(opened, meant, reason)
     action = "purge" if purge else "remove"
     data = {"path": str(store), "action": action, "done": yes, "episodes": meant, "reason": reason}
