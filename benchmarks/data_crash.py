@@ -137,34 +137,53 @@ def trials(path: Path, number: int, seed: int = 0) -> dict[str, Any]:
     context.set_forkserver_preload(["data_crash"])
     generator = np.random.default_rng(seed)
     Store.create(path, make_schema(Signals()))
-    counts = {"trials": number, "committed": 0, "lost": 0, "unopened": 0, "unreported": 0, "recovered": 0, "strange": 0}
+    counts = {"trials": 0, "committed": 0, "lost": 0, "unopened": 0, "unreported": 0, "recovered": 0, "strange": 0}
     example, opening, known = "", [], set[int]()
-    for trial in range(number):
-        writers = [Writer(context, path, 10_000_000 * (2 * trial + i)) for i in range(1 + trial % 2)]
-        for writer in writers:
-            for _ in range(1 + int(generator.integers(3))):
-                writer.wait()
-        time.sleep(float(generator.uniform(0, LONGEST_S)))
-        promised = {n for writer in writers for n in writer.kill()}
-        start = time.perf_counter()
-        try:
-            store = Store.open(path)
-            there = set(store.episodes())
-        except DatasetError:
-            counts["unopened"] += 1
-            continue
-        opening.append(time.perf_counter() - start)
-        unread = {n for n in there - known if not _reads(store, n)}
-        counts["committed"] += len(promised)
-        counts["lost"] += len((promised | known) - there) + len(unread)
-        counts["unreported"] += len(there - known - promised)
-        counts["strange"] += max(0, len(there - known - promised) - len(writers)) + len(list(path.rglob(".tmp-*")))
-        counts["recovered"] += len(store.recovered)
-        example = example or " ".join(store.recovered)
-        known |= there
+    try:
+        for trial in range(number):
+            first = 20_000_000 * trial
+            writers = [Writer(context, path, first + 10_000_000 * i) for i in range(1 + trial % 2)]
+            promised = _kill(writers, generator)
+            start = time.perf_counter()
+            try:
+                store = Store.open(path)
+                there = set(store.episodes())
+            except DatasetError:
+                counts["unopened"] += 1
+                continue
+            finally:
+                counts["trials"] += 1
+            opening.append(time.perf_counter() - start)
+            unread = {n for n in there - known if not _reads(store, n)}
+            counts["committed"] += len(promised)
+            counts["lost"] += len((promised | known) - there) + len(unread)
+            counts["unreported"] += len(there - known - promised)
+            counts["strange"] += max(0, len(there - known - promised) - len(writers)) + len(list(path.rglob(".tmp-*")))
+            counts["recovered"] += len(store.recovered)
+            example = example or " ".join(store.recovered)
+            known |= there
+    except KeyboardInterrupt:
+        print(f"interrupted after {counts['trials']} trials", file=sys.stderr)
+        for process in multiprocessing.active_children():
+            process.kill()
+            process.join()
     checked = Store.open(path).verify()
     counts["lost"] += len(checked.problems)
-    return {**counts, "verified": checked.episodes, "said": example, "open_ms": summary(opening, 1e3)}
+    return {
+        **counts,
+        "verified": checked.episodes,
+        "said": example,
+        "open_ms": summary(opening, 1e3) if opening else None,
+    }
+
+
+def _kill(writers: list[Writer], generator: np.random.Generator) -> set[int]:
+    """Let writers report a few episodes, kill them a random while later, and return what they reported."""
+    for writer in writers:
+        for _ in range(1 + int(generator.integers(3))):
+            writer.wait()
+    time.sleep(float(generator.uniform(0, LONGEST_S)))
+    return {number for writer in writers for number in writer.kill()}
 
 
 def _reads(store: Store, number: int) -> bool:
