@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
-from training_ground.configs.loading import validate
+from training_ground.datasets import migrations
 from training_ground.datasets.files import open_regular
 from training_ground.datasets.frames import Frames
 from training_ground.datasets.schema import (
@@ -34,7 +34,6 @@ from training_ground.datasets.schema import (
     DatasetSchema,
     EpisodeMetadata,
     canonical_json,
-    check_version,
     parse_json,
 )
 
@@ -192,10 +191,9 @@ def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> Episod
     raw = (file.metadata.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise DatasetError(f"{path}: carries no episode metadata; it was not written by training-ground")
-    data = parse_json(raw, f"{path}: metadata")
-    check_version(data, f"{path}: metadata")
-    metadata = validate(EpisodeMetadata, data, f"{path}: metadata", DatasetError)
-    if metadata.schema_sha256 != schema.fingerprint():
+    where = f"{path}: metadata"
+    metadata, version = migrations.read_metadata(parse_json(raw, where), where)
+    if metadata.schema_sha256 != schema.fingerprint(version):
         raise DatasetError(f"{path}: was written for another dataset.json than the one beside it")
     return metadata
 

@@ -64,7 +64,7 @@ def write_over(path: Path, data: bytes | bytearray) -> None:
     temporary: Path | None = None
     descriptor = -1
     try:
-        temporary, descriptor = _create_locked(path.parent)
+        temporary, descriptor = create_locked(path.parent)
         _write_all(descriptor, data)
         os.fsync(descriptor)
         temporary.rename(path)
@@ -125,6 +125,17 @@ def name_it(temporary: Path, path: Path) -> bool:
         return True
 
 
+def move_new(source: Path, target: Path) -> bool:
+    """Give a file another name on the same disk, never in the place of another file; False where the name is taken.
+
+    At every instant it has at least one of the names. A kill may leave both: then the next call takes the first away.
+    """
+    if not name_it(source, target) and not (source.exists() and target.samefile(source)):
+        return False
+    source.unlink(missing_ok=True)
+    return True
+
+
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; it is released when the process ends, however it ends."""
@@ -143,6 +154,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names in a folder, in order; none where there is no such folder."""
+    return sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
 
 
 def remove_leftovers(folder: Path) -> list[str]:

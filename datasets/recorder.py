@@ -270,8 +270,13 @@ def check_fit(schema: DatasetSchema, stored: DatasetSchema, where: str) -> None:
         DatasetError: Robot, model, joints, channels or rate differ; the message lists the difference.
     """
     schema = as_stored(schema, stored)
-    if schema.fingerprint() == stored.fingerprint():
-        return
+    if schema.fingerprint() != stored.fingerprint():
+        found = "; ".join(differences(schema, stored))
+        raise DatasetError(f"{where}: the environment does not fit this dataset: {found}")
+
+
+def differences(schema: DatasetSchema, stored: DatasetSchema) -> list[str]:
+    """Say what makes two schemas unfit for one store, in which `stored` is what the dataset has."""
     differences = []
     if schema.robot != stored.robot:
         differences.append(f"robot '{schema.robot}', the dataset has '{stored.robot}'")
@@ -287,7 +292,7 @@ def check_fit(schema: DatasetSchema, stored: DatasetSchema, where: str) -> None:
     differences += [
         f"channel '{c.name}' is declared differently" for c in schema.channels if by_name.get(c.name, c) != c
     ]
-    raise DatasetError(f"{where}: the environment does not fit this dataset: {'; '.join(differences)}")
+    return differences
 
 
 def name_difference(kind: str, ours: Any, theirs: Any) -> list[str]:

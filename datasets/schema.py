@@ -15,11 +15,12 @@ from pydantic import Field
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel
 from training_ground.datasets.cleaned import CleaningStep
+from training_ground.datasets.timing import check_rates
 from training_ground.datasets.video_schema import CalibrationSchema, CameraPose, Media, VideoStorage, brief
 from training_ground.envs.channels import Channel, Role
 
 SCHEMA_VERSION = 1
-"""Version of `dataset.json` and of the episode files; a reader refuses versions that it does not know."""
+"""Version of `dataset.json` and of episodes' metadata that is written; `datasets/migrations.py` reads older ones."""
 
 FORMAT = "training-ground-dataset"
 
@@ -130,6 +131,7 @@ class DatasetSchema(StrictModel):
     channels: Annotated[tuple[ChannelSchema, ...], Field(min_length=1, max_length=10_000)]
     environment: dict[str, Any]
     created_ns: Count
+    _earlier: dict[int, str] = pydantic.PrivateAttr(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
     def _unique(self) -> DatasetSchema:
@@ -139,6 +141,7 @@ class DatasetSchema(StrictModel):
             raise ValueError(f"channels declared twice: {', '.join(twice)}")
         if not any(channel.name == ACTION and channel.role == "action" for channel in self.channels):
             raise ValueError("there is no channel 'action' with the role 'action'")
+        check_rates(self.channels, self.control_rate)
         return self
 
     def columns(self) -> dict[str, Column]:
@@ -158,10 +161,32 @@ class DatasetSchema(StrictModel):
         videos = self.videos()
         return {n: Column(n, FRAME_NUMBER) if n in videos else column for n, column in self.columns().items()}
 
-    def fingerprint(self) -> str:
-        """Return the sha256 of what decides whether an episode fits: columns, rate, joints, model, version."""
+    def fingerprint(self, version: int = SCHEMA_VERSION) -> str:
+        """Return the sha256 of what decides whether an episode fits: columns, rate, joints, model, version.
+
+        Args:
+            version: Schema version of an episode; older ones know the description as it was in their time.
+
+        Raises:
+            DatasetError: The description never was of that version.
+        """
+        if version != SCHEMA_VERSION:
+            if version not in self._earlier:
+                raise DatasetError(f"schema_version = {version}: older than the dataset.json beside it")
+            return self._earlier[version]
         data = self.model_dump(include={"schema_version", "channels", "control_rate", "joint_names", "model_hash"})
         return hashlib.sha256(canonical_json(data, "dataset.json")).hexdigest()
+
+    @property
+    def older(self) -> bool:
+        """Whether the `dataset.json` that it was read from is of an older version than this code writes."""
+        return bool(self._earlier)
+
+    def remember(self, earlier: dict[int, str]) -> DatasetSchema:
+        """Return a copy that knows the fingerprints that older versions gave it."""
+        copy = self.model_copy()
+        copy._earlier = dict(earlier)
+        return copy
 
 
 class PolicyInfo(StrictModel):
@@ -329,16 +354,23 @@ def parse_json(raw: bytes, where: str) -> dict[str, Any]:
     return data
 
 
-def check_version(data: dict[str, Any], where: str) -> None:
-    """Refuse a schema version that this code does not know, before anything else is looked at.
+def check_version(data: dict[str, Any], where: str, oldest: int = SCHEMA_VERSION) -> int:
+    """Return the schema version, before anything else is looked at.
+
+    Args:
+        data: What the file says.
+        where: Named first in an error, such as the file's path.
+        oldest: Oldest version that can be read.
 
     Raises:
-        DatasetError: The version is missing, newer or no number.
+        DatasetError: The version is missing, no number, or none of those from `oldest` to `SCHEMA_VERSION`.
     """
     version = data.get("schema_version")
-    if version != SCHEMA_VERSION or isinstance(version, bool):
-        newer = isinstance(version, int) and version > SCHEMA_VERSION
+    if type(version) is not int or not oldest <= version <= SCHEMA_VERSION:
+        newer = type(version) is int and version > SCHEMA_VERSION
         remedy = (
             "; it was written by a newer training-ground: update with pip install -U training-ground" if newer else ""
         )
-        raise DatasetError(f"{where}: schema_version = {version!r}, this code reads {SCHEMA_VERSION}{remedy}")
+        reads = f"{oldest} to {SCHEMA_VERSION}" if oldest < SCHEMA_VERSION else f"{SCHEMA_VERSION}"
+        raise DatasetError(f"{where}: schema_version = {version!r}, this code reads {reads}{remedy}")
+    return version

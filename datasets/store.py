@@ -14,27 +14,27 @@ from typing import Any
 import numpy as np
 
 from training_ground.configs.errors import DatasetError
-from training_ground.configs.loading import validate
-from training_ground.datasets import episode_file, media
+from training_ground.datasets import episode_file, media, migrations
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.files import describe, read_regular, remove_leftovers, sync_folder, write_new
+from training_ground.datasets.files import describe, names_in, read_regular, remove_leftovers, sync_folder, write_new
 from training_ground.datasets.frames import Frames
 from training_ground.datasets.schema import (
-    FORMAT,
     IS_LAST,
     TEXT,
     TIMESTAMP,
     DatasetSchema,
     EpisodeMetadata,
     canonical_json,
-    check_version,
     parse_json,
 )
+from training_ground.datasets.timing import stale_changes
 
 DESCRIPTION = "dataset.json"
 EPISODES = "episodes"
+TRASH = "trash"
 MAX_DESCRIPTION_BYTES = 64 << 20
 _EPISODE_NAME = re.compile(r"^episode_(\d{6,12})\.parquet$", re.ASCII)
+_USED_NAME = re.compile(r"^episode_(\d{6,12})\.(parquet|purged)$", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Store:
             raise DatasetError(
                 f"{path}: is not empty ({', '.join(others[:3])}); a new dataset needs a folder of its own"
             )
-        raw = _pretty(schema)
+        raw = description(schema)
         write_new(path, raw, lambda: iter([DESCRIPTION]))
         sync_folder(path.parent)
         return cls(path, schema)
@@ -117,10 +117,7 @@ class Store:
             raise DatasetError(f"{path}: is no dataset: it has no {DESCRIPTION}")
         where = str(path / DESCRIPTION)
         data = parse_json(read_regular(path / DESCRIPTION, MAX_DESCRIPTION_BYTES), where)
-        if data.get("format") != FORMAT:
-            raise DatasetError(f"{where}: format = {data.get('format')!r}, not '{FORMAT}'")
-        check_version(data, where)
-        schema = validate(DatasetSchema, data, where, DatasetError)
+        schema = migrations.read_description(data, where)
         episodes = path / EPISODES
         if episodes.is_symlink() or not episodes.is_dir():
             raise DatasetError(f"{episodes}: must be a plain folder")
@@ -173,15 +170,26 @@ class Store:
         return number
 
     def _free_names(self) -> Iterator[str]:
-        # Listing the folder once is enough: after that we only pass what other writers took meanwhile.
+        # Listing the folders once is enough: after that we only pass what other writers took meanwhile. What lies in
+        # the trash keeps its number: it may come back, and annotations speak of it.
+        trash = self.path / TRASH
         if self._next == 0:
-            self._next = max(self._files(), default=-1) + 1
-        return (self.file(number).name for number in count(self._next))
+            used = [int(match[1]) for name in names_in(trash) if (match := _USED_NAME.match(name))]
+            self._next = max([*self._files(), *used], default=-1) + 1
+        for number in count(self._next):
+            name = self.file(number).name
+            if not any((trash / name).with_suffix(suffix).exists() for suffix in (".parquet", ".purged")):
+                yield name
 
     def media_names(self) -> set[str]:
-        """Return the names of the media files that episodes name; of all files, if an episode cannot be read."""
+        """Return the names of the media files that episodes name, also those in the trash; of all files, if an episode
+        cannot be read."""
+        trash = self.path / TRASH
+        files = [self.file(number) for number in self.episodes()]
+        files += [trash / name for name in names_in(trash) if _EPISODE_NAME.match(name)]
         try:
-            return {m.name for number in self.episodes() for m in self.metadata(number).media.values()}
+            read = (episode_file.read_metadata(path, self.schema) for path in files)
+            return {one.name for metadata in read for one in metadata.media.values()}
         except DatasetError:
             return set(media.unnamed(self.path, set()))
 
@@ -223,7 +231,8 @@ class Store:
                 problems.append(str(problem))
             else:
                 rows += episode.length + 1
-                problems += [f"{self.file(number)}: {text}" for text in _implausible(episode)]
+                wrong = [*_implausible(episode), *stale_changes(episode.columns, self.schema)]
+                problems += [f"{self.file(number)}: {text}" for text in wrong]
                 twin = seen.setdefault(_identity(episode.metadata), number)
                 if twin != number:
                     notes.append(f"{self.file(number)}: same environment, seed and policy as episode {twin}")
@@ -307,6 +316,11 @@ def episode_key(
     return (env_id, canonical_json(kwargs, "kwargs").decode(), str(seed), policy, policy_hash or "")
 
 
-def _pretty(schema: DatasetSchema) -> bytes:
+def description(schema: DatasetSchema) -> bytes:
+    """Return the bytes of `dataset.json`.
+
+    Raises:
+        DatasetError: Something in it cannot be written as JSON.
+    """
     canonical_json(schema.model_dump(mode="json"), DESCRIPTION)  # refuses what is no plain data
     return (json.dumps(schema.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()

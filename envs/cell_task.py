@@ -197,9 +197,9 @@ class CellTask(Task):
         for name, camera in self.place.spec.cameras.items():
             text, shape, rgb = f"What camera {name} sees.", (camera.height, camera.width, 3), ("red", "green", "blue")
             known = self.place.calibration(name)
-            seen.append(
-                Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", camera.rate, known)
-            )
+            # No camera is asked more than once a step.
+            rate = camera.rate if camera.rate * self.env.control_timestep < 1 else None
+            seen.append(Channel(f"camera_{name}", shape, "1", "none", "picture", text, rgb, "uint8", rate, known))
         return (*seen, *self.monitor.channels(), *self.events.channels())
 
     def values(self) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class Channel:
         description: One sentence.
         components: Names along the last axis, such as joint names; empty where there is one number.
         dtype: numpy dtype name.
-        rate: Samples a second; None means the control rate.
+        rate: Samples a second; None means the control rate. A slower channel repeats its last sample; one of k times
+            the control rate has k samples a frame along the first axis, oldest first. See `datasets/timing.py`.
         calibration: Of the camera that takes a picture; None where it is none, or not known.
     """
 

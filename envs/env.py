@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import importlib.metadata
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +17,8 @@ from training_ground.assets.gravity import at_work
 from training_ground.assets.model import CompiledModel
 from training_ground.configs.errors import SimulationError, unknown
 from training_ground.configs.loading import validate
-from training_ground.envs import world as engine_world
 from training_ground.envs.channels import Channel
+from training_ground.envs.description import described
 from training_ground.envs.legs import Legs
 from training_ground.envs.observation import Observation
 from training_ground.envs.options import named_joints, split_options
@@ -425,41 +422,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     def describe(self) -> dict[str, Any]:
         """Everything that makes this environment what it is, as plain JSON data."""
-        options = self.config.model_dump(mode="json") | self.task.config.model_dump(mode="json")
-        options["stance"] = self.stance
-        legs = {} if self.legs is None else {"legs": self.legs.describe()}
-        text = json.dumps(options | legs, sort_keys=True)
-        return {
-            **legs,
-            "env_id": f"TrainingGround/{self.task.id}-v0",
-            "options": options,
-            "config_hash": hashlib.sha256(text.encode()).hexdigest(),
-            "instruction": self.task.instruction,
-            "robot": self.model.name,
-            "model_hash": self.model.hash,
-            "joint_names": list(self.model.joint_names),
-            "joint_limits": {
-                "lower": self.model.lower.tolist(),
-                "upper": self.model.upper.tolist(),
-                "velocity": self.model.velocity_limit.tolist(),
-                "effort": self.model.effort_limit.tolist(),
-            },
-            "phases": list(self.task.phases),
-            "control_rate": 1 / self.control_timestep,
-            "action_joints": list(self.action_joints),
-            "action_scale": self.action_scale.tolist(),
-            "action_origin": self.action_origin.tolist(),
-            "reference": self.task.reference_model() if self.config.control == "joint_position" else None,
-            "physics": {
-                "engine": engine_world.ENGINE,
-                "engine_api": engine_world.ENGINE_API,
-                "timestep": self.config.physics_timestep,
-                "decimation": self.config.decimation,
-                "solver_iterations": self.config.solver_iterations,
-                "gravity": self.world.gravity,
-            },
-            "versions": {name: _version(name) for name in ("training-ground", "pybullet", "numpy", "gymnasium")},
-        }
+        return described(self)
 
     def render(self) -> NDArray[np.uint8]:  # type: ignore[override]
         """Picture (480, 640, 3) uint8 from a camera that follows the robot."""
@@ -498,10 +461,3 @@ def _with_gains(model: CompiledModel, stiffness: float, damping: float, spared: 
     arms = np.array([name not in left_out for name in model.joint_names])
     kp, kd = (np.where(arms, factor, 1.0) for factor in (stiffness, damping))
     return replace(model, kp=kp * model.kp, kd=kd * model.kd)
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

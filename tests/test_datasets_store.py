@@ -427,44 +427,6 @@ def test_several_processes_append_at_once(tmp_path: Path) -> None:
     assert {store.metadata(n).seed for n in store.episodes()} == {f + i for f in (0, 1000, 2000) for i in range(40)}
 
 
-def kill_trials(tmp_path: Path, trials: int) -> int:
-    """SIGKILL a writer at random instants; return how many episodes were committed in all."""
-    generator = np.random.default_rng(0)
-    total = 0
-    for trial in range(trials):
-        process = writer(tmp_path / "data", 1_000_000 * trial, 1_000_000)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        first = process.stdout.readline() if trial % 2 else ""  # a busy machine shall meet the kill at work, too
-        try:
-            process.wait(float(generator.uniform(0.0, 0.15)))
-        except subprocess.TimeoutExpired:
-            process.kill()
-        said = first + process.stdout.read()
-        promised = [int(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
-        process.wait()
-        process.stdout.close()
-        store = Store.open(tmp_path / "data")
-        assert not temporary_files(store)
-        there = store.episodes()
-        assert set(promised) <= set(there), f"trial {trial}: lost {set(promised) - set(there)}"
-        assert len(there) - total - len(promised) in (0, 1)  # one may be committed and not yet reported
-        for number in there[total:]:
-            store.read(number)
-        total = len(there)
-    assert Store.open(tmp_path / "data").verify().ok
-    return total
-
-
-def test_sigkill_at_random_instants_loses_nothing(tmp_path: Path) -> None:
-    assert kill_trials(tmp_path, 6) >= 3
-
-
-@pytest.mark.slow
-def test_sigkill_at_many_random_instants_loses_nothing(tmp_path: Path) -> None:
-    assert kill_trials(tmp_path, 40) >= 20
-
-
 def test_append_does_not_slow_down(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folder is listed once, however many episodes are appended."""
     calls = []

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training_ground.datasets.cleaned import FilledRun
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.schema import IS_LAST, REWARD, TIMESTAMP, DatasetSchema
+from training_ground.datasets.schema import IS_LAST, REWARD, DatasetSchema
 
 SUCCESS = "success"
 
@@ -66,7 +66,6 @@ class Draft:
             known = held is not None and held.ndim == 1 and held.dtype == np.bool_
             success = bool(held[-1]) if held is not None and known else None
             changes |= {"terminated": False, "truncated": True, "success": success, "failure": None}
-        columns[TIMESTAMP] -= columns[TIMESTAMP][0]
         return self.changed(columns, self.rows[first : last + 1], slice(first, last + 1), changes)
 
     def changed(
