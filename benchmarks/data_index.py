@@ -6,7 +6,6 @@ in and sealed anew. Memory is that of a fresh process that opens and queries, be
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -36,15 +35,17 @@ QUESTIONS = {
     "json": "kwargs->>'tier' = 'tight' and seconds < 1",
 }
 MEASURE_MEMORY = """
-import resource, sys
+import re, sys
 import duckdb, pyarrow.compute, pyarrow.parquet
 from training_ground.datasets.index import Index
 from training_ground.datasets.query import query
 from training_ground.datasets.store import Store
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():  # kB, since this program began
+    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = peak()
 index = Index.open(Store.open(sys.argv[1]))
 query(index, "success and seed < 1000100")
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((peak() - before) / 1024)
 """
 
 
@@ -152,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         command = [sys.executable, "-c", MEASURE_MEMORY, str(store.path)]
         memory = float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
         parts = sorted((store.path / "index").glob("*.parquet"))
-        files = {path.name: path.stat().st_size for path in parts}
+        files = {path.name: path.stat().st_size for path in parts}  # bytes
     opened = statistics.median(opening)
     return report(
         {
@@ -173,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "label_s": labelling,
             "labelled": len(verdicts),
             "split_s": splitting,
-            "index_files": json.loads(json.dumps(files)),
+            "index_files": files,
         }
     )
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ BATCH_ROWS = 20_000
 BATCH_SECONDS = 15.0
 """What a kill may cost while many files are read for the first time."""
 MAX_PART_BYTES = 512 << 20
-MAX_UNPACKED_BYTES = 4 << 30
+MAX_PART_ROWS = 5_000_000
 _LIMITS: Any = {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1_000_000}
 _VERSION_KEY, _ABOUT_KEY = b"training_ground.index", b"training_ground.about"
 _STAMP = [("file", pa.int64()), ("size", pa.int64()), ("inode", pa.int64()), ("changed_ns", pa.int64())]
@@ -54,7 +56,7 @@ class Source:
         folder: The files' folder; need not exist.
         prefix, suffix: Around the number in a file's name, which has six digits or more.
         columns: Of the table, besides those that say which file a row is from, and `problem`.
-        read: Returns the rows of a file; a DatasetError becomes one row with nothing but `problem`.
+        read: Returns the rows of a file; after a DatasetError the table has one row with nothing but `problem`.
         about: Whatever else the rows depend on; parts about something else are made again.
     """
 
@@ -69,8 +71,16 @@ class Source:
     def schema(self) -> pa.Schema:
         """Return the columns of the table that `refresh` returns."""
         fields = [pa.field(name, kind) for name, kind in _STAMP]
-        keys = {_VERSION_KEY: VERSION, _ABOUT_KEY: self.about.encode()}
-        return pa.schema([*fields, *self.columns, pa.field(PROBLEM, pa.string())], metadata=keys)
+        return pa.schema([*fields, *self.columns, pa.field(PROBLEM, pa.string())])
+
+    def marks(self) -> dict[bytes, bytes]:
+        """Return what a part says of itself; one that says something else is not one."""
+        return {_VERSION_KEY: VERSION, _ABOUT_KEY: self.about.encode()}
+
+    def stored(self) -> pa.Schema:
+        """Return the columns as a part is read: no text is unpacked before it is known that its row counts."""
+        kinds = [pa.dictionary(pa.int32(), pa.string()) if f.type == pa.string() else f.type for f in self.schema()]
+        return pa.schema([field.with_type(kind) for field, kind in zip(self.schema(), kinds, strict=True)])
 
     def path(self, number: int) -> Path:
         """Return the path of the file of a number."""
@@ -95,9 +105,13 @@ def refresh(store: Path, source: Source, progress: Progress | None = None) -> pa
         parts = _Parts(index, source, files)
         missing = np.flatnonzero(~parts.found)
         rows: list[dict[str, Any]] = []
+        faulty: list[dict[str, Any]] = []  # not kept: what is wrong with a file may be over next time
         begun = time.monotonic()
         for done, at in enumerate(missing.tolist(), start=1):
-            rows += _rows(source, files[:, at])
+            try:
+                rows += _rows(source, files[:, at])
+            except DatasetError as problem:
+                faulty += _fault(source, files[:, at], problem)
             if len(rows) >= BATCH_ROWS or time.monotonic() - begun > BATCH_SECONDS:
                 parts.add(rows)
                 rows, begun = [], time.monotonic()
@@ -105,7 +119,8 @@ def refresh(store: Path, source: Source, progress: Progress | None = None) -> pa
                 progress(done, len(missing))
         parts.add(rows)
         parts.merge()
-    table = pa.concat_tables([source.schema().empty_table(), *(table for _, table in parts.kept)])
+    unread = pa.Table.from_pylist(faulty, schema=source.schema())
+    table = pa.concat_tables([unread, *(table for _, table in parts.kept)])
     numbers = _numpy(table, "file")
     if np.all(numbers[1:] >= numbers[:-1]):
         return table
@@ -123,13 +138,13 @@ class _Parts:
         self.found = np.zeros(files.shape[1], bool)
         self._index, self._source = index, source
         for path in sorted(_part_paths(index, source)):
-            table = _read_part(path, source.schema())
+            table = _read_part(path, source)
             if table is not None:
                 table = self._live(table, files)
             if table is None or not len(table):
                 _unlink(path)
             else:
-                self.kept.append((path, table))
+                self.kept.append((path, table.cast(source.schema())))
 
     def _live(self, table: pa.Table, files: NDArray[np.int64]) -> pa.Table:
         """Return the rows whose file is there as it was, and in no part before."""
@@ -156,7 +171,7 @@ class _Parts:
                 merged = position + 1
             rows += len(table)
         together = sum(len(table) for _, table in parts[:merged])
-        if merged < 2 or together < WORTH_KEEPING:
+        if merged < 2 or not WORTH_KEEPING <= together <= MAX_PART_ROWS:
             return
         table = pa.concat_tables([table for _, table in parts[:merged]]).unify_dictionaries()
         path = self._write(table)
@@ -168,24 +183,30 @@ class _Parts:
 
     def _write(self, table: pa.Table) -> Path | None:
         """Write a part; None where that is not possible, for then it stays in memory."""
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", write_statistics=False)
-        taken = [int(path.stem[len(self._source.name) + 1 :]) for path in _part_paths(self._index, self._source)]
-        first = max(taken, default=-1) + 1
-        names = (f"{self._source.name}_{number:06d}.parquet" for number in count(first))
+        sink, schema = pa.BufferOutputStream(), self._source.schema()
+        with pq.ParquetWriter(sink, schema, compression="zstd", write_statistics=False, store_schema=False) as writer:
+            writer.add_key_value_metadata(self._source.marks())
+            writer.write_table(table)
+        data = sink.getvalue().to_pybytes()
+        first = max((int(path.stem.split("_")[1]) for path in _part_paths(self._index, self._source)), default=-1) + 1
+        names = (f"{self._source.name}_{number:06d}_{_digest(data)}.parquet" for number in count(first))
         try:
             self._index.mkdir(exist_ok=True)
-            return self._index / write_new(self._index, sink.getvalue().to_pybytes(), lambda: names)
+            return self._index / write_new(self._index, data, lambda: names)
         except (DatasetError, OSError):
             return None
 
 
 def _rows(source: Source, stamp: NDArray[np.int64]) -> list[dict[str, Any]]:
     marks = dict(zip((name for name, _ in _STAMP), stamp.tolist(), strict=True))
-    try:
-        return [marks | row for row in source.read(source.path(marks["file"]))]
-    except DatasetError as problem:
-        return [marks | {PROBLEM: str(problem)[:1000]}]
+    return [marks | row for row in source.read(source.path(marks["file"]))]
+
+
+def _fault(source: Source, stamp: NDArray[np.int64], problem: DatasetError) -> list[dict[str, Any]]:
+    """Return the row of a file that cannot be read; none where it is gone by now."""
+    marks = dict(zip((name for name, _ in _STAMP), stamp.tolist(), strict=True))
+    path = source.path(marks["file"])
+    return [marks | {PROBLEM: str(problem)[:1000]}] if path.exists() or path.is_symlink() else []
 
 
 def _listing(source: Source) -> NDArray[np.int64]:
@@ -235,24 +256,33 @@ def _kept(store: Path) -> Iterator[Path]:
 
 
 def _part_paths(index: Path, source: Source) -> list[Path]:
-    return [p for p in index.glob(f"{source.name}_*.parquet") if p.stem[len(source.name) + 1 :].isdecimal()]
+    name = re.compile(re.escape(source.name) + r"_[0-9]{6,18}_[0-9a-f]{16}\.parquet")
+    return [path for path in index.glob(f"{source.name}_*.parquet") if name.fullmatch(path.name)]
 
 
-def _read_part(path: Path, schema: pa.Schema) -> pa.Table | None:
+def _read_part(path: Path, source: Source) -> pa.Table | None:
     """Read a part; None where it is not one of this version, whatever the reason."""
-    names = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    stored = source.stored()
+    names = [field.name for field in stored if pa.types.is_dictionary(field.type)]
     try:
         data = read_regular(path, MAX_PART_BYTES)
+        if _digest(data) != path.stem.split("_")[2]:
+            return None
         with pq.ParquetFile(pa.BufferReader(data), read_dictionary=names, **_LIMITS) as file:
-            groups = range(file.metadata.num_row_groups)
-            unpacked = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-            fits = file.schema_arrow.equals(schema, check_metadata=True) and unpacked <= MAX_UNPACKED_BYTES
+            said = file.metadata.metadata or {}
+            fits = file.schema_arrow.equals(stored) and file.metadata.num_rows <= MAX_PART_ROWS
+            fits = fits and all(said.get(key) == value for key, value in source.marks().items())
             table = file.read(use_threads=False) if fits else None
         if table is not None:
             table.validate(full=True)
         return table
-    except (pa.ArrowException, DatasetError, OSError, ValueError, OverflowError):
+    except (pa.ArrowException, DatasetError, OSError, ValueError, OverflowError, KeyError):
         return None
+
+
+def _digest(data: bytes) -> str:
+    """Return what stands in a part's name, so that damage is found before anything is parsed."""
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _numpy(table: pa.Table, name: str) -> NDArray[Any]:
