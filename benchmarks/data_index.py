@@ -32,7 +32,9 @@ SEED, STAMP, CONTENT = 1_000_000, 1_800_000_000_000_000_000, "c0" * 32
 QUESTIONS = {
     "condition": "success and seed < 1000100 and task = 'BinPick'",
     "label": "not success and success_recorded and quality = 'fail'",
-    "json": "kwargs->>'tier' = 'tight' and seconds < 1",
+    "json": "kwargs->>'tier' = 'tight' and seed < 1000100",
+    "whole": "select * from episodes where seed < 1001000",
+    "group by": "select tier, policy, avg(success::int), sum(seconds) from episodes group by all",
 }
 MEASURE_MEMORY = """
 import re, sys
@@ -41,7 +43,7 @@ from training_ground.datasets.index import Index
 from training_ground.datasets.query import query
 from training_ground.datasets.store import Store
 def peak():  # kB, since this program began
-    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+    return int(re.search(r"VmHWM:[^0-9]*([0-9]+)", open("/proc/self/status").read())[1])
 before = peak()
 index = Index.open(Store.open(sys.argv[1]))
 query(index, "success and seed < 1000100")
@@ -119,64 +121,73 @@ def fill(store: Store, first: int, count: int) -> None:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print, return."""
     short = quick(argv, __doc__)
-    count, repeats = (5_000, 3) if short else (100_000, 5)
+    count, repeats = (5_000, 3) if short else (100_000, 7)
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / "data", schema())
         fill(store, 0, count)
-        first = seconds(lambda: Index.open(store))
-        index = Index.open(store)
-        verdicts = {number: {"success": False, "quality": {"verdict": "fail"}} for number in range(0, count, 10)}
-        labelling = seconds(lambda: label(index, verdicts, "benchmark", "rule"))
-        Index.open(store)  # reads the new annotations, once
-        opening, wall, refreshing = [], [], []
-        for repeat in range(repeats):
-            begun = time.monotonic()
-            opening.append(seconds(lambda: Index.open(Store.open(store.path))))
-            wall.append(time.monotonic() - begun)
-            fill(store, count + repeat, 1)
-            refreshing.append(seconds(lambda: Index.open(store)))
-        index = Index.open(store)
-        asked: dict[str, list[float]] = {name: [] for name in [*QUESTIONS, "group by"]}
-        answers = {}
-        for _ in range(repeats + 1):  # the first one imports duckdb, and is dropped
-            for name, where in QUESTIONS.items():
-                begun = clock()
-                answers[name] = len(query(index, where))
-                asked[name].append(clock() - begun)
-            asked["group by"].append(
-                seconds(lambda: sql(index, "select tier, avg(success::int) from episodes group by tier"))
-            )
-        asked = {name: values[1:] for name, values in asked.items()}
-        splitting = seconds(lambda: assign(index, new("main", "seed", [("train", 0.8), ("test", 0.2)])))
-        slowest = max(asked, key=lambda name: statistics.median(asked[name]))
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", MEASURE_MEMORY, str(store.path)]
-        memory = float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-        parts = sorted((store.path / "index").glob("*.parquet"))
-        files = {path.name: path.stat().st_size for path in parts}  # bytes
-    opened = statistics.median(opening)
-    return report(
-        {
-            "targets": [
-                target(f"open a store of {count} episodes, {len(verdicts)} of them labelled", opened, "s", at_most=1.0),
-                target(f"query it, slowest: {slowest}", statistics.median(asked[slowest]) * 1e3, "ms", at_most=200),
-                target("memory of opening and a query", memory, "MB", at_most=500),
-                target("refresh after one more episode ÷ open", statistics.median(refreshing) / opened, "×", at_most=2),
-            ],
-            "episodes": count,
-            "first_index_s": first,
-            "first_index_episodes_per_s": count / first,
-            "open_s": summary(opening),
-            "open_wall_s": summary(wall),
-            "refresh_s": summary(refreshing),
-            "query_ms": {name: summary(values, 1e3) for name, values in asked.items()},
-            "found": answers,
-            "label_s": labelling,
-            "labelled": len(verdicts),
-            "split_s": splitting,
-            "index_files": files,
-        }
-    )
+        return report(measure(store, count, repeats))
+
+
+def measure(store: Store, count: int, repeats: int) -> dict[str, Any]:
+    """Measure a store that `fill` has filled and that has no index yet."""
+    first = seconds(lambda: Index.open(store))
+    index = Index.open(store)
+    verdicts = {number: {"success": False, "quality": {"verdict": "fail"}} for number in range(0, count, 10)}
+    labelling = seconds(lambda: label(index, verdicts, "benchmark", "rule"))
+    Index.open(store)  # reads the new annotations, once
+    opening, wall, refreshing = [], [], []
+    for repeat in range(repeats):
+        begun = time.monotonic()
+        opening.append(seconds(lambda: Index.open(Store.open(store.path))))
+        wall.append(time.monotonic() - begun)
+        fill(store, count + repeat, 1)
+        refreshing.append(seconds(lambda: Index.open(store)))
+    index = Index.open(store)
+    asked, answers = questions(index, repeats)
+    splitting = seconds(lambda: assign(index, new("main", "seed", [("train", 0.8), ("test", 0.2)])))
+    slowest = max(asked, key=lambda name: statistics.median(asked[name]))
+    opened, refreshed = statistics.median(opening), statistics.median(refreshing)
+    memory = memory_mb(store)
+    return {
+        "targets": [
+            target(f"open a store of {count} episodes, {len(verdicts)} of them labelled", opened, "s", at_most=1.0),
+            target(f"query it, slowest: {slowest}", statistics.median(asked[slowest]) * 1e3, "ms", at_most=200),
+            target("memory of opening and a query", memory, "MB", at_most=500),
+            target("index again after one more episode", refreshed, "s", at_most=1.0),
+        ],
+        "episodes": count,
+        "first_index_s": first,
+        "first_index_episodes_per_s": count / first,
+        "open_s": summary(opening),
+        "open_wall_s": summary(wall),
+        "refresh_s": summary(refreshing),
+        "query_ms": {name: summary(values, 1e3) for name, values in asked.items()},
+        "found": answers,
+        "label_s": labelling,
+        "labelled": len(verdicts),
+        "split_s": splitting,
+        "index_bytes": {path.name: path.stat().st_size for path in sorted((store.path / "index").glob("*.parquet"))},
+    }
+
+
+def questions(index: Index, repeats: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Return the seconds that each question took, and how many rows it found."""
+    asked: dict[str, list[float]] = {name: [] for name in QUESTIONS}
+    answers = {}
+    for _ in range(repeats + 1):
+        for name, text in QUESTIONS.items():
+            begun = clock()
+            rows = sql(index, text) if text.startswith("select") else query(index, text)
+            asked[name].append(clock() - begun)
+            answers[name] = len(rows)
+    return {name: values[1:] for name, values in asked.items()}, answers  # the first one imports duckdb
+
+
+def memory_mb(store: Store) -> float:
+    """Return the peak of the resident memory of a process that opens the store and asks, beyond its imports, MB."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", MEASURE_MEMORY, str(store.path)]
+    return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
 
 if __name__ == "__main__":

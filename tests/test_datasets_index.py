@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.store import Store
 
 
+@functools.cache
 def template() -> Episode:
     env = fake_env.FakeEnv(steps=6)
     recorder = Recorder(env, None, policy="expert")

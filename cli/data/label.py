@@ -70,7 +70,7 @@ def command(
         emit({"path": str(store), "history": history}, as_json, _history(index, numbers))
         return
     written = label(index, dict.fromkeys(numbers, values), str(author), source, confidence) if numbers else 0
-    line = f"{store}: {written} records written about {len(numbers)} episodes"
+    line = f"{store}: records written: {written}, episodes: {len(numbers)}"
     emit({"path": str(store), "episodes": numbers, "records": written}, as_json, line)
 
 
