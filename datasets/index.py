@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError, unknown
@@ -20,6 +20,8 @@ from training_ground.datasets.derived import PROBLEM, Progress, Source, refresh
 from training_ground.datasets.episode_file import read_metadata
 from training_ground.datasets.schema import EpisodeMetadata, canonical_json
 from training_ground.datasets.store import EPISODES, Store
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported: no type checker knows them
 
 MAX_TEXT = 2000
 """Letters of a text that the index keeps; the episode has all of them."""

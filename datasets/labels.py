@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
@@ -24,6 +24,8 @@ from training_ground.datasets.derived import PROBLEM
 
 if TYPE_CHECKING:
     from training_ground.datasets.index import Index
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported: no type checker knows them
 
 IN_FORCE, SUPERSEDED, TAKEN_BACK = "in force", "superseded", "taken back"
 NO_EPISODE, OTHER_CONTENT, NO_SUCH_ROW = "no such episode", "episode has other content", "row beyond the end"
