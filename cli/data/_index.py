@@ -1,0 +1,38 @@
+"""What verbs that ask the index share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from training_ground.cli.common import progress
+
+if TYPE_CHECKING:
+    from training_ground.datasets.index import Index
+    from training_ground.datasets.store import Store
+
+
+def open_index(store: Path | Store, quiet: bool) -> Index:
+    """Open a store's index; progress, what a dead writer left, and problems go to standard error.
+
+    Raises:
+        DatasetError: There is no store.
+    """
+    from training_ground.datasets.index import Index
+    from training_ground.datasets.store import Store
+
+    opened = store if isinstance(store, Store) else Store.open(store)
+    for line in opened.recovered:
+        click.echo(line, err=True)
+    with progress("indexing", None, unit="files", quiet=quiet) as shown:
+
+        def tell(done: int, total: int) -> None:
+            shown.total = total
+            shown.advance(done - shown.done)
+
+        index = Index.open(opened, tell)
+    for line in index.problems:
+        click.echo(f"note: {line}", err=True)
+    return index

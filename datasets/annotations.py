@@ -1,0 +1,229 @@
+"""Annotations: what is said of episodes after they were recorded, in files that are only ever added.
+
+`annotations/annotation_000000.json` is `{"schema_version": 1, "records": [...]}`: the records of one action. Nothing in
+an episode's file changes; of the records of a field the newest holds (`labels.py`), and all of them stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+import pydantic
+from pydantic import Field
+
+from training_ground.configs.errors import DatasetError, unknown
+from training_ground.configs.loading import StrictModel, validate
+from training_ground.datasets.derived import Progress, Source, refresh
+from training_ground.datasets.files import describe, read_regular, remove_leftovers, write_new
+from training_ground.datasets.schema import SCHEMA_VERSION, Count, Text, canonical_json, check_version, parse_json
+from training_ground.datasets.store import Store
+
+ANNOTATIONS = "annotations"
+MAX_FILE_BYTES = 32 << 20
+MAX_RECORDS = 50_000
+"""Records of one file; an action with more becomes several files."""
+
+ActorKind = Literal["simulator", "rule", "person", "model"]
+ShortName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class PhaseRange(StrictModel):
+    """A phase and its rows, both ends included."""
+
+    first: Count
+    last: Count
+    name: ShortName
+
+    @pydantic.model_validator(mode="after")
+    def _ordered(self) -> PhaseRange:
+        if self.last < self.first:
+            raise ValueError(f"phase '{self.name}': last = {self.last} is before first = {self.first}")
+        return self
+
+
+class Event(StrictModel):
+    """Something that happened, and the row in which."""
+
+    row: Count
+    name: ShortName
+
+
+class Quality(StrictModel):
+    """A verdict on an episode, and what each measure gave."""
+
+    verdict: Literal["pass", "warn", "fail"]
+    scores: Annotated[dict[ShortName, float], Field(max_length=1000)] = Field(default_factory=dict)
+
+
+def _in_order(ranges: list[PhaseRange]) -> list[PhaseRange]:
+    for before, after in pairwise(ranges):
+        if after.first <= before.last:
+            raise ValueError(f"phase '{after.name}' begins in row {after.first}, before '{before.name}' ends")
+    return ranges
+
+
+_KINDS: dict[str, Any] = {
+    "success": bool,
+    "failure": Text,
+    "instruction": Text,
+    "phase": Annotated[list[PhaseRange], Field(max_length=10_000), pydantic.AfterValidator(_in_order)],
+    "event": Annotated[list[Event], Field(max_length=100_000)],
+    "quality": Quality,
+    "dropped": bool,
+    "note": Text,
+    "tags": Annotated[list[ShortName], Field(max_length=1000)],
+}
+_ADAPTERS = {name: pydantic.TypeAdapter(kind) for name, kind in _KINDS.items()}
+FIELDS = tuple(_KINDS)
+"""What a record can be about."""
+
+
+class Record(StrictModel):
+    """One thing said about one episode.
+
+    Attributes:
+        episode, content_sha256: The episode; a record whose hash is not that of the episode is not applied.
+        field: One of `FIELDS`.
+        value: All that holds for the field from now on, as plain data; None takes back what was said before.
+        source: What kind of thing says so.
+        author: Who: a person, a rule's name, a model and its version.
+        confidence: 0 to 1; None where nobody stated one.
+        time_ns: Wall clock, ns since 1970.
+    """
+
+    episode: Count
+    content_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    field: str
+    value: Any
+    source: ActorKind
+    author: ShortName
+    confidence: Annotated[float, Field(ge=0, le=1)] | None = None
+    time_ns: Count
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _plain_value(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("field"), str):
+            return data
+        field, value = data["field"], data.get("value")
+        if field not in _ADAPTERS:
+            raise ValueError(unknown("field", field, FIELDS))
+        if value is None:
+            return data
+        if (_KINDS[field] is bool) != isinstance(value, bool):
+            allowed = "true or false" if _KINDS[field] is bool else "neither true nor false"
+            raise ValueError(f"{field} = {value!r}: must be {allowed}")
+        adapter = _ADAPTERS[field]
+        try:
+            checked = adapter.validate_python(value)
+        except pydantic.ValidationError as problem:
+            first = problem.errors()[0]
+            key = ".".join([field, *(str(part) for part in first["loc"])])
+            raise ValueError(f"{key}: {first['msg'].removeprefix('Value error, ')}") from problem
+        return data | {"value": adapter.dump_python(checked, mode="json")}
+
+    def last_row(self) -> int:
+        """Return the last row that the value speaks of; -1 where it speaks of none."""
+        if self.field == "phase" and self.value:
+            return self.value[-1]["last"]
+        if self.field == "event" and self.value:
+            return max(event["row"] for event in self.value)
+        return -1
+
+
+class _File(StrictModel):
+    schema_version: int = SCHEMA_VERSION
+    records: Annotated[tuple[Record, ...], Field(min_length=1, max_length=MAX_RECORDS)]
+
+
+COLUMNS = pa.schema(
+    [
+        ("position", pa.int64()),
+        ("episode", pa.int64()),
+        ("content_sha256", pa.string()),
+        ("field", pa.dictionary(pa.int32(), pa.string())),
+        ("value", pa.string()),  # JSON
+        ("source", pa.dictionary(pa.int32(), pa.string())),
+        ("author", pa.dictionary(pa.int32(), pa.string())),
+        ("confidence", pa.float64()),
+        ("time_ns", pa.int64()),
+        ("last_row", pa.int64()),
+    ]
+)
+
+
+def append(store: Store, records: Sequence[Record]) -> list[str]:
+    """Write the records of one action and return the names of the files; when this returns they are on the disk.
+
+    A file appears whole or not at all; an action of more than `MAX_RECORDS` records becomes several files.
+
+    Raises:
+        DatasetError: There are no records, or they cannot be written.
+    """
+    folder = store.path / ANNOTATIONS
+    if not records:
+        raise DatasetError(f"{folder}: there is no record to write")
+    _make_folder(folder)
+    written = []
+    for first in range(0, len(records), MAX_RECORDS):
+        content = _File(records=tuple(records[first : first + MAX_RECORDS]))
+        data = canonical_json(content.model_dump(mode="json"), "annotation")
+        if len(data) > MAX_FILE_BYTES:
+            raise DatasetError(f"{folder}: the records need {len(data)} bytes, {MAX_FILE_BYTES} are allowed in a file")
+        written.append(write_new(folder, data + b"\n", lambda: _free_names(folder)))
+    return written
+
+
+def read_file(path: Path) -> list[Record]:
+    """Read the records of one file.
+
+    Raises:
+        DatasetError: It is damaged, too large, or says something that is not allowed; the message names it.
+    """
+    data = parse_json(read_regular(path, MAX_FILE_BYTES), str(path))
+    check_version(data, str(path))
+    return list(validate(_File, data, str(path), DatasetError).records)
+
+
+def history(store: Store, progress: Progress | None = None) -> pa.Table:
+    """Return every record of a store, one row each, in the order of files and within one; see `COLUMNS`.
+
+    `value` is JSON. A file that cannot be read is one row with nothing but `problem`, and `file`, its number.
+    """
+    return refresh(store.path, _source(store), progress)
+
+
+def _source(store: Store) -> Source:
+    def read(path: Path) -> list[dict[str, Any]]:
+        return [
+            record.model_dump(exclude={"value"})
+            | {
+                "position": position,
+                "value": canonical_json(record.value, str(path)).decode(),
+                "last_row": record.last_row(),
+            }
+            for position, record in enumerate(read_file(path))
+        ]
+
+    folder = store.path / ANNOTATIONS
+    return Source("annotations", folder, "annotation_", ".json", COLUMNS, read, f"annotations {SCHEMA_VERSION}")
+
+
+def _free_names(folder: Path) -> Iterator[str]:
+    taken = [path.stem.rpartition("_")[2] for path in folder.glob("annotation_*.json")]
+    first = max((int(digits) for digits in taken if digits.isdecimal()), default=-1) + 1
+    return (f"annotation_{number:06d}.json" for number in count(first))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        if folder.is_symlink():
+            raise DatasetError(f"{folder}: is a symbolic link; it must be a plain folder")
+        folder.mkdir(exist_ok=True)
+        remove_leftovers(folder)
+    except OSError as problem:
+        raise DatasetError(f"{folder}: {describe(problem)}") from problem
