@@ -18,10 +18,10 @@ from training_ground.agents.policy import Policy
 from training_ground.agents.stepping import make_env
 from training_ground.agents.workers import Worker, reply, spread
 from training_ground.configs.errors import AgentError, DatasetError
-from training_ground.datasets.provenance import describe, make_kwargs, make_schema
-from training_ground.datasets.recorder import Recorder, check_fit
+from training_ground.datasets.provenance import describe, make_kwargs
+from training_ground.datasets.recorder import Recorder, open_or_create
 from training_ground.datasets.schema import EpisodeMetadata, PolicyInfo
-from training_ground.datasets.store import DESCRIPTION, Store, episode_key
+from training_ground.datasets.store import Store, episode_key
 
 MakeEnv = Callable[[str, dict[str, Any]], gymnasium.Env[Any, Any]]
 
@@ -141,20 +141,6 @@ def record(
         except KeyboardInterrupt:
             result.interrupted = True
     return result
-
-
-def open_or_create(path: Path, env: gymnasium.Env[Any, Any]) -> Store:
-    """Open the store at `path` if it fits the environment; make one where there is none.
-
-    Raises:
-        DatasetError: What is there is no store, or one of other robots or channels.
-    """
-    schema = make_schema(env)
-    if not (path / DESCRIPTION).exists():
-        return Store.create(path, schema)
-    store = Store.open(path)
-    check_fit(schema, store.schema, str(path))
-    return store
 
 
 def policy_info(policy: Policy) -> PolicyInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -23,7 +24,7 @@ from training_ground.datasets.schema import (
     EpisodeMetadata,
     PolicyInfo,
 )
-from training_ground.datasets.store import Store
+from training_ground.datasets.store import DESCRIPTION, Store
 
 FIRST_CAPACITY = 1024
 
@@ -224,6 +225,20 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.written.append(number)
             episode = Episode(metadata, episode.columns, number)
         self.episode = episode
+
+
+def open_or_create(path: Path, env: gymnasium.Env[Any, Any]) -> Store:
+    """Open the store at `path` if it fits the environment; make one where there is none.
+
+    Raises:
+        DatasetError: What is there is no store, or one of other robots or channels.
+    """
+    schema = make_schema(env)
+    if not (path / DESCRIPTION).exists():
+        return Store.create(path, schema)
+    store = Store.open(path)
+    check_fit(schema, store.schema, str(path))
+    return store
 
 
 def check_fit(schema: DatasetSchema, stored: DatasetSchema, where: str) -> None:
