@@ -156,7 +156,7 @@ class View:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A worker process maps the files itself: sending an array would send its content.
-        return (View.open, (self.path,))
+        return (View.open, (str(self.path.absolute()),))
 
     def __del__(self) -> None:
         if (lock := self.__dict__.pop("_lock", None)) is not None:
