@@ -52,7 +52,7 @@ class EpisodeBuffer:
         """Begin an episode."""
         self.rows = 0
 
-    def add(self, frame: dict[str, NDArray[Any]], observation: Any, reward: float = 0.0, phase: str = "") -> None:
+    def add(self, frame: dict[str, Any], observation: Any, reward: float = 0.0, phase: str = "") -> None:
         """Add a row: the frame after a reset or a step; its action goes to the row before, where it was applied."""
         row, arrays = self.rows, self._arrays
         if row == self._capacity:
@@ -138,6 +138,8 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         if store is not None:
             check_fit(self.schema, store.schema, str(store.path))
         self._base: Any = env.unwrapped
+        # What is copied at once need not be made an array first; shapes are checked by `frame` at each reset.
+        self._frame = getattr(self._base, "raw_frame", self._base.frame)
         self._description = describe(env)
         self._config_hash = config_hash(self._description)
         self._buffer = EpisodeBuffer(self.schema)
@@ -173,7 +175,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         """
         observation, reward, terminated, truncated, info = self.env.step(action)
         if self._running:
-            self._buffer.add(self._base.frame(), observation, float(reward), str(info.get("phase") or ""))
+            self._buffer.add(self._frame(), observation, float(reward), str(info.get("phase") or ""))
             if terminated or truncated:
                 self._finish(bool(terminated), bool(truncated), info)
             else:
