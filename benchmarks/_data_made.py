@@ -1,7 +1,7 @@
 """The trajectories that `data_speed.py` writes, and what it and its peers answer to; numpy alone, for any environment.
 
-200 episodes of 500 frames with an observation of 100 and an action of 29 float32, 516 bytes a frame: smooth random walks,
-as joints make them.
+200 episodes of 500 frames with an observation of 100 and an action of 29 float32, 516 bytes a frame: smooth random
+walks, as joints make them.
 
 A peer is a script that a Python with its library runs: it reads a line from standard input, does what it says, and
 writes a line of JSON. So that all take turns in one run.

@@ -14,8 +14,8 @@ os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 os.environ.update(HF_HOME=f"{sys.argv[1]}/hf", HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
 sys.path.append(str(Path(__file__).parent.parent / "tests" / "external"))
 
-from _data_made import ACTED, OBSERVED, RATE, WINDOW, serve, starts, timed, trajectory  # noqa: E402
-from lerobot_check import import_lerobot  # noqa: E402
+from _data_made import ACTED, OBSERVED, RATE, WINDOW, serve, starts, timed, trajectory
+from lerobot_check import import_lerobot
 
 logging.disable(logging.WARNING)
 LeRobotDataset = import_lerobot()

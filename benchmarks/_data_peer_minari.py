@@ -14,9 +14,9 @@ from _data_made import ACTED, OBSERVED, WINDOW, serve, starts, timed, trajectory
 
 os.environ["MINARI_DATASETS_PATH"] = sys.argv[1]
 
-import gymnasium  # noqa: E402
-import minari  # noqa: E402
-from minari.data_collector.episode_buffer import EpisodeBuffer  # noqa: E402
+import gymnasium
+import minari
+from minari.data_collector.episode_buffer import EpisodeBuffer
 
 state: dict[str, Any] = {"made": 0}
 

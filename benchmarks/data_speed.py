@@ -221,8 +221,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     if set(peers) - set(PEERS):
         parser.error(f"--peer-python: known are {', '.join(PEERS)}")
     rounds = 3 if given.quick else 7
-    episodes = {"ours": 20 if given.quick else 200, "minari": 20 if given.quick else 200, "lerobot": 1 if given.quick else 4}
-    windows = {"ours": 20_000, "minari": 60 if given.quick else 500, "lerobot": 60 if given.quick else 500}
+    short = given.quick
+    episodes = {"ours": 20, "minari": 20, "lerobot": 1} if short else {"ours": 200, "minari": 200, "lerobot": 4}
+    windows = {"ours": 20_000} | dict.fromkeys(PEERS, 60 if short else 500)
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         folder = Path(name)
         ours = Ours(folder / "ours")

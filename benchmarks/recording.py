@@ -1,4 +1,4 @@
-"""What recording adds to env.step on the G1: frames copied at every step, and the episode hashed and encoded at its end.
+"""What recording adds to env.step on the G1: a frame copied at every step, the episode encoded at its end.
 
 Both are timed in the same steps, the environment's own and the recorder's around it, so that their ratio does not
 depend on which of two runs the machine was faster in. CPU time: waiting for the disk at the end of an episode is not in
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from _measure import clock, quick, report, summary, target
 
+from training_ground.agents.policy import Policy, load_policy
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.store import Store
@@ -26,7 +26,7 @@ SECONDS = 10.0
 """Length of an episode, s: 500 steps."""
 
 
-def episode(recorder: Recorder, seed: int) -> dict[str, float]:
+def episode(recorder: Recorder, policy: Policy, seed: int) -> dict[str, float]:
     """Seconds of one recorded episode: the environment's, the recorder's, and of the last step's wall clock."""
     inner = recorder.env
     step, spent = inner.step, [0.0]
@@ -37,14 +37,15 @@ def episode(recorder: Recorder, seed: int) -> dict[str, float]:
         spent[0] += clock() - start
         return result
 
-    recorder.reset(seed=seed)
-    action = np.zeros(inner.action_space.shape or (), np.float32)
+    observation, _ = recorder.reset(seed=seed)
+    policy.reset(recorder)
     inner.step = timed  # type: ignore[method-assign]
     whole, steps, ended = 0.0, 0, False
     last = wall = 0.0
     while not ended:
+        action = policy.act(observation)
         wall, start = time.perf_counter(), clock()
-        *_, terminated, truncated, _ = recorder.step(action)
+        observation, _, terminated, truncated, _ = recorder.step(action)
         last = clock() - start
         whole += last
         steps, ended = steps + 1, terminated or truncated
@@ -63,11 +64,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure, print, return."""
     short = quick(argv, __doc__)
     rounds, length = (2, 2.0) if short else (12, SECONDS)
-    env = make("Stand", robot="g1", push_speed=(0.0, 0.0), episode_length_s=length)
+    policy = load_policy("stand_g1")
+    env = make("Stand", robot="g1", episode_length_s=length)
     with tempfile.TemporaryDirectory() as folder:
-        recorder = Recorder(env, Store.create(Path(folder) / "store", make_schema(env)), policy="zero")
-        episode(recorder, 0)
-        found = [episode(recorder, 1 + seed) for seed in range(rounds)]
+        recorder = Recorder(env, Store.create(Path(folder) / "store", make_schema(env)), policy="stand_g1")
+        episode(recorder, policy, 0)
+        found = [episode(recorder, policy, 1 + seed) for seed in range(rounds)]
         recorder.close()
     overhead = statistics.median(part["overhead"] for part in found)
     return report(

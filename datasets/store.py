@@ -72,6 +72,7 @@ class Store:
     def __init__(self, path: Path, schema: DatasetSchema, recovered: tuple[str, ...] = ()) -> None:
         self.path, self.schema, self.recovered = path, schema, recovered
         self._next = 0
+        self._fingerprint = schema.fingerprint()
 
     @classmethod
     def create(cls, path: str | Path, schema: DatasetSchema) -> Store:
@@ -183,7 +184,7 @@ class Store:
         metadata = episode.metadata.model_copy(
             update={
                 "content_sha256": episode_file.content_hash(episode.columns),
-                "schema_sha256": self.schema.fingerprint(),
+                "schema_sha256": self._fingerprint,
             }
         )
         return episode_file.encode(Episode(metadata, episode.columns), self.schema)

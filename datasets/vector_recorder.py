@@ -10,8 +10,8 @@ happen, so that each autoreset mode is the same to it, the last frame of an epis
 follows in the same step, and no frame crosses a process boundary. An action that a vector passes to a sub-environment
 which it resets instead (`NEXT_STEP`) is in no episode. In `AsyncVectorEnv` every process appends for itself.
 
-`envs.get_attr("written")` has the episodes' numbers, `envs.close()` ends what is running as `Recorder.close` does. After
-`reset(seed=s)` sub-environment i plays seed s + i and from then on seeds drawn from it: the same again next time.
+`envs.get_attr("written")` has the episodes' numbers, `envs.close()` ends what is running as `Recorder.close` does.
+After `reset(seed=s)` sub-environment i plays seed s + i, and from then on seeds drawn from it: the same next time.
 """
 
 from __future__ import annotations

@@ -63,10 +63,11 @@ class Windows:
         self.offsets = {name: _offsets(name, given) for name, given in offsets.items()}
         if not self.offsets:
             raise DatasetError("offsets: name at least one column")
-        if set(self.scaling) - set(self.offsets):
-            raise DatasetError(f"scaling: {sorted(set(self.scaling) - set(self.offsets))} are no columns of the windows")
+        strangers = sorted(set(self.scaling) - set(self.offsets))
+        if strangers:
+            raise DatasetError(f"scaling: {', '.join(strangers)}: no column of the windows has this name")
         for name in self.offsets:
-            if name in (EPISODE, ROW) or name.removesuffix(PAD) in self.offsets and name.endswith(PAD):
+            if name in (EPISODE, ROW) or (name.endswith(PAD) and name.removesuffix(PAD) in self.offsets):
                 raise DatasetError(f"column '{name}': a window uses this name for something else")
             _check_scaling(name, view.column(name), self.scaling.get(name))
         self._empty = {name: without_value(view.schema, name) for name in self.offsets}

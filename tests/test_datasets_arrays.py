@@ -151,7 +151,8 @@ def test_scaling_there_and_back() -> None:
     assert limits[:, 0].min() == pytest.approx(-1) and limits[:, 0].max() == pytest.approx(1)
     assert 0.97 < (np.abs(Scaling.quantiles(found).apply(rows)[:, 0]) <= 1).mean() < 0.99
     for scaling in (Scaling.standard(found), Scaling.range(found)):
-        assert np.allclose(scaling.undo(scaling.apply(rows.reshape(100, 5, 2, 2))), rows.reshape(100, 5, 2, 2), atol=1e-6)
+        shaped = rows.reshape(100, 5, 2, 2)
+        assert np.allclose(scaling.undo(scaling.apply(shaped)), shaped, atol=1e-6)
 
 
 # ---- suspicion -------------------------------------------------------------------------------------------------------
@@ -244,7 +245,7 @@ def test_a_build_that_dies_leaves_nothing_that_counts(store: Store, monkeypatch:
 
     with pytest.raises(KeyboardInterrupt):
         refresh(store, progress=stop)
-    assert len([p for p in (store.path / "arrays").iterdir()]) == 1
+    assert len(list((store.path / "arrays").iterdir())) == 1
     (store.path / "arrays" / ".tmp-dead-123" / "columns").mkdir(parents=True)  # what a SIGKILL leaves
     assert len(refresh(store)) == 6
     assert not list((store.path / "arrays").glob(".tmp*"))
@@ -254,10 +255,16 @@ def test_the_verb_makes_refreshes_and_verifies(store: Store, capsys: pytest.Capt
     add(store, range(4, 5))
     assert main(["data", "arrays", str(store.path), "--verify", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert data["decoded"] == 1 and data["episodes"] == 5 and data["verified"] and data["columns"]["action"] == [
-        "float32",
-        3,
-    ]
+    assert (
+        data["decoded"] == 1
+        and data["episodes"] == 5
+        and data["verified"]
+        and data["columns"]["action"]
+        == [
+            "float32",
+            3,
+        ]
+    )
     with (Path(data["path"]) / "columns" / "action.npy").open("r+b") as stream:
         stream.seek(-1, 2)
         stream.write(b"\x55")

@@ -79,7 +79,7 @@ def test_the_action_that_was_never_taken_is_never_given(store: Store, view: View
     batch = windows[range(len(windows))]
     assert (batch["action"] != 0).all(), "only the row behind the last action is zero"
     assert batch["joint_position"].shape == (36, 3), "a single offset has no time axis"
-    assert batch["is_last"].sum() == 4 and not batch["joint_position_is_pad"].any(), "the last observation is a next one"
+    assert batch["is_last"].sum() == 4 and not batch["joint_position_is_pad"].any(), "the last state is a next one"
 
 
 def test_windows_of_some_episodes_stay_in_them(view: View) -> None:
@@ -153,7 +153,8 @@ def test_the_order_is_that_of_the_seed_and_every_window_comes_once(view: View) -
 )
 def test_weights_are_the_shares_of_the_episodes(view: View, weights: Any, share: list[float]) -> None:
     windows = Windows(view, {"action": 0})
-    drawn = np.concatenate([np.concatenate(list(b)) for b in [Batches(windows, 36, weights=weights)] for _ in range(200)])
+    batches = Batches(windows, 36, weights=weights)
+    drawn = np.concatenate([indices for _ in range(200) for indices in batches])
     found = windows[drawn]["episode"]
     counts = np.bincount(found, minlength=4) / len(found)
     assert np.abs(counts - share).max() < (0.03 if weights is not None else 1e-9)
