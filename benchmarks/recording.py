@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     short = quick(argv, __doc__)
     rounds, length = (2, 2.0) if short else (12, SECONDS)
     policy = load_policy("stand_g1")
-    env = make("Stand", robot="g1", episode_length_s=length)
+    conditions: dict[str, Any] = getattr(policy, "conditions", {})
+    env = make("Stand", **{**conditions, "robot": "g1", "episode_length_s": length})
     with tempfile.TemporaryDirectory() as folder:
         recorder = Recorder(env, Store.create(Path(folder) / "store", make_schema(env)), policy="stand_g1")
         episode(recorder, policy, 0)
