@@ -173,10 +173,13 @@ class Store:
                     data = self._encode(episode)
                     if pending is not None:
                         numbers.append(pending.result())
-                    pending = disk.submit(self._write, data)
+                    pending = disk.submit(self._write, data, sync_name=False)
             finally:
-                if pending is not None:
-                    numbers.append(pending.result())
+                try:
+                    if pending is not None:
+                        numbers.append(pending.result())
+                finally:
+                    sync_folder(self.path / EPISODES)
         return numbers
 
     def _encode(self, episode: Episode) -> bytearray:
@@ -189,8 +192,8 @@ class Store:
         )
         return episode_file.encode(Episode(metadata, episode.columns), self.schema)
 
-    def _write(self, data: bytearray) -> int:
-        name = write_new(self.path / EPISODES, data, self._free_names)
+    def _write(self, data: bytearray, *, sync_name: bool = True) -> int:
+        name = write_new(self.path / EPISODES, data, self._free_names, sync_name=sync_name)
         number = int(name[len("episode_") : -len(".parquet")])
         self._next = number + 1
         return number
