@@ -112,15 +112,11 @@ class Ours:
 
     def build(self, _: int) -> dict[str, float]:
         """Frames a second of making the training view, the episodes' hashes checked."""
-        assert self.store is not None
-
-        def call() -> int:
-            self.view = refresh(self.store)  # type: ignore[arg-type]
-            return int(self.view.starts[-1])
-
-        found = timed(call)
+        store = self.store
+        assert store is not None
+        found = timed(lambda: int(refresh(store).starts[-1]))
         span = range(WINDOW)
-        self.windows_of = Windows(self.view, {"observation": span, "action": span}, padding=False)
+        self.windows_of = Windows(refresh(store), {"observation": span, "action": span}, padding=False)
         return found
 
     def windows(self, count: int) -> dict[str, float]:

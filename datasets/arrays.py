@@ -232,7 +232,9 @@ class View:
             raise DatasetError(f"{self.path}: column '{name}' is not finite in episode {number}; leave it out")
         first, last = without_value(self.schema, name)
         begin, end = self.starts[positions] + first, self.starts[positions + 1] - last
-        parts = [Statistics(int(n), *row, {}) for n, row in zip(end - begin, kept, strict=True)]
+        parts = [
+            Statistics(int(n), row[0], row[1], row[2], row[3], {}) for n, row in zip(end - begin, kept, strict=True)
+        ]
         total = int((end - begin).sum())
         drawn = np.arange(0, total, max(1, -(-total // SAMPLE_ROWS)))
         ends = np.cumsum(end - begin)

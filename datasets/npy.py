@@ -69,7 +69,7 @@ class Writer:
 
     def add(self, parts: Iterable[NDArray[Any]]) -> None:
         """Append rows."""
-        views = [memoryview(np.ascontiguousarray(p, self._dtype).reshape(-1).view(np.uint8)) for p in parts]
+        views = [np.ascontiguousarray(part, self._dtype).reshape(-1).view(np.uint8).data for part in parts]
         self._missing -= sum(view.nbytes for view in views)
         self._write(views)
 

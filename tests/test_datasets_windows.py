@@ -101,14 +101,15 @@ def test_scaling_is_applied_and_only_where_asked(view: View) -> None:
 
 
 def test_mistakes_are_named(view: View) -> None:
-    for offsets, message in (
+    wrong: list[tuple[Any, str]] = [
         ({}, "at least one column"),
         ({"acton": 0}, "did you mean 'action'"),
         ({"action": ()}, "offsets of 'action'"),
         ({"action": (1, 1)}, "must increase"),
         ({"action": (0.5,)}, "whole number"),
         ({"action": 10**9}, "within"),
-    ):
+    ]
+    for offsets, message in wrong:
         with pytest.raises(DatasetError, match=message):
             Windows(view, offsets)
     with pytest.raises(DatasetError, match=r"no window: the longest of 4 episodes has 13 rows"):
