@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from training_ground.agents.demonstration import Demonstration, demonstrate, trunk_works
-from training_ground.agents.recording import open_or_create, recorded_seeds
+from training_ground.agents.recording import recorded_seeds
 from training_ground.agents.statistics import wilson_interval
 from training_ground.agents.transplant import Transplant, TransplantWithTrunk
 from training_ground.configs.augmentation import AugmentFile, load_augment
 from training_ground.configs.errors import AgentError, DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.provenance import make_schema
-from training_ground.datasets.recorder import Recorder, check_fit
+from training_ground.datasets.recorder import Recorder, check_fit, open_or_create
 from training_ground.datasets.schema import EpisodeMetadata, Origin, PlacedSegment, PolicyInfo, canonical_json
 from training_ground.datasets.store import Store
 from training_ground.envs.env import HumanoidEnv

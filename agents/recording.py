@@ -18,16 +18,12 @@ from training_ground.agents.policy import Policy
 from training_ground.agents.stepping import make_env
 from training_ground.agents.workers import Worker, reply, spread
 from training_ground.configs.errors import AgentError, DatasetError
-from training_ground.datasets.provenance import describe, make_kwargs, make_schema
-from training_ground.datasets.recorder import Recorder, check_fit
+from training_ground.datasets.provenance import describe, make_kwargs
+from training_ground.datasets.recorder import Recorder, open_or_create
 from training_ground.datasets.schema import EpisodeMetadata, PolicyInfo
-from training_ground.datasets.store import DESCRIPTION, Store, episode_key
-from training_ground.datasets.video_schema import VideoStorage
+from training_ground.datasets.store import Store, episode_key
 
 MakeEnv = Callable[[str, dict[str, Any]], gymnasium.Env[Any, Any]]
-
-PICTURES = {"lossless": VideoStorage(), "lossy": VideoStorage(quality=18), "raw": None}
-"""How pictures may be kept: as video that loses nothing, as video that loses a little, or in the episode file."""
 
 EPISODE_TIMEOUT_S = 3600.0
 
@@ -104,7 +100,7 @@ def record(
         on_start: Called before the first episode, with what was there already.
         on_episode: Called with number and metadata of each episode after it is on the disk.
         make: Makes the environment; a worker process must be able to import it.
-        pictures: How a new store keeps pictures, one of `PICTURES`; one that is there keeps them as it does.
+        pictures: How a new store keeps pictures, one of `datasets.recorder.PICTURES`; one that is there goes on as it is.
 
     Raises:
         DatasetError: The store holds something else, or cannot be written.
@@ -147,22 +143,6 @@ def record(
         except KeyboardInterrupt:
             result.interrupted = True
     return result
-
-
-def open_or_create(path: Path, env: gymnasium.Env[Any, Any], pictures: str = "lossless") -> Store:
-    """Open the store at `path` if it fits the environment; make one where there is none, with `pictures` kept so.
-
-    Raises:
-        DatasetError: What is there is no store, or one of other robots or channels.
-    """
-    base: Any = env.unwrapped
-    storage = {channel.name: PICTURES[pictures] for channel in base.channels if channel.role == "picture"}
-    schema = make_schema(env, storage)
-    if not (path / DESCRIPTION).exists():
-        return Store.create(path, schema)
-    store = Store.open(path)
-    check_fit(schema, store.schema, str(path))
-    return store
 
 
 def policy_info(policy: Policy) -> PolicyInfo:

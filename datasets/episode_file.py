@@ -11,6 +11,7 @@ parser sees the bytes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import struct
@@ -102,10 +103,9 @@ def encode(episode: Episode, schema: DatasetSchema) -> bytearray:
         DatasetError: The metadata cannot be written as JSON. Columns are the caller's to check (`check_columns`).
     """
     raw = canonical_json(episode.metadata.model_dump(mode="json"), "episode metadata")
-    columns = schema.stored_columns()
-    arrow = pa.schema([pa.field(c.name, _arrow_type(c), nullable=False) for c in columns.values()])
-    arrays = [_to_arrow(column, _stored(episode.columns[name])) for name, column in columns.items()]
-    floats = [name for name, column in columns.items() if column.dtype in ("float32", "float64")]
+    columns = tuple(schema.stored_columns().values())
+    arrow, floats = _arrow_schema(columns)
+    arrays = [_to_arrow(column, _stored(episode.columns[column.name])) for column in columns]
     sink = io.BytesIO()
     with pq.ParquetWriter(
         sink,
@@ -234,6 +234,13 @@ def _videos(columns: dict[str, Any], schema: DatasetSchema, metadata: EpisodeMet
         name: Frames(folder / media.name, media, described[name], storage[name], columns[name], schema.control_rate)
         for name, media in metadata.media.items()
     }
+
+
+@functools.lru_cache(maxsize=16)
+def _arrow_schema(columns: tuple[Column, ...]) -> tuple[pa.Schema, tuple[str, ...]]:
+    """Return the schema of a file, and the names of the columns that are split by byte."""
+    fields = [pa.field(column.name, _arrow_type(column), nullable=False) for column in columns]
+    return pa.schema(fields), tuple(column.name for column in columns if column.dtype in ("float32", "float64"))
 
 
 def _arrow_type(column: Column) -> pa.DataType:

@@ -19,7 +19,9 @@ TEMPORARY_PREFIX = ".tmp-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
-def write_new(folder: Path, data: bytes | bytearray, names: Callable[[], Iterator[str]]) -> str:
+def write_new(
+    folder: Path, data: bytes | bytearray, names: Callable[[], Iterator[str]], *, sync_name: bool = True
+) -> str:
     """Write `data` to `folder` under the first of `names` that is free, and return that name.
 
     The file appears complete and flushed to the disk, or not at all; an existing file is never replaced, also when
@@ -29,6 +31,7 @@ def write_new(folder: Path, data: bytes | bytearray, names: Callable[[], Iterato
         folder: An existing folder.
         data: The file's content.
         names: Returns the names to try, in order; asked once.
+        sync_name: Whether the name is flushed as well; who writes many calls `sync_folder` once, at the end.
 
     Raises:
         DatasetError: The disk is full or the folder cannot be written; nothing is left behind.
@@ -41,7 +44,8 @@ def write_new(folder: Path, data: bytes | bytearray, names: Callable[[], Iterato
         os.fsync(descriptor)
         for name in names():
             if name_it(temporary, folder / name):
-                sync_folder(folder)
+                if sync_name:
+                    sync_folder(folder)
                 return name
         raise DatasetError(f"{folder}: a file of that name is already there")
     except OSError as problem:

@@ -34,7 +34,8 @@ from training_ground.datasets.schema import (
     EpisodeMetadata,
     PolicyInfo,
 )
-from training_ground.datasets.store import Store
+from training_ground.datasets.store import DESCRIPTION, Store
+from training_ground.datasets.video_schema import VideoStorage
 
 FIRST_CAPACITY = 1024
 
@@ -72,7 +73,7 @@ class EpisodeBuffer:
             video.abandon()
         self._videos = {}
 
-    def add(self, frame: dict[str, NDArray[Any]], observation: Any, reward: float = 0.0, phase: str = "") -> None:
+    def add(self, frame: dict[str, Any], observation: Any, reward: float = 0.0, phase: str = "") -> None:
         """Add a row: the frame after a reset or a step; its action goes to the row before, where it was applied."""
         row, arrays = self.rows, self._arrays
         if row == self._capacity:
@@ -172,6 +173,8 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             check_fit(self.schema, store.schema, str(store.path))
             folder = media_folder(store.path) if self.schema.videos() else None
         self._base: Any = env.unwrapped
+        # What is copied at once need not be made an array first; shapes are checked by `frame` at each reset.
+        self._frame = getattr(self._base, "raw_frame", self._base.frame)
         self._description = describe(env)
         self._config_hash = config_hash(self._description)
         self._buffer = EpisodeBuffer(self.schema, folder)
@@ -208,7 +211,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         """
         observation, reward, terminated, truncated, info = self.env.step(action)
         if self._running:
-            self._buffer.add(self._base.frame(), observation, float(reward), str(info.get("phase") or ""))
+            self._buffer.add(self._frame(), observation, float(reward), str(info.get("phase") or ""))
             if terminated or truncated:
                 self._finish(bool(terminated), bool(truncated), info)
             else:
@@ -261,6 +264,33 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.written.append(number)
             episode = Episode(metadata, episode.columns, number)
         self.episode = episode
+
+
+PICTURES = {"lossless": VideoStorage(), "lossy": VideoStorage(quality=18), "raw": None}
+"""How pictures may be kept: as video that loses nothing, as video that loses a little, or in the episode file."""
+
+
+def open_or_create(path: Path, env: gymnasium.Env[Any, Any], pictures: str = "lossless") -> Store:
+    """Open the store at `path` if it fits the environment; make one where there is none.
+
+    Args:
+        path: The store's folder.
+        env: What will be recorded.
+        pictures: How a new store keeps pictures, one of `PICTURES`.
+
+    Raises:
+        DatasetError: What is there is no store, or one of other robots or channels.
+    """
+    base: Any = env.unwrapped
+    storage = {
+        channel.name: PICTURES[pictures] for channel in getattr(base, "channels", ()) if channel.role == "picture"
+    }
+    schema = make_schema(env, storage)
+    if not (path / DESCRIPTION).exists():
+        return Store.create(path, schema)
+    store = Store.open(path)
+    check_fit(schema, store.schema, str(path))
+    return store
 
 
 def check_fit(schema: DatasetSchema, stored: DatasetSchema, where: str) -> None:

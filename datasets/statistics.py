@@ -46,6 +46,13 @@ def statistics(values: NDArray[Any]) -> Statistics:
     )
 
 
+def moments(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return min, max, mean and deviation of (rows, n) values as (4, n); not finite where a value is not."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        numbers = values.astype(np.float64)
+        return np.stack([numbers.min(axis=0), numbers.max(axis=0), numbers.mean(axis=0), numbers.std(axis=0)])
+
+
 def quantiles(values: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
     """Return the quantiles of (rows, n) values, by name."""
     found = np.quantile(values.astype(np.float64), list(QUANTILES.values()), axis=0)

@@ -154,6 +154,19 @@ def test_frame_has_every_channel_as_declared(env, rollout):
             assert (value.shape, value.dtype) == (channel.shape, np.dtype(channel.dtype)), channel.name
 
 
+def test_a_raw_frame_fills_a_row_as_a_frame_does(env):
+    """The recorder copies raw values straight into its rows."""
+    env.reset(seed=3)
+    env.step(actions(env, 1, seed=3)[0])
+    frame, raw = env.frame(), env.raw_frame()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for channel in env.channels:
+            row = np.zeros((1, *channel.shape), channel.dtype)
+            row[0] = raw[channel.name]
+            assert row[0].tobytes() == frame[channel.name].tobytes(), channel.name
+
+
 def test_first_frame_has_no_action_and_no_reward(env):
     env.reset(seed=3)
     frame = env.frame()

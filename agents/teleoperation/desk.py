@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from training_ground.agents.recording import open_or_create, recorded_seeds
+from training_ground.agents.recording import recorded_seeds
 from training_ground.agents.teleoperation.teleoperator import NAME, Teleoperator
 from training_ground.agents.viewing.session import Session
 from training_ground.configs.errors import AgentError
 from training_ground.configs.loading import validate
-from training_ground.datasets.recorder import Recorder
+from training_ground.datasets.recorder import Recorder, open_or_create
 from training_ground.datasets.schema import PolicyInfo
 from training_ground.envs.env import HumanoidEnv
 
