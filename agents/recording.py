@@ -100,7 +100,7 @@ def record(
         on_start: Called before the first episode, with what was there already.
         on_episode: Called with number and metadata of each episode after it is on the disk.
         make: Makes the environment; a worker process must be able to import it.
-        pictures: How a new store keeps pictures, one of `datasets.recorder.PICTURES`; one that is there goes on as it is.
+        pictures: How a new store keeps pictures, one of `datasets.recorder.PICTURES`; an old one goes on as it is.
 
     Raises:
         DatasetError: The store holds something else, or cannot be written.

@@ -87,7 +87,7 @@ def test_a_trimmed_episode_keeps_the_grid(store: Store) -> None:
 
 def test_verify_finds_a_sample_out_of_its_turn(store: Store) -> None:
     episode = store.read(0)
-    columns = {name: values.copy() for name, values in episode.columns.items()}
+    columns = {name: np.array(values) for name, values in episode.columns.items()}
     columns["camera"][7, 1, 0, 2] += 1
     columns["lidar"][8] += 1
     columns["lidar.age_ns"][3] = -1

@@ -43,8 +43,9 @@ class Draft:
     def cut(self, first: int, last: int) -> Draft:
         """Keep the rows `first` to `last`, as an episode of its own.
 
-        Time begins at 0, no reward belongs to the first row and no action to the last. Where the end is cut off, the
-        episode counts as truncated, and success is what the simulator's channel says in the last row that is left.
+        The clock goes on as recorded, no reward belongs to the first row and no action to the last. Where the end is
+        cut off, the episode counts as truncated, and success is what the simulator's channel says in the last row that
+        is left.
 
         Raises:
             Dropped: Not even one step is left.
