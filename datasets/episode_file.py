@@ -15,6 +15,7 @@ import functools
 import hashlib
 import io
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import migrations
 from training_ground.datasets.files import open_regular
-from training_ground.datasets.frames import Frames
+from training_ground.datasets.frames import Frames, signature_of
 from training_ground.datasets.schema import (
     PHASE,
     TEXT,
@@ -79,13 +80,19 @@ class Episode:
         return self.metadata.length
 
 
-def content_hash(columns: dict[str, NDArray[Any]]) -> str:
-    """Return the sha256 over every column's name, type, shape and values, whatever file they come from."""
+def content_hash(columns: dict[str, NDArray[Any]], videos: Collection[str] = ()) -> str:
+    """Return the sha256 over every column's name, type, shape and values, whatever file they come from.
+
+    Args:
+        columns: Of an episode.
+        videos: Those that a store keeps as videos without loss, though here they are arrays.
+    """
     digest = hashlib.sha256()
     for name in sorted(columns):
         values: Any = columns[name]
-        if isinstance(values, Frames):
-            digest.update(f"{name}\0video {values.dtype.name}\0{list(values.shape)}\0".encode() + values.signature())
+        if isinstance(values, Frames) or name in videos:
+            shown = values.signature() if isinstance(values, Frames) else signature_of(values)
+            digest.update(f"{name}\0video {values.dtype.name}\0{list(values.shape)}\0".encode() + shown)
             continue
         kind = TEXT if values.dtype.kind in "UO" else values.dtype.name
         digest.update(f"{name}\0{kind}\0{list(values.shape)}\0".encode())

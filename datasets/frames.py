@@ -148,12 +148,27 @@ class Frames:
         self.close()
 
     def signature(self) -> bytes:
-        """Return what decides the content: frame numbers, hash of the frames and of the file."""
-        hashes = f"{self.media.decoded_sha256 or ''}\0{self.media.sha256}"
-        return np.ascontiguousarray(self.numbers, "<i4").tobytes() + hashes.encode()
+        """Return what decides the content: frame numbers and the hash of the frames, of the file where it has lost
+        something. The same frames in another lossless file are the same content."""
+        return _signature(self.numbers, self.media.decoded_sha256 or self.media.sha256)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reader": None, "keep": None}
+
+
+def signature_of(values: NDArray[Any]) -> bytes:
+    """Return the `Frames.signature` that pictures (rows, *shape) have as a video without loss."""
+    digest, numbers = hashlib.sha256(), np.zeros(len(values), np.int32)
+    for row, sample in enumerate(values):
+        new = row == 0 or not np.array_equal(sample, values[row - 1])
+        numbers[row] = numbers[row - 1] + new if row else 0
+        if new:
+            digest.update(np.ascontiguousarray(sample).tobytes())
+    return _signature(numbers, digest.hexdigest())
+
+
+def _signature(numbers: NDArray[Any], sha256: str) -> bytes:
+    return np.ascontiguousarray(numbers, "<i4").tobytes() + sha256.encode()
 
 
 class _Reader:

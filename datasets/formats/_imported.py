@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
-from training_ground.datasets.episode_file import MAX_TEXT, Episode
+from training_ground.datasets.episode_file import MAX_TEXT, Episode, content_hash
 from training_ground.datasets.export import new_folder
 from training_ground.datasets.schema import (
     IMPORTED,
@@ -34,6 +34,7 @@ from training_ground.datasets.schema import (
     parse_json,
 )
 from training_ground.datasets.store import Store
+from training_ground.datasets.video_schema import VideoStorage
 
 NO_MODEL = "0" * 64
 """`model_hash` where no compiled robot is known."""
@@ -175,6 +176,45 @@ def make_metadata(
         "ended_ns": 0,
     }
     return validate(EpisodeMetadata, what | facts | marks, where, DatasetError)
+
+
+def own_episode(
+    metadata: EpisodeMetadata, columns: dict[str, NDArray[Any]], exported: DatasetSchema, where: str
+) -> Episode:
+    """Return an episode that an export of ours holds with all its bits.
+
+    Args:
+        metadata: As it was exported.
+        columns: As they were read; pictures as arrays, whatever they were stored as.
+        exported: Schema of the store that it was exported from.
+        where: The file's name.
+
+    Raises:
+        DatasetError: The values are not those that were exported.
+    """
+    videos = exported.videos()
+    lossy = [name for name, storage in videos.items() if not storage.lossless]
+    rows = {len(values) for values in columns.values()}
+    if rows != {metadata.length + 1} or (not lossy and content_hash(columns, videos) != metadata.content_sha256):
+        raise DatasetError(f"{where}: the values do not match the content hash in its metadata")
+    return Episode(metadata, columns)
+
+
+def without_further_loss(exported: DatasetSchema) -> DatasetSchema:
+    """Return the schema of a store for episodes of an export: what had lost something is kept as it is from now on."""
+    channels = tuple(
+        c if c.storage is None or c.storage.lossless else c.model_copy(update={"storage": VideoStorage()})
+        for c in exported.channels
+    )
+    return exported.model_copy(update={"channels": channels})
+
+
+def own_losses(exported: DatasetSchema) -> tuple[str, ...]:
+    """Say what a store made of an export of ours does not have."""
+    lossy = [name for name, storage in exported.videos().items() if not storage.lossless]
+    if not lossy:
+        return ("nothing: every value, and all metadata, are those that were exported",)
+    return (f"{', '.join(lossy)}: as they looked in the video with loss, now without more of it; not checked by hash",)
 
 
 def in_rows(values: NDArray[Any], rows: Rows, last: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
-from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, MAX_FILE_BYTES, MAX_TEXT, Episode, content_hash
+from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, MAX_FILE_BYTES, MAX_TEXT, Episode
 from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import open_regular
 from training_ground.datasets.formats import _mcap_messages as messages
 from training_ground.datasets.formats import _protobuf as wire
-from training_ground.datasets.formats._importing import ImportReport
+from training_ground.datasets.formats._imported import own_episode, own_losses, without_further_loss
+from training_ground.datasets.importing import ImportReport
 from training_ground.datasets.schema import (
     ACTION,
     IS_LAST,
@@ -62,15 +63,15 @@ def import_files(path: Path, out: Path, progress: Callable[[int], None]) -> Impo
         for number, file in enumerate(files):
             recording = _read(file)
             if store is None:
-                store = Store.create(folder, recording.schema)
-            elif recording.schema.fingerprint() != store.schema.fingerprint():
+                exported = recording.schema
+                store = Store.create(folder, without_further_loss(exported))
+            elif recording.schema.fingerprint() != exported.fingerprint():
                 raise DatasetError(f"{file}: is of another dataset than {files[0].name}: their {DESCRIPTION} differ")
             episode = recording.episode()
             store.append(episode)
             frames += episode.length
             progress(number)
-    kept = ("nothing: every value, and all metadata, are those that were exported",)
-    return ImportReport("mcap", out, len(files), frames, kept)
+    return ImportReport("mcap", out, len(files), frames, own_losses(exported))
 
 
 class _Bounded:
@@ -265,9 +266,7 @@ class _Recording:
             columns[column.name] = self._column(column, times)
         columns[TIMESTAMP] = (times - np.uint64(metadata.started_ns)).view(np.int64)
         columns[IS_LAST] = np.arange(rows) == rows - 1
-        if content_hash(columns) != metadata.content_sha256:
-            raise DatasetError(f"{self._path}: the values do not match the content hash in its metadata")
-        return Episode(metadata, columns)
+        return own_episode(metadata, columns, schema, str(self._path))
 
     def _column(self, column: Column, times: NDArray[np.uint64]) -> NDArray[Any]:
         topic, where = f"/{column.name}", f"{self._path}: topic '/{column.name}'"

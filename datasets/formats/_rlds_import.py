@@ -14,14 +14,21 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
-from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, Episode, content_hash
+from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, Episode
 from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import open_regular, read_regular
 from training_ground.datasets.formats import _rlds_features as features
-from training_ground.datasets.formats._importing import ImportReport, foreign_metadata
+from training_ground.datasets.formats._imported import (
+    Source,
+    make_metadata,
+    own_episode,
+    own_losses,
+    without_further_loss,
+)
 from training_ground.datasets.formats._rlds_example import count_numbers, decode_leaf, split_example, stored_bytes
 from training_ground.datasets.formats._rlds_features import Leaf
 from training_ground.datasets.formats._tfrecord import read_records
+from training_ground.datasets.importing import ImportReport
 from training_ground.datasets.schema import (
     ACTION,
     IS_LAST,
@@ -135,7 +142,8 @@ class _Own:
     def __init__(self, path: Path, leaves: dict[str, Leaf]) -> None:
         data = parse_json(read_regular(path, MAX_DESCRIPTION_BYTES), str(path))
         check_version(data, str(path))
-        self.schema = validate(DatasetSchema, data, str(path), DatasetError)
+        self._exported = validate(DatasetSchema, data, str(path), DatasetError)
+        self.schema = without_further_loss(self._exported)
         self._steps = features.column_leaves(self.schema)
         self._reset = features.reset_leaves(self._steps)
         self._leaves = [*self._steps, *features.DERIVED, *features.EPISODE, *self._reset]
@@ -158,13 +166,11 @@ class _Own:
             if leaf.next:
                 column = np.concatenate([values[f"episode_metadata/reset/{leaf.column}"], column[:-1]])
             columns[leaf.column] = column
-        if rows != metadata.length + 1 or content_hash(columns) != metadata.content_sha256:
-            raise DatasetError(f"{name}: the values do not match the content hash in its metadata")
-        return Episode(metadata, columns)
+        return own_episode(metadata, columns, self._exported, name)
 
     def losses(self) -> tuple[str, ...]:
         """Say what is not in the store."""
-        return ("nothing: every value, and all metadata, are those that were exported",)
+        return own_losses(self._exported)
 
 
 class _Foreign:
@@ -195,7 +201,9 @@ class _Foreign:
         self._leaves = [*self._actions, *kept, *(leaves[k] for k in keys if k in leaves)]
         self._rest = [k for k in leaves if not k.startswith("steps/") and k != self._instruction]
         self._odd_actions = 0
-        self.schema = self._make_schema(path, hashlib.sha256(raw).hexdigest())
+        digest = hashlib.sha256(raw).hexdigest()
+        self._source = Source("rlds", "", path.resolve().name[:255] or "rlds", digest, {})
+        self.schema = self._make_schema(path, digest)
 
     def _make_schema(self, path: Path, digest: str) -> DatasetSchema:
         where = str(path / "features.json")
@@ -253,7 +261,8 @@ class _Foreign:
             ACTION: joined,
             **{column: values[leaf.key] for column, leaf in self._channels.items()},
         }
-        metadata = foreign_metadata(self.schema, "rlds", number, rows - 1, bool(terminal[-1]), str(text[0]))
+        facts = {"seed": number, "instruction": str(text[0])[:10_000]}
+        metadata = make_metadata(self._source, self.schema, f"record {number}", rows - 1, bool(terminal[-1]), facts, "")
         return Episode(metadata, columns)
 
     def losses(self) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, new_folder
 from training_ground.datasets.formats import _mcap_messages as messages
 from training_ground.datasets.formats import _protobuf as wire
-from training_ground.datasets.formats._importing import ImportReport
 from training_ground.datasets.formats._mcap_import import EPISODE_RECORD, import_files, is_picture
+from training_ground.datasets.importing import ImportReport
 from training_ground.datasets.schema import (
     ACTION,
     IS_LAST,

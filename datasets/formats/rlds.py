@@ -30,11 +30,11 @@ from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, new_folder
 from training_ground.datasets.formats import _rlds_features as features
-from training_ground.datasets.formats._importing import ImportReport
 from training_ground.datasets.formats._rlds_example import encode_example, text_array
 from training_ground.datasets.formats._rlds_features import Leaf
 from training_ground.datasets.formats._rlds_import import import_folder
 from training_ground.datasets.formats._tfrecord import MAX_RECORD_BYTES, write_record
+from training_ground.datasets.importing import ImportReport
 from training_ground.datasets.schema import DatasetSchema, canonical_json
 from training_ground.datasets.store import Store
 
