@@ -14,8 +14,9 @@ from training_ground.cli.folder import FolderGroup, verbs_in
     find=lambda: verbs_in(Path(__file__).parent, __name__),
     epilog="""\b
 Examples:
-  tg data ls data/stand
-  tg data verify data/stand
+  tg data ls data/stand --where "not success"
+  tg data query data/stand "success and seed < 100"
+  tg data verify data/stand --manifest
   tg data check data/stand
   tg data clean data/stand --out data/stand_clean
   tg data export data/stand out/lerobot --format lerobot
