@@ -25,8 +25,7 @@ from training_ground.datasets.store import DESCRIPTION, EPISODES, MAX_DESCRIPTIO
 
 MANIFEST = "manifest.json"
 ABOUT = "about.json"
-MEDIA = "media"
-ANNOTATIONS = "annotations"
+MEDIA, ANNOTATIONS, LINEAGE, SPLITS = "media", "annotations", "lineage", "splits"
 MANIFEST_VERSION = 1
 MAX_MANIFEST_BYTES = 1 << 30
 """Three million episodes."""
@@ -37,7 +36,9 @@ MAX_PROOF_BYTES = 64 << 10
 FOLDERS = {
     ANNOTATIONS: re.compile(r"annotation_(?:\d{6}|[1-9]\d{6,11})\.json", re.ASCII),
     EPISODES: re.compile(r"episode_(\d{6}|[1-9]\d{6,11})\.parquet", re.ASCII),
+    LINEAGE: re.compile(r"lineage_\d{6,12}\.json", re.ASCII),
     MEDIA: re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,8}", re.ASCII),
+    SPLITS: re.compile(r"[a-z][a-z0-9_-]{0,63}\.json", re.ASCII),
 }
 """Folders whose files are listed, and what such a file is called."""
 
