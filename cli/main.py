@@ -34,11 +34,6 @@ EXTRAS = {
     "viser": "view",
     "pandas": "formats",
     "av": "formats",
-    "h5py": "formats",
-    "mcap": "formats",
-    "duckdb": "data",
-    "cryptography": "data",
-    "matplotlib": "data",
     "pinocchio": "audit",
 }
 
