@@ -44,8 +44,9 @@ class Result:
     @cached_property
     def options(self) -> dict[str, Any]:
         """Every option of the environment; one that is younger than the file has its default, which changes nothing."""
-        known = {**EnvOptions.model_fields, **task(self.data["env_id"]).config_type.model_fields}
-        return {**{name: field.get_default() for name, field in known.items()}, **self.data["environment"]["options"]}
+        known = EnvOptions().model_dump(mode="json") | task(self.data["env_id"]).config_type().model_dump(mode="json")
+        recorded = self.data["environment"]["options"]
+        return recorded | {name: default for name, default in known.items() if name not in recorded}
 
     @property
     def robot(self) -> str:
