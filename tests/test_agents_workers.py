@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from multiprocessing.connection import Connection
 
 import pytest
@@ -18,11 +19,12 @@ def test_threads_that_start_processes_leave_the_environment_as_it_was(monkeypatc
 
     def start() -> None:
         nonlocal inside, most
-        for _ in range(200):
+        for _ in range(10):
             with single_threaded_children():
                 with lock:
                     inside += 1
                     most = max(most, inside)
+                time.sleep(0.002)  # the others would come in now
                 assert all(os.environ[name] == "1" for name in THREAD_VARIABLES)
                 with lock:
                     inside -= 1
