@@ -23,6 +23,9 @@ CONTEXT = multiprocessing.get_context("spawn")
 """Fresh interpreters: a forked copy of a process that holds torch threads or a physics server can deadlock."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_environment = threading.Lock()
+"""Held while variables are changed: threads that start processes at once would undo each other's, or a process be
+started in the midst of a change, with an environment that is none."""
 START_TIMEOUT_S = 120.0
 SEND_TIMEOUT_S = 60.0
 
@@ -30,16 +33,17 @@ SEND_TIMEOUT_S = 60.0
 @contextlib.contextmanager
 def single_threaded_children() -> Iterator[None]:
     """Let processes started inside use one BLAS thread each: more fight for the cores that their neighbours need."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with _environment:
+        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 class WorkerLost(AgentError):

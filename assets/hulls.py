@@ -23,13 +23,13 @@ ROWS = 4
 
 def wedge(x: float, y: float, z: float, inset: float = 0.0) -> Array:
     """Return the corners (6, 3), m, of half a box of these lengths: its slope falls from the top of the side at -x/2 to
-    the bottom of the side at x/2."""
+    the bottom of the side at x/2. A ball with a radius of the inset must fit in."""
     slope = math.hypot(x, z)
     # The slope moves inwards by the inset, too: along the bottom that is inset · slope / z.
     right = 0.5 * x - inset * (slope + x) / z
     top = 0.5 * z - inset * (slope + z) / x
     left, bottom, half = inset - 0.5 * x, inset - 0.5 * z, 0.5 * y - inset
-    section = [(left, bottom), (max(right, left), bottom), (left, max(top, bottom))]
+    section = [(left, bottom), (right, bottom), (left, top)]
     return np.array([(u, side * half, w) for side in (-1, 1) for u, w in section])
 
 
@@ -58,7 +58,7 @@ def gear(module: float, teeth: int, width: float, inset: float = 0.0) -> list[Ar
     flank = []
     for radius in radii:
         angle = at_pitch - (_involute(math.acos(base / radius)) if radius > base else 0.0) - inset / radius
-        flank.append((radius, max(angle, 0.0)))
+        flank.append((radius, angle))
     outline = [(r, a) for r, a in flank] + [(r, -a) for r, a in reversed(flank)]
     for turn in turns:
         points = [(r * math.cos(turn + a), r * math.sin(turn + a)) for r, a in outline]

@@ -42,6 +42,10 @@ class Inertia:
             matrix += part.matrix - part.mass * offset @ offset
         return Inertia(mass, centre, matrix)
 
+    def scaled(self, factor: float) -> Inertia:
+        """Return the inertia of the same body, its density `factor` times as high."""
+        return Inertia(factor * self.mass, self.centre, factor * self.matrix)
+
     def with_armature(self, axis: Array, armature: float) -> Inertia:
         """Add a rotor's reflected inertia (kg·m²) about a unit joint axis.
 
@@ -101,11 +105,10 @@ def solid_inertia(shape: str, size: Sequence[float], density: float = 1.0) -> In
     return Inertia(ball + rod, np.zeros(3), np.diag([across, across, along]))
 
 
-def hull_inertia(vertices: Array, density: float = 1.0) -> Inertia:
-    """Return the inertia of the convex hull of points (k, 3), m, in their frame; `density` as for `solid_inertia`."""
+def hull_inertia(vertices: Array) -> Inertia:
+    """Return the inertia of the convex hull of points (k, 3), m, in their frame, of 1 kg/m³."""
     hull = trimesh.convex.convex_hull(vertices)
-    centre = np.asarray(hull.center_mass)
-    return Inertia(density * float(hull.volume), centre, density * np.asarray(hull.moment_inertia))
+    return Inertia(float(hull.volume), np.asarray(hull.center_mass), np.asarray(hull.moment_inertia))
 
 
 def triangle_violation(matrix: Array) -> float:

@@ -7,6 +7,8 @@ come from published URDF files; objects are described here, outright.
 
 from __future__ import annotations
 
+import functools
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -67,8 +69,10 @@ class Shape(StrictModel):
                 f"size = {list(self.size)}: a gear has a module of {LEAST_MODULE:g} m or more, and a whole number of "
                 f"{TEETH[0]} to {TEETH[-1]} teeth"
             )
-        if self.shape in GENERATED and min(self.size[0], self.size[-1]) <= 2.0 * MARGIN:
-            raise ValueError(f"size = {list(self.size)}: a {self.shape} must be thicker than {2 * MARGIN:g} m")
+        if self.shape in GENERATED and self._room() <= MARGIN:
+            raise ValueError(
+                f"size = {list(self.size)}: no ball of {MARGIN:g} m, the engine's margin, fits into this {self.shape}"
+            )
         return self
 
     @property
@@ -93,8 +97,7 @@ class Shape(StrictModel):
         """Inertia in the piece's frame, of a density in kg/m³; 1 gives the volume, m³, as mass."""
         if self.shape not in GENERATED:
             return solid_inertia(self.shape, self.size, density).moved(self.pose)
-        parts = [hull_inertia(hull, density).moved(self.pose) for hull in self._hulls(0.0)]
-        return sum(parts, Inertia())
+        return sum((part.scaled(density).moved(self.pose) for part in _volumes(self.shape, self.size)), Inertia())
 
     def _colliders(self, inset: float) -> tuple[Collider, ...]:
         if self.shape in GENERATED:
@@ -105,9 +108,24 @@ class Shape(StrictModel):
             size = max(radius - inset, 0.5 * radius), max(length - 2.0 * inset, 0.5 * length)
         return (Collider(self.shape, self.pose, size),)
 
-    def _hulls(self, inset: float) -> list[Array]:
+    def _room(self) -> float:
+        """Radius of the largest ball in a wedge, or half the width of a gear, m."""
         x, y, z = self.size
-        return [hulls.wedge(x, y, z, inset)] if self.shape == "wedge" else hulls.gear(x, int(y), z, inset)
+        return min(0.5 * y, 0.5 * (x + z - math.hypot(x, z))) if self.shape == "wedge" else 0.5 * z
+
+    def _hulls(self, inset: float) -> list[Array]:
+        return _generated(self.shape, self.size, inset)
+
+
+def _generated(shape: str, size: tuple[float, ...], inset: float) -> list[Array]:
+    x, y, z = size
+    return [hulls.wedge(x, y, z, inset)] if shape == "wedge" else hulls.gear(x, int(y), z, inset)
+
+
+@functools.cache
+def _volumes(shape: str, size: tuple[float, ...]) -> tuple[Inertia, ...]:
+    """Inertia of each hull of a generated shape, of 1 kg/m³: it is asked for several times a part."""
+    return tuple(hull_inertia(hull) for hull in _generated(shape, size, 0.0))
 
 
 class Piece(StrictModel):

@@ -13,6 +13,7 @@ import numpy as np
 
 from training_ground.agents.statistics import bootstrap_interval, wilson_interval
 from training_ground.configs.errors import AgentError
+from training_ground.envs.options import EnvOptions
 from training_ground.envs.pushes import DIRECTIONS, direction
 from training_ground.envs.registration import task
 
@@ -43,8 +44,9 @@ class Result:
     @cached_property
     def options(self) -> dict[str, Any]:
         """Every option of the environment; one that is younger than the file has its default, which changes nothing."""
-        known = task(self.data["env_id"]).config_type.model_fields
-        return {**{name: field.get_default() for name, field in known.items()}, **self.data["environment"]["options"]}
+        known = EnvOptions().model_dump(mode="json") | task(self.data["env_id"]).config_type().model_dump(mode="json")
+        recorded = self.data["environment"]["options"]
+        return recorded | {name: default for name, default in known.items() if name not in recorded}
 
     @property
     def robot(self) -> str:

@@ -215,13 +215,16 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.steps += 1
         outcome = self.task.checked(self.task.evaluate())
         outcome = outcome if monitor is None else monitor.judge(outcome)
-        if not math.isfinite(sum(outcome.terms.values())):
+        reward = sum(outcome.terms.values())
+        if not math.isfinite(reward):
             raise SimulationError(self._diverged(outcome))
-        self.outcome = outcome = outcome.sparse() if self.config.reward == "sparse" else outcome
+        if self.config.reward == "sparse":
+            outcome, reward = outcome.sparse(), float(outcome.success)
+        self.outcome = outcome
         terminated = outcome.failure is not None
         truncated = not terminated and (self.steps >= self.max_steps or self.task.finished)
         self._ended = terminated or truncated
-        return self._observe(), sum(outcome.terms.values()), terminated, truncated, self._info()
+        return self._observe(), reward, terminated, truncated, self._info()
 
     def _command(self, action: NDArray[np.float32]) -> NDArray[np.float64]:
         """Turn an action into joint targets, rad, or torques, N·m."""

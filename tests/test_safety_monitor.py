@@ -294,6 +294,17 @@ def test_chance_says_in_how_many_episodes(tmp_path: Path):
     env.close()
 
 
+def worked(env: HumanoidEnv, seed: int) -> dict[str, Any]:
+    """Let the expert work through an episode; return its last info."""
+    expert, ended, info = load_policy("expert"), False, {}
+    observation, _ = env.reset(seed=seed)
+    expert.reset(env)
+    while not ended:
+        observation, _, terminated, truncated, info = env.step(expert.act(np.asarray(observation)))
+        ended = terminated or truncated
+    return info
+
+
 @pytest.mark.slow
 def test_an_expert_waits_for_a_visitor_and_then_goes_on(monkeypatch: pytest.MonkeyPatch):
     """At the tray station somebody steps up to the other side of the bench, and goes again after 2 s."""
@@ -302,13 +313,8 @@ def test_an_expert_waits_for_a_visitor_and_then_goes_on(monkeypatch: pytest.Monk
     plain["items"]["person"] = {"part": "person", "at": [3.5, 0, 0], "rpy": FACING, "fixed": True, "walks": walks}
     spec = CellSpec.model_validate(plain)
     monkeypatch.setattr("training_ground.envs.cell_task.load_cell", lambda name: spec)
-    env, expert = make("TrayToTray", episode_length_s=25.0), load_policy("expert")
-    observation, _ = env.reset(seed=2)
-    expert.reset(env)
-    ended, info = False, {}
-    while not ended:
-        observation, _, terminated, truncated, info = env.step(expert.act(np.asarray(observation)))
-        ended = terminated or truncated
+    env = make("TrayToTray", episode_length_s=25.0)
+    info = worked(env, 2)
     measured = info["metrics"]
     assert info["success"] and measured["protective_stops"] >= 1 and measured["emergency_stops"] == 0
     assert measured["least_separation"] > 0.3 and measured["cycle_time"] > 9.0  # 8.1 s without
@@ -318,13 +324,8 @@ def test_an_expert_waits_for_a_visitor_and_then_goes_on(monkeypatch: pytest.Monk
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["TrayToTray", "PegInHole"])
 def test_experts_wait_for_who_steps_up_to_a_shipped_cell(name: str):
-    env, expert = make(name, tier="disturbed"), load_policy("expert")
-    observation, _ = env.reset(seed=1_000_003)
-    expert.reset(env)
-    ended, info = False, {}
-    while not ended:
-        observation, _, terminated, truncated, info = env.step(expert.act(np.asarray(observation)))
-        ended = terminated or truncated
+    env = make(name, tier="disturbed")
+    info = worked(env, 1_000_003)
     measured = info["metrics"]
     assert info["success"] and measured["protective_stops"] >= 1 and measured["emergency_stops"] == 0
     assert 0.3 < measured["least_separation"] < 0.67 and measured["event_person"] < measured["cycle_time"]

@@ -124,11 +124,11 @@ class Handling(Expert):
             CannotReach: The hand does not come there.
             Slipped: The item is lost on the way.
         """
-        yield from self.bring(side, item, goals, over=over, gap=gap, search=search)
+        yield from self.lower(side, item, goals, over=over, gap=gap, search=search)
         yield from self.open(side, 0.6)
         yield from self.withdraw(side, to=f"away from {item}")
 
-    def bring(self, side: str, item: str, goals: Sequence[Pose], *, over: float, gap: float, search: bool) -> Steps:
+    def lower(self, side: str, item: str, goals: Sequence[Pose], *, over: float, gap: float, search: bool) -> Steps:
         """Bring an item that is held down to a place as `put` does, and keep hold of it."""
         yield from self.see()
         grip = self.grip_in(side, item)

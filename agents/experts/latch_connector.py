@@ -29,7 +29,7 @@ class LatchConnector(Handling):
         yield from self.pick(side, "plug", lambda: around(self.frame("plug.grasp"), WAYS))
         upon = raised(self.frame("header.bottom"), UPON)
         for self.attempt in range(TRIES):
-            yield from self.bring(side, "plug", [upon], over=0.05, gap=OVER, search=True)
+            yield from self.lower(side, "plug", [upon], over=0.05, gap=OVER, search=True)
             if self.frame("plug").position[2] - upon.position[2] < IN:
                 break
         yield from self.push(side)

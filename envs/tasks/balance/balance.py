@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
-from training_ground.assets.model import CompiledModel, Mirror
+from training_ground.assets.model import Mirror
 from training_ground.envs import balance, rotations
 from training_ground.envs.channels import Channel
 from training_ground.envs.randomisation import NonNegativeRange, Scale
 from training_ground.envs.rewards import near
 from training_ground.envs.task import Outcome
+from training_ground.envs.tasks._laden import Laden
 from training_ground.envs.tasks.balance import _motion
 from training_ground.envs.tasks.balance.stand import Stand, StandConfig
 
@@ -51,7 +52,7 @@ class BalanceConfig(StandConfig):
     """Range of the mass in each hand, kg."""
 
 
-class Balance(Stand):
+class Balance(Laden, Stand):
     """Stand still, both feet where they are, while trunk and arms go about their work and hold what they hold.
 
     The robot begins in its work pose. Its trunk and each of its arms go on smooth ways from one random posture to the
@@ -74,18 +75,6 @@ class Balance(Stand):
     config_type = BalanceConfig
     adjustable = (*Stand.adjustable, "arm_reach", "trunk_reach", "work_speed", "hand_load")
     config: BalanceConfig  # type: ignore[assignment]  # a narrower one
-
-    @classmethod
-    def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
-        """A robot needs arms that can disturb it."""
-        if not model.hands:
-            return f"robot '{model.name}' has no hands; task '{cls.id}' needs them"
-        return super().unsupported(model, stance)
-
-    @classmethod
-    def loads(cls, model: CompiledModel) -> tuple[str, ...]:
-        """The hands."""
-        return tuple(hand.frame for hand in model.hands)
 
     def draw(self, generator: np.random.Generator) -> dict[str, Any]:
         """Draw the mass in each hand, kg."""

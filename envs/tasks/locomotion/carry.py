@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator
 
-from training_ground.assets.model import CompiledModel, Mirror
+from training_ground.assets.model import Mirror
 from training_ground.envs.channels import Channel
 from training_ground.envs.randomisation import NonNegativeRange
+from training_ground.envs.tasks._laden import Laden
 from training_ground.envs.tasks.locomotion.walk import Walk, WalkConfig
 
 MOST = 20.0
@@ -29,7 +30,7 @@ class CarryConfig(WalkConfig):
     """Range of the load's mass, kg, shared evenly by the hands."""
 
 
-class Carry(Walk):
+class Carry(Laden, Walk):
     """Walk as commanded with a load that nobody has told the robot of, in spite of pushes.
 
     Walk with a mass of up to 5 kg, drawn for each episode and shared evenly by the hands: a point mass fixed at each
@@ -43,18 +44,6 @@ class Carry(Walk):
     config_type = CarryConfig
     adjustable = (*Walk.adjustable, "payload_mass")
     config: CarryConfig  # type: ignore[assignment]  # a narrower one
-
-    @classmethod
-    def unsupported(cls, model: CompiledModel, stance: str) -> str | None:
-        """A robot needs hands to carry."""
-        if not model.hands:
-            return f"robot '{model.name}' has no hands; task '{cls.id}' needs them"
-        return super().unsupported(model, stance)
-
-    @classmethod
-    def loads(cls, model: CompiledModel) -> tuple[str, ...]:
-        """The hands."""
-        return tuple(hand.frame for hand in model.hands)
 
     def draw(self, generator: np.random.Generator) -> dict[str, Any]:
         """Draw the mass in each hand, kg."""

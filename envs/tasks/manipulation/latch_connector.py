@@ -58,31 +58,31 @@ class LatchConnector(CellTask):
     def reset(self, generator: np.random.Generator) -> None:
         """Remember how high the plug stands."""
         super().reset(generator)
-        self.state.values |= {"floor": self.place.frame("plug").position[2], "clicked": False, "pulled": False}
+        self.state.values |= {"floor": self.place.frame("plug").position[2], "pulled": False}
 
     @property
     def clicked(self) -> bool:
-        """Whether the pawl has snapped over the plug's ridge."""
-        return self.state.values["clicked"]
+        """Whether the plug is in and the pawl has snapped over its ridge."""
+        beside, height = self._from_bottom()
+        return beside < BESIDE and height < SEATED and self.place.things["header"].joint_position["pawl"] < SNAPPED
 
     @property
     def pulled(self) -> bool:
         """Whether a hand has pulled at the plug since then, and it stayed."""
         return self.state.values["pulled"]
 
+    def _from_bottom(self) -> tuple[float, float]:
+        """How far the plug is beside the socket's middle and over its bottom, m."""
+        plug, socket = (self.place.frame(name).position for name in ("plug", "header.bottom"))
+        return math.hypot(plug[0] - socket[0], plug[1] - socket[1]), plug[2] - socket[2]
+
     def evaluate(self) -> Outcome:
         """Judge the last control step."""
-        state = self.state.values
-        plug, socket = self.place.frame("plug"), self.place.frame("header.bottom")
-        beside = math.hypot(plug.position[0] - socket.position[0], plug.position[1] - socket.position[1])
-        height = plug.position[2] - socket.position[2]
-        pawl = self.place.things["header"].joint_position["pawl"]
-        seated = beside < BESIDE and height < SEATED and pawl < SNAPPED
-        state["clicked"] = seated
+        state, (beside, height), seated = self.state.values, self._from_bottom(), self.clicked
         touched, apart = self.touches("plug"), self.grip_distance("plug.grasp")
-        pull = self.steady("pull", max((-self.hand_load(hand.side)[2] for hand in self.hands), default=0.0))
+        pull = self.steady("pull", max(-self.hand_load(hand.side)[2] for hand in self.hands))
         state["pulled"] = seated and (state["pulled"] or (touched and pull > PULL))
-        lifted, inside = plug.position[2] - state["floor"], beside < BESIDE and height < MOUTH
+        lifted, inside = self.place.frame("plug").position[2] - state["floor"], beside < BESIDE and height < MOUTH
         success = self.done(state["pulled"] and self.at_rest("plug") and not touched and apart > 0.05)
         failure = None
         if not touched and (lifted < -0.05 or self.lean("plug") > 1.0):
@@ -99,12 +99,11 @@ class LatchConnector(CellTask):
             "verify": 0.1 * float(state["pulled"]),
             "done": 0.3 * float(success),
         }
-        return Outcome(terms, success, failure, self._phase(touched, lifted, beside, inside))
+        return Outcome(terms, success, failure, self._phase(seated, touched, lifted, beside, inside))
 
-    def _phase(self, touched: bool, lifted: float, beside: float, inside: bool) -> str:
-        state = self.state.values
-        if state["clicked"]:
-            return "release" if state["pulled"] else "verify"
+    def _phase(self, seated: bool, touched: bool, lifted: float, beside: float, inside: bool) -> str:
+        if seated:
+            return "release" if self.pulled else "verify"
         if inside:
             return "insert" if touched and self.grip_distance("plug.grasp") < 0.03 else "press"
         if not touched:
