@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training_ground.agents.report.charts import Box, Line, grid, polyline
-from training_ground.agents.report.markup import Html, escape, join
+from training_ground.datasets.markup import Html, escape, join
 
 WIDTH, HEIGHT = 660, 340
 STYLE = """
