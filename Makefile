@@ -8,6 +8,7 @@ STAMP := $(VENV)/.installed
 LEROBOT := .venv-lerobot
 LEROBOT_STAMP := $(LEROBOT)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
+OTHERS := tests/external
 PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
 DEMO_ARGS ?=
@@ -83,7 +84,6 @@ lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open exports of STORE and of one with pic
 	done
 
 # Nor has what only opens our files. `<name>-nodeps.txt`: packages whose own requirements are not wanted.
-OTHERS := tests/external
 .venv-%/.installed: $(OTHERS)/%-requirements.txt $(OTHERS)/%-constraints.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c $(OTHERS)/$*-constraints.txt -r $(OTHERS)/$*-requirements.txt
