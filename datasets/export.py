@@ -19,6 +19,7 @@ from training_ground.configs.errors import DatasetError, unknown
 from training_ground.datasets import formats as format_package
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import describe, sync_folder
+from training_ground.datasets.frames import Frames
 from training_ground.datasets.store import Store
 
 Progress = Callable[[int], None]
@@ -97,7 +98,9 @@ def check_finite(episode: Episode) -> None:
         DatasetError: A channel is not finite.
     """
     for name, values in episode.columns.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
+        if isinstance(values, Frames) or values.dtype.kind != "f":
+            continue  # a video holds nothing that is not finite
+        if not np.isfinite(values).all():
             raise DatasetError(
                 f"episode {episode.number}: '{name}' is not finite; readers of the export would not notice"
             )

@@ -160,7 +160,7 @@ def test_robomimic_s_links_and_attributes_are_refused(tmp_path: Path) -> None:
         ("a", link, {}, "obs/stolen: is an external link"),
         ("b", None, {"env_args": "{]"}, "env_args: malformed JSON"),
         ("c", None, {"env_args": np.zeros(3)}, "attribute 'env_args' must be one text"),
-        ("d", None, {"training_ground": "{}"}, "schema_version = None"),
+        ("d", None, {"training_ground": "{}"}, "format = None"),
     ):
         with pytest.raises(DatasetError, match=message):
             import_(robomimic_file(tmp_path / name, change, **attributes), "robomimic", tmp_path / "out")

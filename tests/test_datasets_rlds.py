@@ -197,15 +197,17 @@ def test_rlds_of_others_is_read_as_far_as_it_says_what_it_is(tmp_path: Path) -> 
         5,
         True,
     )
-    assert np.array_equal(columns["proprio"], kept[0]) and np.array_equal(columns["image"], kept[1])
-    assert np.array_equal(columns["packed"], kept[2])
-    action = np.concatenate([kept[3], kept[4][:, None]], axis=1).astype("f4")
+    assert np.array_equal(columns["observation.proprio"], kept[0])
+    assert np.array_equal(columns["observation.image"], kept[1])
+    assert np.array_equal(columns["observation.packed"], kept[2])
+    action = np.concatenate([kept[3], kept[4][:, None]], axis=1)
+    assert action.dtype == columns["action"].dtype == "float64", "whole numbers beside float64 lose nothing in it"
     assert np.array_equal(columns["action"][:-1], action[:-1]) and not columns["action"][-1].any()
     assert columns["reward"].tolist() == [0, 0, 1, 2, 3, 4]
     roles = {c.name: (c.role, c.components) for c in store.schema.channels}
-    assert roles["action"][1] == ("arm.0", "arm.1", "gripper") and roles["image"][0] == "picture"
+    assert roles["action"][1] == ("arm.0", "arm.1", "gripper") and roles["observation.image"][0] == "picture"
     text = "\n".join(report.losses)
-    for part in ("no rate", "not zero in 2 episodes", "episode_metadata/file", "2 features there, one channel"):
+    for part in ("no rate", "2 episodes have an action at the last step", "episode_metadata/file", "one channel of float64"):
         assert part in text
 
 

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
-from training_ground.configs.loading import validate
 from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, MAX_FILE_BYTES, MAX_TEXT, Episode
-from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import open_regular
+from training_ground.datasets.formats import _imported, _own
 from training_ground.datasets.formats import _mcap_messages as messages
 from training_ground.datasets.formats import _protobuf as wire
-from training_ground.datasets.formats._imported import own_episode, own_losses, without_further_loss
 from training_ground.datasets.importing import ImportReport
 from training_ground.datasets.schema import (
     ACTION,
@@ -31,10 +29,8 @@ from training_ground.datasets.schema import (
     Column,
     DatasetSchema,
     EpisodeMetadata,
-    check_version,
-    parse_json,
 )
-from training_ground.datasets.store import DESCRIPTION, MAX_DESCRIPTION_BYTES, Store
+from training_ground.datasets.store import DESCRIPTION, MAX_DESCRIPTION_BYTES
 
 EPISODE_RECORD = "training_ground.episode"
 """Name of the metadata record that holds an episode's metadata, as JSON under the key `json`."""
@@ -52,26 +48,23 @@ def is_picture(channel: ChannelSchema | None) -> bool:
 
 def import_files(path: Path, out: Path, progress: Callable[[int], None]) -> ImportReport:
     """Read a folder of MCAP files, or one; see `mcap.import_`."""
-    if not path.exists():
-        raise DatasetError(f"{path}: there is no such file or folder")
     files = sorted(path.glob("*.mcap"))[: MAX_FILES + 1] if path.is_dir() else [path]
     if not files or len(files) > MAX_FILES:
         raise DatasetError(f"{path}: holds {len(files)} files *.mcap, from 1 to {MAX_FILES} are allowed")
-    frames = 0
-    store: Store | None = None
-    with new_folder(out) as folder:
-        for number, file in enumerate(files):
-            recording = _read(file)
-            if store is None:
-                exported = recording.schema
-                store = Store.create(folder, without_further_loss(exported))
-            elif recording.schema.fingerprint() != exported.fingerprint():
-                raise DatasetError(f"{file}: is of another dataset than {files[0].name}: their {DESCRIPTION} differ")
-            episode = recording.episode()
-            store.append(episode)
-            frames += episode.length
-            progress(number)
-    return ImportReport("mcap", out, len(files), frames, own_losses(exported))
+    digest = _imported.files_sha256(path if path.is_dir() else path.parent, files)
+    first = _read(files[0])
+    exported = first.schema
+    written = _imported.write_store(out, _own.without_further_loss(exported), _episodes(files, first), progress)
+    return ImportReport("mcap", out, written.episodes, written.frames, _own.losses(exported), (), digest)
+
+
+def _episodes(files: list[Path], first: _Recording) -> Iterator[Episode]:
+    yield first.episode()
+    for file in files[1:]:
+        recording = _read(file)
+        if recording.schema.fingerprint() != first.schema.fingerprint():
+            raise DatasetError(f"{file}: is of another dataset than {files[0].name}: their {DESCRIPTION} differ")
+        yield recording.episode()
 
 
 class _Bounded:
@@ -191,17 +184,12 @@ class _Recording:
         elif isinstance(record, Channel):
             self._declare(record)
         elif isinstance(record, Metadata) and record.name == EPISODE_RECORD:
-            where = f"{self._path}: metadata"
-            data = parse_json(record.metadata.get("json", "").encode(), where)
-            check_version(data, where)
-            self._metadata = validate(EpisodeMetadata, data, where, DatasetError)
+            self._metadata = _own.read_metadata(record.metadata.get("json", ""), f"{self._path}: metadata")
         elif isinstance(record, Attachment) and record.name == DESCRIPTION:
             where = f"{self._path}: {DESCRIPTION}"
             if len(record.data) > MAX_DESCRIPTION_BYTES:
                 raise DatasetError(f"{where}: has {len(record.data)} bytes, {MAX_DESCRIPTION_BYTES} are allowed")
-            data = parse_json(record.data, where)
-            check_version(data, where)
-            self._schema = validate(DatasetSchema, data, where, DatasetError)
+            self._schema = _own.read_schema(record.data, where)
 
     def _declare(self, record: Any) -> None:
         if self._topics.get(record.id, record.topic) != record.topic:
@@ -266,7 +254,7 @@ class _Recording:
             columns[column.name] = self._column(column, times)
         columns[TIMESTAMP] = (times - np.uint64(metadata.started_ns)).view(np.int64)
         columns[IS_LAST] = np.arange(rows) == rows - 1
-        return own_episode(metadata, columns, schema, str(self._path))
+        return _own.episode(metadata, columns, schema, str(self._path))
 
     def _column(self, column: Column, times: NDArray[np.uint64]) -> NDArray[Any]:
         topic, where = f"/{column.name}", f"{self._path}: topic '/{column.name}'"
