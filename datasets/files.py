@@ -259,7 +259,8 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     """
     with open_regular(path, max_bytes) as stream:
         try:
-            return stream.read(max_bytes)
+            # No more than there is: Python takes memory for all that is asked for.
+            return stream.read(min(max_bytes, os.fstat(stream.fileno()).st_size))
         except OSError as problem:
             raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
 

@@ -207,7 +207,12 @@ def test_rlds_of_others_is_read_as_far_as_it_says_what_it_is(tmp_path: Path) -> 
     roles = {c.name: (c.role, c.components) for c in store.schema.channels}
     assert roles["action"][1] == ("arm.0", "arm.1", "gripper") and roles["observation.image"][0] == "picture"
     text = "\n".join(report.losses)
-    for part in ("no rate", "2 episodes have an action at the last step", "episode_metadata/file", "one channel of float64"):
+    for part in (
+        "no rate",
+        "2 episodes have an action at the last step",
+        "episode_metadata/file",
+        "one channel of float64",
+    ):
         assert part in text
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.formats import _hdf5, _imported, _own
 from training_ground.datasets.schema import ACTION, IS_LAST, REWARD, Column, DatasetSchema
@@ -47,6 +49,8 @@ def episodes(
             at = f"{place}: '{column.name}'"
             if column.name == ACTION:
                 actions = _hdf5.read(group, "actions", place)
+                if actions.ndim == 0 or actions.size != len(actions) * math.prod(column.shape):
+                    raise DatasetError(f"{at}: has shape {actions.shape}, samples must be {column.shape}")
                 actions = actions if np.all(scale == 1) else actions.reshape(len(actions), -1) * scale
                 columns[ACTION] = _imported.in_rows(_own.as_declared(actions, column, at), "before")
             elif column.name == REWARD:

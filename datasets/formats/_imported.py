@@ -274,6 +274,18 @@ def write_store(
     return written
 
 
+def inside(folder: Path, file: Path) -> Path:
+    """Return a file of a dataset, which must be in no linked folder.
+
+    Raises:
+        DatasetError: It is.
+    """
+    for parent in [folder / part for part in file.relative_to(folder).parents][:-1]:
+        if parent.is_symlink():
+            raise DatasetError(f"{parent}: is a symbolic link; folders of a dataset are plain folders")
+    return file
+
+
 def files_sha256(folder: Path, files: Iterable[Path]) -> str:
     """Return the sha256 over names and sha256 of files, in their order: what stands for a dataset of many files.
 
@@ -282,6 +294,7 @@ def files_sha256(folder: Path, files: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256()
     for file in files:
+        inside(folder, file)
         digest.update(f"{file.relative_to(folder)}\0{hash_regular(file, MAX_SOURCE_BYTES)[1]}\n".encode())
     return digest.hexdigest()
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.files import names_in, read_regular
-from training_ground.datasets.formats import _parquet
+from training_ground.datasets.formats import _imported, _parquet
 from training_ground.datasets.formats._lerobot_video import VIDEO_PATH
 from training_ground.datasets.formats._parquet import Numbers, Texts
 from training_ground.datasets.schema import DTYPES, MAX_SAMPLE_BYTES, parse_json
@@ -25,7 +25,7 @@ from training_ground.datasets.schema import DTYPES, MAX_SAMPLE_BYTES, parse_json
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 OWN_FILE, OWN_COLUMN = "meta/training_ground.json", "training_ground/metadata"
 MAX_JSON_BYTES, MAX_TABLE_BYTES = 16 << 20, 4 << 30
-MAX_EPISODES, MAX_TASKS, MAX_FEATURES, MAX_STEPS = 10_000_000, 1_000_000, 10_000, 10_000_000
+MAX_EPISODES, MAX_TASKS, MAX_FEATURES, MAX_STEPS = 1_000_000, 1_000_000, 10_000, 10_000_000
 BOOKKEEPING = ("timestamp", "frame_index", "episode_index", "index", "task_index", "subtask_index")
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}", re.ASCII)
 _CHUNK, _FILE = re.compile(r"chunk-\d{3,9}", re.ASCII), re.compile(r"file-\d{3,9}\.parquet", re.ASCII)
@@ -77,7 +77,7 @@ def read_info(path: Path) -> Info:
     Raises:
         DatasetError: It is of another version, or something in it is wrong.
     """
-    where = str(path / "meta/info.json")
+    where = str(_imported.inside(path, path / "meta/info.json"))
     data = parse_json(read_regular(path / "meta/info.json", MAX_JSON_BYTES), where)
     if data.get("codebase_version") != "v3.0":
         raise DatasetError(
@@ -136,15 +136,23 @@ def read_episodes(path: Path, cameras: list[str]) -> list[Line]:
     Raises:
         DatasetError: An episode stands twice or is missing, has no step, or its figures are none.
     """
-    lines = [line for file in _tables(path) for line in _lines(path, file, cameras)]
-    lines.sort(key=lambda line: line.index)
-    if not lines or [line.index for line in lines] != list(range(len(lines))):
-        raise DatasetError(f"{path / 'meta/episodes'}: must have each episode from 0 on once, has {len(lines)} lines")
+    lines: list[Line] = []
+    for file in _tables(path):
+        for line in _lines(path, file, cameras):
+            if line.index != len(lines) or len(lines) >= MAX_EPISODES:
+                raise DatasetError(
+                    f"{file}: episode {line.index} stands where {len(lines)} should; {MAX_EPISODES} are allowed at most"
+                )
+            lines.append(line)
+    if not lines:
+        raise DatasetError(f"{path / 'meta/episodes'}: has no episode")
     return lines
 
 
 def _tables(path: Path) -> Iterator[Path]:
     folder = path / "meta/episodes"
+    if folder.is_symlink():
+        raise DatasetError(f"{folder}: is a symbolic link; folders of a dataset are plain folders")
     for chunk in names_in(folder):
         if not _CHUNK.fullmatch(chunk) or (folder / chunk).is_symlink():
             raise DatasetError(f"{folder / chunk}: is no folder chunk-000, chunk-001 and so on")

@@ -37,6 +37,8 @@ EPISODE_RECORD = "training_ground.episode"
 MAX_CHUNK_BYTES = 128 << 20
 """Largest chunk, unpacked: a sample has at most half of that."""
 MAX_FILES = 1_000_000
+MAX_SMALL, SMALLEST_BYTES = 1000, 20
+"""How many records may be smaller than a message without data: empty ones unpack from nothing, and take time."""
 
 
 def is_picture(channel: ChannelSchema | None) -> bool:
@@ -72,11 +74,15 @@ class _Bounded:
 
     def __init__(self, stream: Any, size: int, where: str) -> None:
         self.left, self._stream, self._where = size, stream, where
+        self._size, self._records = size, 0
 
     def read(self, size: int) -> bytes:
         """Read exactly `size` bytes; one byte at the end is nothing, by which the library knows the end."""
         if size == 1 and not self.left:
             return b""
+        self._records += size == 1  # a record's kind is read alone
+        if self._records > MAX_SMALL + (self._size - self.left) // SMALLEST_BYTES:
+            raise DatasetError(f"{self._where}: has {self._records} records in {self._size - self.left} bytes")
         if not 0 <= size <= self.left:
             raise DatasetError(f"{self._where}: is damaged: a record claims {size} bytes, {self.left} are left")
         self.left -= size
@@ -157,6 +163,7 @@ class _Recording:
         self._path = path
         self._schema: DatasetSchema | None = None
         self._metadata: EpisodeMetadata | None = None
+        self._messages = 0
         self._topics: dict[int, str] = {}
         self._data: dict[str, bytearray] = {}
         self._times: dict[str, array[int]] = {}
@@ -179,6 +186,9 @@ class _Recording:
             topic = self._topics.get(record.channel_id)
             if topic is None:
                 raise DatasetError(f"{self._path}: is damaged: a message of channel {record.channel_id}, not declared")
+            self._messages += 1
+            if self._metadata is None or self._messages > (self._metadata.length + 1) * len(self._topics):
+                raise DatasetError(f"{self._path}: has {self._messages} messages, more than its steps and topics")
             if topic in self._data:
                 self._take(topic, record)
         elif isinstance(record, Channel):

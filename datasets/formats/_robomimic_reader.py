@@ -70,8 +70,10 @@ def _own_reader(exported: DatasetSchema) -> _hdf5_own.Read:
     def read(group: Any, column: Column, where: str) -> Any:
         if column.name not in seen:
             return _hdf5.read(group, f"{OWN}/{column.name}", where)
-        last = _hdf5.read(group, f"next_obs/{column.name}", where)[-1:]
-        return np.concatenate([_hdf5.read(group, f"obs/{column.name}", where), last])
+        now, then = (_hdf5.read(group, f"{top}/{column.name}", where) for top in ("obs", "next_obs"))
+        if now.shape != then.shape or now.dtype != then.dtype or not now.ndim:
+            raise DatasetError(f"{where}: is {now.shape} in obs, {then.shape} in next_obs")
+        return np.concatenate([now, then[-1:]])
 
     return read
 
