@@ -68,6 +68,44 @@ def record(path: Path, seeds: Any = range(4), **options: Any) -> Store:
     return store
 
 
+class Whole(fake_env.FakeEnv):
+    """With what LeRobot holds otherwise: float64 and a flag among the observations, an event `done`, a camera."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.channels += (
+            Channel("wide", (), "m", "none", "observation", "A distance.", (), "float64"),
+            Channel("flag", (), "1", "none", "observation", "A flag.", (), "bool"),
+            Channel("half", (2,), "1", "none", "state", "Numbers.", (), "float16"),
+            Channel("done", (), "1", "none", "event", "The end.", (), "bool"),
+            Channel("camera_head", (16, 20, 3), "1", "none", "picture", "RGB.", ("r", "g", "b"), "uint8"),
+        )
+
+    def frame(self) -> dict[str, Any]:
+        listed, self.channels = self.channels, self.channels[:-5]
+        frame = super().frame()
+        self.channels = listed
+        rows, columns = np.mgrid[0:16, 0:20]
+        picture = np.stack([8 * rows + self.count, 8 * columns, 0 * rows + 20 * self.seed], axis=-1).astype(np.uint8)
+        frame |= {"wide": np.float64(self.position[0] / 3), "flag": np.bool_(self.count % 2)}
+        frame |= {"half": self.position[:2].astype(np.float16), "done": np.bool_(self.count == 3)}
+        return {**frame, "camera_head": picture}
+
+
+def record_all(path: Path, seeds: Any) -> Store:
+    """Record episodes of `Whole`."""
+    env = Whole()
+    store = Store.create(path, make_schema(env))
+    recorder = Recorder(env, store, policy="random")
+    for seed in seeds:
+        recorder.reset(seed=seed)
+        generator, done = np.random.default_rng(seed), False
+        while not done:
+            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
+            done = terminated or truncated
+    return store
+
+
 def import_(name: str, path: Path, out: Path) -> Any:
     return IMPORTERS[name](path, out, lambda number: None)
 

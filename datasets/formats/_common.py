@@ -1,8 +1,6 @@
-"""What every export asks: what a policy saw, what no format has a place for, rows without a video in memory."""
+"""What every export asks of a store: what a policy saw, and what no format of others has a place for."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +8,6 @@ from numpy.typing import NDArray
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import names_in
-from training_ground.datasets.frames import Frames
 from training_ground.datasets.schema import ACTION, PHASE, POLICY_OBSERVATION, ChannelSchema, DatasetSchema
 from training_ground.datasets.store import Store
 
@@ -69,21 +66,3 @@ def check_last_action(episode: Episode, format: str) -> None:
 def phases(episode: Episode) -> NDArray[np.bytes_]:
     """Return the phases of an episode's rows as UTF-8 bytes of one length, (T + 1,)."""
     return np.array([str(phase).encode() for phase in episode.columns[PHASE]], dtype=np.bytes_)
-
-
-def write_rows(group: Any, name: str, values: Any, first: int = 0, last: int | None = None) -> None:
-    """Write rows of a column as a dataset of an HDF5 group; of a video one frame is in memory at a time.
-
-    Args:
-        group: Where.
-        name: Of the dataset.
-        values: (rows, *shape) numbers, or `Frames`; one number a row becomes what `values` has.
-        first, last: Which rows; `last` is not one of them.
-    """
-    rows = range(len(values))[first:last]
-    if not isinstance(values, Frames):
-        group[name] = values[rows.start : rows.stop]
-        return
-    dataset = group.create_dataset(name, (len(rows), *values.shape[1:]), values.dtype)
-    for place, row in enumerate(rows):
-        dataset[place] = values[row]

@@ -97,7 +97,7 @@ class _Reader:
         width = sum(kind.row_bytes for kind in wanted.values() if isinstance(kind, Numbers))
         if max(lengths) * width > MAX_EPISODE_BYTES:
             raise DatasetError(f"{path}: an episode would need more than the {MAX_EPISODE_BYTES} bytes allowed")
-        with _parquet.open_parquet(path) as file:
+        with _parquet.open_parquet(path, wanted) as file:
             if file.metadata.num_rows != sum(lengths):
                 raise DatasetError(
                     f"{path}: has {file.metadata.num_rows} rows, meta/episodes says {sum(lengths)} for its episodes"
@@ -127,7 +127,7 @@ class _Reader:
         for feature in self.plan.pictures.values():
             if feature.kind == "image":
                 size = int(np.prod(feature.shape))
-                wanted[feature.key] = Texts(MAX_EPISODE_BYTES, inside="bytes", row_bytes=size)
+                wanted[feature.key] = Texts("bytes", row_bytes=size, most=2 * size + (1 << 20))
         return wanted
 
     def _episode(self, line: Line, frames: Frames) -> Episode:

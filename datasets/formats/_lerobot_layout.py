@@ -122,7 +122,7 @@ def read_names(path: Path, column: str) -> list[str] | None:
         return None
     names = _parquet.column_names(path, MAX_TABLE_BYTES)
     text = next((name for name in names if name not in (column, f"{column}_index")), "")
-    wanted = {column: Numbers("int64"), text: Texts(64 << 20)}
+    wanted = {column: Numbers("int64"), text: Texts()}
     table = _parquet.read_all(path, wanted, 64 << 20, MAX_TASKS)
     numbers = table[column]
     if not np.array_equal(np.sort(numbers), np.arange(len(numbers))):
@@ -170,8 +170,8 @@ def _lines(root: Path, file: Path, cameras: list[str]) -> Iterator[Line]:
         wanted |= {f"videos/{key}/chunk_index": whole, f"videos/{key}/file_index": whole}
         wanted |= {f"videos/{key}/from_timestamp": seconds}
     if OWN_COLUMN in _parquet.column_names(file, MAX_TABLE_BYTES):
-        wanted[OWN_COLUMN] = Texts(1 << 30, optional=True)
-    with _parquet.open_parquet(file, MAX_TABLE_BYTES) as table:
+        wanted[OWN_COLUMN] = Texts(optional=True)
+    with _parquet.open_parquet(file, wanted, MAX_TABLE_BYTES) as table:
         for part in _parquet.batches(table, wanted, str(file), MAX_EPISODES):
             for row in range(len(part["length"])):
                 yield _line(root, file, {name: values[row] for name, values in part.items()}, cameras)

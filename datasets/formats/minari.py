@@ -25,8 +25,9 @@ import numpy as np
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, check_finite, complete_episodes, new_folder
-from training_ground.datasets.formats._common import check_last_action, losses, phases, shown, write_rows
+from training_ground.datasets.formats._common import check_last_action, losses, phases, shown
 from training_ground.datasets.formats._hdf5_own import METADATA, RESET_REWARD
+from training_ground.datasets.formats._hdf5_writing import new_hdf5, write_rows
 from training_ground.datasets.formats._minari_reader import DATA_FILE, METADATA_FILE, OWN_FILE, import_
 from training_ground.datasets.schema import (
     ACTION,
@@ -56,8 +57,6 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
     Raises:
         DatasetError: The name is none that Minari finds, a value is not finite, or no episode is complete.
     """
-    import h5py
-
     if not _NAME.fullmatch(path.name):
         raise DatasetError(
             f"{path}: Minari finds only folders with names such as 'stand-v0': letters, digits, -, _, -v0"
@@ -68,12 +67,13 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
     with new_folder(path) as folder:
         data = folder / "data"
         data.mkdir()
-        with h5py.File(data / DATA_FILE, "w") as file:
+        with new_hdf5(data / DATA_FILE) as (file, check):
             for index, number in enumerate(kept):
                 episode = store.read(number)
                 check_finite(episode)
                 check_last_action(episode, "Minari")
                 _write(file.create_group(f"episode_{index}"), index, episode, store.schema, seen)
+                check()
                 frames += episode.length
                 largest = max(largest, float(np.abs(episode.columns[ACTION].astype(float)).max()))
                 policies.add(episode.metadata.policy.name)

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, check_finite, complete_episodes, new_folder
-from training_ground.datasets.formats._common import check_last_action, losses, phases, shown, write_rows
+from training_ground.datasets.formats._common import check_last_action, losses, phases, shown
 from training_ground.datasets.formats._hdf5_own import METADATA, RESET_REWARD
+from training_ground.datasets.formats._hdf5_writing import new_hdf5, write_rows
 from training_ground.datasets.formats._robomimic_reader import OWN, import_
 from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, DatasetSchema, EpisodeMetadata
 from training_ground.datasets.store import Store
@@ -43,18 +44,17 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
     Raises:
         DatasetError: A value is not finite, or no episode is complete.
     """
-    import h5py
-
     kept, skipped = complete_episodes(store, numbers)
     scale, dtype = _action_form(store, kept)
     groups, frames = [], 0
-    with new_folder(path) as folder, h5py.File(folder / FILE, "w") as file:
+    with new_folder(path) as folder, new_hdf5(folder / FILE) as (file, check):
         data = file.create_group("data")
         for index, number in enumerate(kept):
             episode = store.read(number)
             check_finite(episode)
             check_last_action(episode, "robomimic")
             _write(data.create_group(f"demo_{index}"), episode, store.schema, scale, dtype)
+            check()
             groups.append(group_hash(episode.metadata))
             frames += episode.length
             progress(number)

@@ -4,7 +4,7 @@ Runs in an environment of its own (`make lerobot`), without training_ground.
 
     python lerobot_import_check.py write FOLDER           write a dataset with LeRobot: video, pictures, two tasks
     python lerobot_import_check.py imported FOLDER STORE  STORE holds what LeRobot reads in FOLDER
-    python lerobot_import_check.py back STORE AGAIN       AGAIN, an export of STORE imported, holds what LeRobot has held
+    python lerobot_import_check.py back STORE AGAIN       AGAIN, an export of STORE imported, has what LeRobot held
 """
 
 # pyright: reportMissingImports=false
@@ -107,9 +107,7 @@ def imported(folder: Path, store: Path) -> None:
             worst = max(worst, float(np.abs(shown - columns[CAMERA][t]).max()))
         start += length
     assert worst <= 2, f"pictures differ by {worst} from those that LeRobot decodes"
-    print(
-        f"{len(episodes)} episodes that LeRobot wrote: {compared} numbers equal in bits, pictures within {worst:.0f}/255"
-    )
+    print(f"{len(episodes)} episodes that LeRobot wrote: {compared} numbers equal, pictures within {worst:.0f}/255")
 
 
 def back(store: Path, again: Path) -> None:
