@@ -10,16 +10,18 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.datasets import formats as format_package
+from training_ground.datasets.carrying import ANNOTATIONS
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.files import describe, sync_folder
+from training_ground.datasets.files import describe, names_in, sync_folder
 from training_ground.datasets.frames import Frames
+from training_ground.datasets.index import Index
 from training_ground.datasets.store import Store
 
 Progress = Callable[[int], None]
@@ -60,7 +62,7 @@ def export(
         store: What to export; every episode is checked by its hashes on the way.
         path: A folder that does not exist.
         format: One of `formats()`.
-        episodes: Numbers of those to export; all where absent.
+        episodes: Numbers of those to export; where absent, all but those that somebody has labelled as dropped.
         progress: Called with the number of each episode that is done.
 
     Raises:
@@ -68,13 +70,24 @@ def export(
     """
     if format not in formats():
         raise DatasetError(unknown("format", format, formats()))
-    numbers = store.episodes() if episodes is None else list(episodes)
+    dropped = set[int]() if episodes is not None else _dropped(store)
+    numbers = [number for number in store.episodes() if number not in dropped] if episodes is None else list(episodes)
     if not numbers:
         raise DatasetError(f"{store.path}: there is no episode to export")
     module = importlib.import_module(f"training_ground.datasets.formats.{format}")
     if not hasattr(module, "export"):
         raise DatasetError(f"format '{format}': can be imported, not exported")
-    return module.export(store, Path(path), numbers, progress or (lambda number: None))
+    report: ExportReport = module.export(store, Path(path), numbers, progress or (lambda number: None))
+    left_out = tuple(f"episode {number}: is labelled as dropped" for number in sorted(dropped))
+    return replace(report, skipped=(*left_out, *report.skipped))
+
+
+def _dropped(store: Store) -> set[int]:
+    """Return the episodes that stay in a store and are not to be used."""
+    if not names_in(store.path / ANNOTATIONS):
+        return set()
+    index = Index.open(store)
+    return {number for number, out in zip(index.numbers.tolist(), index.column("dropped"), strict=True) if out}
 
 
 def complete_episodes(store: Store, numbers: Sequence[int]) -> tuple[list[int], tuple[str, ...]]:

@@ -259,8 +259,8 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     """
     with open_regular(path, max_bytes) as stream:
         try:
-            # No more than there is: Python takes memory for all that is asked for.
-            return stream.read(min(max_bytes, os.fstat(stream.fileno()).st_size))
+            # Not `read(max_bytes)`, which takes memory for all that is allowed before it looks.
+            return stream.read(os.fstat(stream.fileno()).st_size)
         except OSError as problem:
             raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
 

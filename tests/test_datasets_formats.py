@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import resource
@@ -24,6 +23,7 @@ from training_ground.datasets.export import export, formats
 from training_ground.datasets.formats import _common
 from training_ground.datasets.frames import Frames
 from training_ground.datasets.importing import import_
+from training_ground.datasets.index import Index
 from training_ground.datasets.labels import label
 from training_ground.datasets.schema import ChannelSchema
 from training_ground.datasets.store import Store
@@ -84,9 +84,11 @@ def test_a_full_disk_is_one_error_and_leaves_nothing(store: Store, tmp_path: Pat
 def test_what_a_store_has_beside_its_episodes_is_named_as_lost(tmp_path: Path, store: Store, format: str) -> None:
     shutil.copytree(store.path, tmp_path / "data")
     opened = Store.open(tmp_path / "data")
-    label(importlib.import_module("training_ground.datasets.index").Index.open(opened), {0: {"success": False}}, "me")
+    label(Index.open(opened), {0: {"success": False}, 1: {"dropped": True}}, "me")
     (opened.path / "manifest.json").write_text("{}")
-    text = "\n".join(export(opened, tmp_path / "out-v0", format).losses)
+    report = export(opened, tmp_path / "out-v0", format)
+    assert (report.episodes, report.skipped) == (1, ("episode 1: is labelled as dropped",))
+    text = "\n".join(report.losses)
     for part in ("units, frames", "annotations/: labels and corrections", "manifest and signature"):
         assert part in text, part
     assert "splits/" not in text and "rates" not in text
