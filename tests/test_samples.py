@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from training_ground.agents.stepping import full_id
 from training_ground.cli.main import main
 from training_ground.configs.presets import preset_names
 from training_ground.configs.samples import load_sample
 from training_ground.datasets import about
 from training_ground.datasets.store import Store
-from training_ground.envs.registration import full_name
 
 SHIPPED = Path(__file__).resolve().parents[1] / "docs" / "samples"
 
@@ -54,6 +54,6 @@ def test_a_shipped_sample_is_whole_and_is_what_its_preset_says(name: str):
     assert report.ok and report.episodes == sample.episodes, report.problems
     found = [store.metadata(number) for number in store.episodes()]
     assert [m.seed for m in found] == list(range(sample.seed, sample.seed + sample.episodes))
-    assert {m.env_id for m in found} == {full_name(sample.task)} and all(m.success for m in found)
-    assert not any((m.code_commit or "+").endswith("+changes") for m in found), "made from a clean tree"
+    assert {m.env_id for m in found} == {full_id(sample.task).rpartition(":")[2]} and all(m.success for m in found)
+    assert not any((m.code_commit or "+").endswith("+dirty") for m in found), "made from a clean tree"
     assert about.read(store.path).title == sample.title and (store.path / "card.html").exists()
