@@ -98,7 +98,7 @@ def test_what_a_store_has_beside_its_episodes_is_named_as_lost(tmp_path: Path, s
 def test_depth_comes_back_as_it_was_rounded(store: Store, tmp_path: Path, format: str) -> None:
     """The content hash is of 16-bit steps and an export has m, so the hash cannot be compared; the report says so."""
     storage = VideoStorage(codec="ffv1", keyframe_interval=1, depth_step=0.001)
-    about = {"unit": "m", "frame": "none", "role": "state", "description": "Depth."}
+    about: dict[str, Any] = {"unit": "m", "frame": "none", "role": "state", "description": "Depth."}
     depth = ChannelSchema(name="depth", shape=(8, 10), dtype="float32", storage=storage, **about)
     seen = Store.create(
         tmp_path / "data", store.schema.model_copy(update={"channels": (*store.schema.channels, depth)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +42,20 @@ class VideoFile:
             stream = stack.enter_context(open_regular(path, MAX_FILE_BYTES))
             # No other format, no other file, no picture larger than declared.
             only = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2", "protocol_whitelist": "none"}
-            bounded = {"max_pixels": str((shape[0] + 64) * (shape[1] + 64)), "codec_whitelist": CODECS}
-            options: Any = [bounded] * 8
             file = av.open(stream, "r", format="mp4", container_options=only | {"codec_whitelist": CODECS})
             stack.callback(file.close)
             if len(file.streams.video) != 1:
                 raise DatasetError(f"{path}: must hold one video, has {len(file.streams.video)}")
             self._file, self._video = file, file.streams.video[0]
             context: Any = self._video.codec_context
-            if context is None:
+            if context is None or not self._video.time_base:
                 raise DatasetError(f"{path}: holds a video that nothing here decodes")
             if (context.height, context.width) != shape[:2]:
                 raise DatasetError(
                     f"{path}: is {context.width} × {context.height}, info.json says {shape[1]} × {shape[0]}"
                 )
-            context.options, context.thread_count = options[0], 1
+            pixels = str((shape[0] + 64) * (shape[1] + 64))
+            context.options, context.thread_count = {"max_pixels": pixels, "codec_whitelist": CODECS}, 1
             self._pictures: Iterator[Any] = iter(())
             self._held: Any = None
             self._stack = stack.pop_all()
@@ -77,7 +77,7 @@ class VideoFile:
         half = 0.5 / self._fps
         with _explained(self.path):
             if self._held is None or not begins - half <= self._held.time <= begins + half:
-                self._file.seek(max(0, int((begins - half) / self._video.time_base)), stream=self._video)
+                self._file.seek(max(0, int((begins - half) / Fraction(self._video.time_base or 1))), stream=self._video)
                 self._pictures, self._held = self._file.decode(self._video), None
             for row in range(rows):
                 at = begins + row / self._fps

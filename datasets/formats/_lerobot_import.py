@@ -118,7 +118,7 @@ class _Reader:
 
     def _wanted(self) -> dict[str, Kind]:
         info = self._info
-        wanted: dict[str, Kind] = {name: Numbers("int64") for name in _WHOLE} | {"timestamp": Numbers("float32")}
+        wanted: dict[str, Kind] = {"timestamp": Numbers("float32"), **{name: Numbers("int64") for name in _WHOLE}}
         if self._phases is not None:
             wanted["subtask_index"] = Numbers("int64")
         for key in self.plan.features:
