@@ -17,6 +17,7 @@ canary beside the folder is compared at the end.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import multiprocessing
 import os
@@ -44,6 +45,8 @@ MEMORY = 1 << 30
 """Bytes of address space that reading may add to a process that has read the sample."""
 CPU_S, WALL_S = 10.0, 120.0
 """Longest trial, seconds of CPU and on the clock."""
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where the folders of trials are: nothing of them is worth a disk's time."""
 WARM = 8
 """Trials before those that count, unwatched: what is loaded when something goes wrong is loaded then."""
 LONGEST_ERROR = 2000
@@ -63,7 +66,7 @@ class Loader:
         name: For the report and for the seed.
         make: Writes a good sample into an empty folder: small, for it is copied often.
         read: Reads the sample in the folder; returns something that is compared with ==. It may write in the folder.
-        files: Pattern of the files that are damaged.
+        files: Pattern of the files that are damaged; empty for `special` damage alone.
         special: Damage that only this kind of file can have, by name; drawn as often as all other kinds together.
         sealed: Whether a sample that reads as something else is a failure.
         refuses: Exceptions that say clearly that a file is refused.
@@ -224,13 +227,17 @@ def _replaced(path: Path, draw: random.Random) -> str:
     return kind
 
 
+def _names(folder: Path, pattern: str) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.glob(pattern) if path.is_file()}
+
+
 def damage(folder: Path, loader: Loader, draw: random.Random) -> str:
     """Damage a sample, and say how."""
-    if loader.special and draw.random() < 0.5:
+    if loader.special and (not loader.files or draw.random() < 0.5):
         name = draw.choice(sorted(loader.special))
         loader.special[name](folder, draw)
         return name
-    files = sorted(path for path in folder.glob(loader.files) if path.is_file())
+    files = [folder / name for name in sorted(_names(folder, loader.files))]
     path = draw.choice(files)
     where = path.relative_to(folder).as_posix()
     if draw.random() < 0.05:
@@ -275,7 +282,8 @@ class _Watch:
 
     def _inside(self, path: Any, follow: bool = False) -> bool:
         named = Path(os.fsdecode(path))
-        real = os.path.realpath(named if follow else named.parent)  # a link itself lies where its folder does
+        # A link itself lies where its folder does.
+        real = os.path.realpath(named) if follow else f"{os.path.realpath(named.parent)}/{named.name}"
         return f"{real}/".startswith(f"{self._folder}/")
 
 
@@ -287,12 +295,46 @@ class _Sample:
         self.folder.mkdir(parents=True)
         loader.make(self.folder)
         self._good = root / "good"
+        for path in self.folder.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                os.utime(path, ns=(0, 0))  # whoever writes to it changes that
         shutil.copytree(self.folder, self._good, symlinks=True)
+        self._known = self._look()
+
+    def _look(self) -> dict[str, tuple[int, ...]]:
+        """Return what would tell that a file or folder is another one, by path."""
+        found, left = {}, [self.folder]
+        while left:
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    status, folder = entry.stat(follow_symlinks=False), entry.is_dir(follow_symlinks=False)
+                    found[entry.path] = (status.st_mode, status.st_ino)
+                    if folder:
+                        left.append(Path(entry.path))
+                    else:
+                        found[entry.path] += (status.st_size, status.st_mtime_ns, status.st_nlink)
+        return found
 
     def restore(self) -> None:
-        """Make the folder what it was."""
-        shutil.rmtree(self.folder)
-        shutil.copytree(self._good, self.folder, symlinks=True)
+        """Make the folder what it was; files that nobody has touched stay."""
+        now = self._look()
+        if now == self._known:
+            return
+        wrong = [path for path in now if now[path] != self._known.get(path)]
+        for path in map(Path, sorted(wrong)):  # a folder before what is in it
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif os.path.lexists(path):
+                path.unlink()
+        for path in sorted(self._known):
+            good = self._good / Path(path).relative_to(self.folder)
+            if os.path.lexists(path):
+                continue
+            if good.is_dir() and not good.is_symlink():
+                Path(path).mkdir()
+            else:
+                shutil.copy2(good, path, follow_symlinks=False)
+        self._known = self._look()
 
 
 def _trial(loader: Loader, sample: _Sample, watch: _Watch | None, good: Any, number: int, seed: int) -> Trial:
@@ -329,6 +371,7 @@ def _work(loader: Loader, root: Path, numbers: Sequence[int], seed: int, told: C
     quiet = os.open(os.devnull, os.O_RDWR)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
+    faulthandler.disable()
     sample = _Sample(loader, root)
     good = loader.read(sample.folder)
     watch, before = None, 0
@@ -351,7 +394,7 @@ def _work(loader: Loader, root: Path, numbers: Sequence[int], seed: int, told: C
 def _process(loader: Loader, numbers: Sequence[int], seed: int) -> tuple[list[Trial], int]:
     """Run trials in a process until it ends; return them, and the MiB that they added to its memory."""
     context, trials, added, at = multiprocessing.get_context("fork"), list[Trial](), 0, None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
         root, canary = Path(folder) / "a" / "b", Path(folder) / "a" / "canary"
         root.mkdir(parents=True)
         canary.write_text("as it was")

@@ -9,6 +9,10 @@ from collections.abc import Iterable
 class TrainingGroundError(Exception):
     """Base of every error that bad input can cause; `tg` prints it as one line and exits with status 2."""
 
+    def __str__(self) -> str:
+        # Messages quote files of strangers: nothing that a terminal would obey.
+        return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in super().__str__())
+
 
 class ConfigError(TrainingGroundError):
     """A configuration file, key or override is wrong."""

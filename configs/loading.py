@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,11 @@ from training_ground.configs.errors import ConfigError, unknown
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 MAX_BYTES = 4_000_000
+MAX_PROBLEM = 600
+"""Letters that an error says of one key: what a file holds may be of any length."""
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
 
 
 class StrictModel(pydantic.BaseModel):
@@ -96,15 +102,16 @@ def validate(model: type[Model], data: dict[str, Any], where: str, error: type[E
     except pydantic.ValidationError as problem:
         lines = []
         for item in problem.errors()[:3]:
-            key = ".".join(str(part) for part in item["loc"])
+            key = ".".join(str(part)[:100] for part in item["loc"])
             message = item["msg"].removeprefix("Value error, ")
             if item["type"] == "extra_forbidden":
                 lines.append(unknown("key", key, _allowed_keys(model, item["loc"])))
             elif item["type"] == "missing":
                 lines.append(f"the key '{key}' is missing")
             else:  # a check of several keys together names them itself
-                lines.append(f"{key} = {item['input']!r}: {message}" if key else message)
-        raise error(f"{where}: {'; '.join(lines)}") from problem
+                lines.append(f"{key} = {_SHORT.repr(item['input'])}: {message}" if key else message)
+        short = [line if len(line) <= MAX_PROBLEM else f"{line[:MAX_PROBLEM]}…" for line in lines]
+        raise error(f"{where}: {'; '.join(short)}") from problem
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
