@@ -185,7 +185,7 @@ def _taken(source: int, store: Store, number: int, new: int, metadata: EpisodeMe
     return Taken(source, number, new, metadata.content_sha256, store.file(number).stat().st_size, [])
 
 
-def _checked(store: Store, number: int, schema: DatasetSchema) -> tuple[bytes | bytearray, EpisodeMetadata]:
+def _checked(store: Store, number: int, schema: DatasetSchema) -> tuple[bytes | memoryview, EpisodeMetadata]:
     """Return an episode's file as it is where it is of today's version, else written anew with the same values."""
     path = store.file(number)
     data = read_regular(path, episode_file.MAX_FILE_BYTES)

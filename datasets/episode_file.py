@@ -103,7 +103,7 @@ def content_hash(columns: dict[str, NDArray[Any]], videos: Collection[str] = ())
     return digest.hexdigest()
 
 
-def encode(episode: Episode, schema: DatasetSchema) -> bytearray:
+def encode(episode: Episode, schema: DatasetSchema) -> memoryview:
     """Return the bytes of an episode's file, sealed.
 
     Raises:
@@ -118,7 +118,7 @@ def encode(episode: Episode, schema: DatasetSchema) -> bytearray:
         sink,
         arrow,
         compression="zstd",
-        compression_level=1,  # level 3 saves 3 % and costs 30 % of the speed
+        compression_level=-2,  # level 1 saves at most 1 % and takes 1.4 times as long
         use_dictionary=[PHASE],  # pyright: ignore[reportArgumentType] (the stub says bool; names are allowed)
         column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
         write_statistics=False,
@@ -126,7 +126,7 @@ def encode(episode: Episode, schema: DatasetSchema) -> bytearray:
     ) as writer:
         writer.add_key_value_metadata({METADATA_KEY: raw, SEAL_KEY: _UNSEALED})
         writer.write_table(pa.Table.from_arrays(arrays, schema=arrow), row_group_size=episode.length + 1)
-    data = bytearray(sink.getbuffer())
+    data = sink.getbuffer()
     start = _seal_position(data, "episode")
     data[start : start + _DIGITS] = hashlib.sha256(data).hexdigest().encode()
     return data
@@ -181,17 +181,18 @@ def check_seal(data: bytes, where: str) -> None:
         raise DatasetError(f"{where}: is damaged: its bytes do not match the sha256 that it was written with")
 
 
-def _seal_position(data: bytes | bytearray, where: str) -> int:
+def _seal_position(data: bytes | memoryview, where: str) -> int:
     if len(data) < 12 or data[:4] != b"PAR1" or data[-4:] != b"PAR1":
         raise DatasetError(f"{where}: is damaged: it does not begin and end as a Parquet file does (cut short?)")
     (footer,) = struct.unpack("<I", data[-8:-4])
     begin = len(data) - 8 - footer
     if footer > MAX_FOOTER_BYTES or begin < 4:
         raise DatasetError(f"{where}: is damaged: its footer says that it has {footer} bytes")
-    position = data.find(_SEAL_MARK, begin)
-    if position < 0 or data.find(_SEAL_MARK, position + 1) >= 0:
+    end = bytes(data[begin:])
+    position = end.find(_SEAL_MARK)
+    if position < 0 or end.find(_SEAL_MARK, position + 1) >= 0:
         raise DatasetError(f"{where}: is damaged, or was not written by training-ground: it carries no seal")
-    return position + len(_SEAL_MARK)
+    return begin + position + len(_SEAL_MARK)
 
 
 def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> EpisodeMetadata:

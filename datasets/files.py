@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,9 +20,7 @@ TEMPORARY_PREFIX = ".tmp-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
-def write_new(
-    folder: Path, data: bytes | bytearray, names: Callable[[], Iterator[str]], *, sync_name: bool = True
-) -> str:
+def write_new(folder: Path, data: bytes | bytearray | memoryview, names: Callable[[], Iterator[str]]) -> str:
     """Write `data` to `folder` under the first of `names` that is free, and return that name.
 
     The file appears complete and flushed to the disk, or not at all; an existing file is never replaced, also when
@@ -31,35 +30,80 @@ def write_new(
         folder: An existing folder.
         data: The file's content.
         names: Returns the names to try, in order; asked once.
-        sync_name: Whether the name is flushed as well; who writes many calls `sync_folder` once, at the end.
 
     Raises:
         DatasetError: The disk is full or the folder cannot be written; nothing is left behind.
     """
-    temporary: Path | None = None
-    descriptor = -1
+    staged = stage(folder, data)
     try:
-        temporary, descriptor = create_locked(folder)
-        _write_all(descriptor, data)
-        os.fsync(descriptor)
-        for name in names():
-            if name_it(temporary, folder / name):
-                if sync_name:
-                    sync_folder(folder)
-                return name
-        raise DatasetError(f"{folder}: a file of that name is already there")
+        name = staged.publish(names)
+        sync_folder(folder)
+        return name
     except OSError as problem:
-        raise DatasetError(f"{folder}: {describe(problem)}; nothing that was already written is lost") from problem
+        raise _not_written(folder, problem) from problem
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        if descriptor >= 0:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        staged.discard()
 
 
-def write_over(path: Path, data: bytes | bytearray) -> None:
+@dataclass
+class Staged:
+    """A file that is complete and flushed to the disk, and has no name yet.
+
+    Attributes:
+        folder: Where it lies and will be named.
+    """
+
+    folder: Path
+    _temporary: Path
+    _descriptor: int
+
+    def publish(self, names: Callable[[], Iterator[str]]) -> str:
+        """Give it the first of `names` that is free, and return that; `sync_folder` flushes it.
+
+        Raises:
+            DatasetError: None is free, or the folder cannot be written.
+        """
+        try:
+            for name in names():
+                if name_it(self._temporary, self.folder / name):
+                    return name
+        except OSError as problem:
+            raise _not_written(self.folder, problem) from problem
+        raise DatasetError(f"{self.folder}: a file of that name is already there")
+
+    def discard(self) -> None:
+        """Let go of it; without a name it is gone."""
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+
+def stage(folder: Path, data: bytes | bytearray | memoryview) -> Staged:
+    """Write a file under a temporary name and flush it; the caller names or discards it.
+
+    Raises:
+        DatasetError: The disk is full or the folder cannot be written; nothing is left behind.
+    """
+    staged: Staged | None = None
+    try:
+        staged = Staged(folder, *create_locked(folder))
+        _write_all(staged._descriptor, data)
+        os.fsync(staged._descriptor)
+        return staged
+    except BaseException as problem:
+        if staged is not None:
+            staged.discard()
+        if isinstance(problem, OSError):
+            raise _not_written(folder, problem) from problem
+        raise
+
+
+def _not_written(folder: Path, problem: OSError) -> DatasetError:
+    return DatasetError(f"{folder}: {describe(problem)}; nothing that was already written is lost")
+
+
+def write_over(path: Path, data: bytes | bytearray | memoryview) -> None:
     """Write a file that may be there already: complete and flushed to the disk, or what was there before.
 
     Raises:
@@ -105,7 +149,7 @@ def create_locked(folder: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _write_all(descriptor: int, data: bytes | bytearray) -> None:
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data).cast("B")
     while view.nbytes:
         view = view[os.write(descriptor, view[: 64 << 20]) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +37,7 @@ from training_ground.datasets.schema import (
 )
 from training_ground.datasets.store import DESCRIPTION, Store
 from training_ground.datasets.video_schema import VideoStorage
+from training_ground.envs.observation import OBSERVED
 
 FIRST_CAPACITY = 1024
 
@@ -63,7 +65,10 @@ class EpisodeBuffer:
         given = {TIMESTAMP, IS_LAST, PHASE, *self._actions}
         given |= {REWARD} if self._own_reward else set()
         given |= {POLICY_OBSERVATION} if self._own_observation else set()
-        self._copied = [name for name in self._columns if name not in given]
+        self._ungiven = [name for name in self._columns if name not in given]
+        self._copied = self._ungiven
+        self._together: NDArray[np.float32] | None = None
+        """Rows of the observed channels where a frame has them in one vector."""
         self._grow()
 
     def clear(self) -> None:
@@ -79,10 +84,12 @@ class EpisodeBuffer:
         if row == self._capacity:
             self._grow()
             arrays = self._arrays
+        if row == 0:
+            self._begin(frame)
+        if self._together is not None:
+            self._together[row] = frame[OBSERVED]
         for name in self._copied:
             arrays[name][row] = frame[name]
-        if row == 0 and not self._videos:
-            self._begin_videos()
         for name, video in self._videos.items():
             video.add(frame[name])
         for name in self._actions:
@@ -99,6 +106,8 @@ class EpisodeBuffer:
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the rows so far as an episode's columns; valid until the next `clear`, which must come next."""
+        if self._together is not None:
+            self._split(self._together[: self.rows])
         result: dict[str, Any] = {name: array[: self.rows] for name, array in self._arrays.items()}
         videos, self._videos = self._videos, {}
         result |= {name: video.finish() for name, video in videos.items()}
@@ -106,10 +115,22 @@ class EpisodeBuffer:
         result[IS_LAST][-1] = True
         return result
 
-    def _begin_videos(self) -> None:
+    def _begin(self, frame: dict[str, Any]) -> None:
+        """Prepare for an episode whose frames are like this first one."""
+        joined = OBSERVED in frame
+        self._copied = [name for name in self._ungiven if not (joined and name in self._observed)]
+        self._together = np.zeros((self._capacity, frame[OBSERVED].size), np.float32) if joined else None
         described, rate = self._schema.columns(), self._schema.control_rate
         for name, storage in self._schema.videos().items():
             self._videos[name] = Recording(self._folder, described[name], storage, rate)
+
+    def _split(self, together: NDArray[np.float32]) -> None:
+        start = 0
+        for name in self._observed:
+            column = self._columns[name]
+            end = start + math.prod(column.shape)
+            self._arrays[name][: self.rows] = together[:, start:end].reshape(-1, *column.shape)
+            start = end
 
     def _flat(self, observation: Any) -> NDArray[np.float32]:
         if not isinstance(observation, dict):
@@ -126,6 +147,8 @@ class EpisodeBuffer:
             array = np.zeros((capacity, *column.shape), dtype=kind)
             array[: self.rows] = self._arrays[name][: self.rows] if self.rows else 0
             self._arrays[name] = array
+        if self._together is not None:
+            self._together = np.concatenate([self._together, np.zeros_like(self._together)])[:capacity]
         self._capacity = capacity
 
 
@@ -199,7 +222,8 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             "cameras": plain(self._base.camera_poses()) if hasattr(self._base, "camera_poses") else {},
         }
         self._buffer.clear()
-        self._buffer.add(self._base.frame(), observation, phase=str(info.get("phase") or ""))
+        self._base.frame()  # checks the shapes
+        self._buffer.add(self._frame(), observation, phase=str(info.get("phase") or ""))
         self._running = True
         return observation, info
 

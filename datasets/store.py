@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +18,16 @@ import numpy as np
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import episode_file, media, migrations
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.files import describe, names_in, read_regular, remove_leftovers, sync_folder, write_new
+from training_ground.datasets.files import (
+    Staged,
+    describe,
+    names_in,
+    read_regular,
+    remove_leftovers,
+    stage,
+    sync_folder,
+    write_new,
+)
 from training_ground.datasets.frames import Frames
 from training_ground.datasets.schema import (
     IS_LAST,
@@ -34,6 +44,8 @@ DESCRIPTION = "dataset.json"
 EPISODES = "episodes"
 TRASH = "trash"
 MAX_DESCRIPTION_BYTES = 64 << 20
+WRITERS = 3
+"""Episodes that `Store.extend` writes at once: one is compressed while two wait for the disk."""
 _EPISODE_NAME = re.compile(r"^episode_(\d{6,12})\.parquet$", re.ASCII)
 _USED_NAME = re.compile(r"^episode_(\d{6,12})\.(parquet|purged)$", re.ASCII)
 
@@ -157,12 +169,13 @@ class Store:
         """
         check_columns(episode, self.schema)
         with media.published(self.path, self.schema, episode.columns) as videos:
-            return self._write(self._encode(episode, videos))
+            return self._numbered(write_new(self.path / EPISODES, self._encode(episode, videos), self._free_names))
 
     def extend(self, episodes: Iterable[Episode]) -> list[int]:
         """Write episodes in order and return their numbers; when this returns they are on the disk.
 
-        Faster than as many calls of `append`: while one is flushed to the disk the next one is encoded.
+        Faster than as many calls of `append`: some are encoded while others are flushed to the disk. Memory holds a
+        few episodes at a time.
 
         Raises:
             DatasetError: As in `append`; the episodes before that one are on the disk.
@@ -170,24 +183,36 @@ class Store:
         if self.schema.videos():
             return [self.append(episode) for episode in episodes]
         numbers: list[int] = []
-        with ThreadPoolExecutor(1) as disk:
-            pending: Future[int] | None = None
+        staged: deque[Future[Staged]] = deque()
+        with ThreadPoolExecutor(WRITERS) as pool:
             try:
                 for episode in episodes:
+                    if len(staged) == 2 * WRITERS:
+                        numbers.append(self._publish(staged.popleft().result()))
                     check_columns(episode, self.schema)
-                    data = self._encode(episode, {})
-                    if pending is not None:
-                        numbers.append(pending.result())
-                    pending = disk.submit(self._write, data, sync_name=False)
+                    staged.append(pool.submit(self._stage, episode))
             finally:
                 try:
-                    if pending is not None:
-                        numbers.append(pending.result())
+                    while staged:
+                        numbers.append(self._publish(staged.popleft().result()))
                 finally:
+                    for rest in staged:
+                        if not rest.cancel() and rest.exception() is None:
+                            rest.result().discard()
                     sync_folder(self.path / EPISODES)
         return numbers
 
-    def _encode(self, episode: Episode, videos: dict[str, Frames]) -> bytearray:
+    def _stage(self, episode: Episode) -> Staged:
+        return stage(self.path / EPISODES, self._encode(episode, {}))
+
+    def _publish(self, staged: Staged) -> int:
+        try:
+            name = staged.publish(self._free_names)
+        finally:
+            staged.discard()
+        return self._numbered(name)
+
+    def _encode(self, episode: Episode, videos: dict[str, Frames]) -> memoryview:
         columns: dict[str, Any] = {**episode.columns, **videos}
         metadata = episode.metadata.model_copy(
             update={
@@ -198,8 +223,7 @@ class Store:
         )
         return episode_file.encode(Episode(metadata, columns), self.schema)
 
-    def _write(self, data: bytearray, *, sync_name: bool = True) -> int:
-        name = write_new(self.path / EPISODES, data, self._free_names, sync_name=sync_name)
+    def _numbered(self, name: str) -> int:
         number = int(name[len("episode_") : -len(".parquet")])
         self._next = number + 1
         return number

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
 
 XYZ = ("x", "y", "z")
+OBSERVED = "<observed>"
+"""Key of a raw frame for all observed channels together; no channel can have this name."""
 _OTHER = {"left": "right", "right": "left"}
 
 
@@ -152,6 +154,7 @@ class Observation:
         self._driven = np.array(driven)
         self._task = task
         self._carriers: tuple[LinkState, LinkState] = (robot.imu_carrier, robot.imu_carrier)
+        self._imu_then = self._carriers  # a carrier's state, and the IMU's
 
     def space(self, kind: str) -> gymnasium.Space[Any]:
         """Observation space: one Box (d,), or a Dict of Boxes by channel name, those of pictures uint8."""
@@ -262,29 +265,30 @@ class Observation:
         The accelerometer's sample is the mean over the control step of what a real one would measure: acceleration of
         the IMU's origin minus gravity.
         """
-        frame = env.model.frames[env.model.imu_frame]
-        old, new = (carried(frame, carrier) for carrier in self._carriers)
+        frame, (before, now) = env.model.frames[env.model.imu_frame], self._carriers
+        old = self._imu_then[1] if self._imu_then[0] is before else carried(frame, before)
+        new = carried(frame, now)
+        self._imu_then = now, new
         force = [(b - a) / self._timestep for a, b in zip(old.linear_velocity, new.linear_velocity, strict=True)]
         force[2] += env.world.gravity
-        return (
-            rotations.rotate_inverse(new.orientation, new.angular_velocity),
-            rotations.rotate_inverse(new.orientation, force),
-        )
+        rows = rotations.matrix(new.orientation)
+        return rotations.components(rows, new.angular_velocity), rotations.components(rows, force)
 
     def frame(self, env: HumanoidEnv) -> dict[str, NDArray[Any]]:
         """Current value of every channel, with the declared shape and dtype."""
-        values = self.raw_frame(env)
+        values = self.raw_frame(env) | self._shaped
         return {c.name: np.array(values[c.name], dtype=c.dtype).reshape(c.shape) for c in self.channels}
 
     def raw_frame(self, env: HumanoidEnv) -> dict[str, Any]:
         """Current value of every channel as it is at hand: a number, a sequence, or an array that is used again.
 
-        For who copies it at once, as a recorder does: making 26 arrays a step took most of what recording costs.
+        For who copies it at once, as a recorder does: making 26 arrays a step took most of what recording costs. The
+        observed channels stand under `OBSERVED`, one after the other in one float32 vector.
         """
         robot, outcome = env.robot, env.outcome
         gyroscope, accelerometer = self._imu(env)
         values: dict[str, Any] = {
-            **self._shaped,
+            OBSERVED: self._flat,
             "action": env.action,
             "joint_angle": robot.joint_position,
             "joint_speed": robot.joint_velocity,

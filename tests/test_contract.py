@@ -18,6 +18,7 @@ from training_ground.configs.errors import SimulationError
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.channels import Channel
 from training_ground.envs.env import HumanoidEnv
+from training_ground.envs.observation import OBSERVED
 from training_ground.envs.registration import make, task_ids, tasks
 
 STEPS = 60
@@ -159,6 +160,7 @@ def test_a_raw_frame_fills_a_row_as_a_frame_does(env):
     env.reset(seed=3)
     env.step(actions(env, 1, seed=3)[0])
     frame, raw = env.frame(), env.raw_frame()
+    raw |= env.observation.split(raw[OBSERVED])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for channel in env.channels:
