@@ -18,12 +18,12 @@ from training_ground.datasets import carrying, episode_file
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import read_regular
+from training_ground.datasets.layout import DESCRIPTION, EPISODES, MANIFEST
 from training_ground.datasets.lineage import Action, Descent, Place, Source, places_of, write_lineage
 from training_ground.datasets.recorder import differences
 from training_ground.datasets.schema import DatasetSchema, EpisodeMetadata
-from training_ground.datasets.store import DESCRIPTION, EPISODES, Store, description, episode_key
+from training_ground.datasets.store import Store, description, episode_key
 
-MANIFEST = "manifest.json"
 _TIMES = {"started_ns", "ended_ns", "schema_version", "schema_sha256", "content_sha256"}
 
 
@@ -153,7 +153,6 @@ def make(plan: Plan, out: str | Path, progress: Callable[[int], None] | None = N
     """
     schema = plan.sources[0].schema.model_copy(update={"created_ns": time.time_ns()}).remember({})
     numbers: list[dict[tuple[int, str], int]] = [{} for _ in plan.sources]
-    media = [carrying.media_names(store) for store in plan.sources]
     with new_folder(Path(out)) as folder:
         (folder / EPISODES).mkdir()
         (folder / DESCRIPTION).write_bytes(description(schema))
@@ -163,8 +162,7 @@ def make(plan: Plan, out: str | Path, progress: Callable[[int], None] | None = N
             data, metadata = _checked(store, one.number, schema)
             if metadata.content_sha256 != one.content_sha256:
                 raise DatasetError(f"{store.file(one.number)}: is another episode than when this was planned")
-            for path in carrying.media_of(store, metadata, media[one.source]):
-                carrying.copy_medium(path, folder / carrying.MEDIA / path.name)
+            carrying.copy_media(store, metadata, folder)
             target.file(one.new).write_bytes(data)
             for source, number in [(one.source, one.number), *one.twins]:
                 numbers[source][number, one.content_sha256] = one.new
