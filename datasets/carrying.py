@@ -1,4 +1,4 @@
-"""What goes along when episodes move to another store: annotations with their numbers changed, splits, media."""
+"""What goes along when episodes move to another store: annotations with new numbers, splits, media, `about.json`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from training_ground.configs.errors import DatasetError
+from training_ground.datasets import about
 from training_ground.datasets.files import is_folder, names_in, open_regular, read_regular
-from training_ground.datasets.layout import ANNOTATIONS, FILES, MEDIA, SPLITS
+from training_ground.datasets.layout import ABOUT, ANNOTATIONS, FILES, MEDIA, SPLITS
 from training_ground.datasets.schema import EpisodeMetadata, canonical_json, parse_json
 from training_ground.datasets.store import Store
 
@@ -58,6 +59,25 @@ def carry_splits(sources: Sequence[Store], folder: Path) -> list[str]:
                 target.write_bytes(raw)
             elif target.read_bytes() != raw:
                 notes.append(f"{path}: left behind, there is another split of that name")
+    return notes
+
+
+def carry_about(sources: Sequence[Store], folder: Path) -> list[str]:
+    """Copy `about.json` where all stores say the same, for one licence is not another's; return what is left behind."""
+    texts: list[bytes] = []
+    notes: list[str] = []
+    for store in sources:
+        path = store.path / ABOUT
+        try:
+            about.read(store.path)
+            texts.append(read_regular(path, about.MAX_ABOUT_BYTES) if path.exists() else b"")
+        except DatasetError as problem:
+            notes.append(f"{path}: left behind ({problem})")
+    if len(texts) == len(sources) and len(set(texts)) == 1:
+        if texts[0]:
+            (folder / ABOUT).write_bytes(texts[0])
+    elif any(texts):
+        notes.append(f"{ABOUT}: left behind, the datasets do not say the same; tg data card writes it anew")
     return notes
 
 

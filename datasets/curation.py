@@ -138,7 +138,8 @@ def plan_merge(stores: Sequence[Store]) -> Plan:
 
 
 def make(plan: Plan, out: str | Path, progress: Callable[[int], None] | None = None) -> tuple[Store, tuple[str, ...]]:
-    """Carry out a plan. Annotations, splits and media go along; index, arrays, manifest and signature do not.
+    """Carry out a plan. Annotations, splits, media and, where all stores say the same, `about.json` go along; index,
+    arrays, manifest and signature do not.
 
     Args:
         plan: What `plan_copy` or `plan_merge` returned.
@@ -170,6 +171,7 @@ def make(plan: Plan, out: str | Path, progress: Callable[[int], None] | None = N
                 progress(one.new)
         notes = carrying.carry_annotations(plan.sources, numbers, folder)
         notes += carrying.carry_splits(plan.sources, folder)
+        notes += carrying.carry_about(plan.sources, folder)
         notes += [
             f"{store.path / MANIFEST}: left behind with its signature, sign the new dataset"
             for store in plan.sources

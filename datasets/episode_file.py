@@ -58,6 +58,7 @@ MAX_FOOTER_BYTES = 64 << 20
 _LIMITS: Any = {"thrift_string_size_limit": MAX_FOOTER_BYTES, "thrift_container_size_limit": 1_000_000}
 MAX_TEXT = 1000
 """Longest text in a row, bytes."""
+_TEXTS_AT_ONCE = 10_000
 _CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -102,7 +103,9 @@ def content_hash(columns: dict[str, NDArray[Any]], videos: Collection[str] = ())
         kind = TEXT if values.dtype.kind in "UO" else values.dtype.name
         digest.update(f"{name}\0{kind}\0{list(values.shape)}\0".encode())
         if kind == TEXT:
-            digest.update("\0".join(values.tolist()).encode())
+            for first in range(0, len(values), _TEXTS_AT_ONCE):
+                part = "\0".join(values[first : first + _TEXTS_AT_ONCE].tolist())
+                digest.update((b"\0" if first else b"") + part.encode())
         else:
             digest.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
     return digest.hexdigest()
@@ -151,7 +154,10 @@ def decode(data: bytes, schema: DatasetSchema, path: Path, number: int | None = 
             metadata = _metadata(file, schema, path)
             _check_layout(file, schema, metadata, path)
             table = file.read(use_threads=False)
-        columns: dict[str, Any] = {n: _from_arrow(c, table.column(n)) for n, c in schema.stored_columns().items()}
+        columns: dict[str, Any] = {}
+        for name, column in schema.stored_columns().items():
+            columns[name] = _from_arrow(column, table.column(name))
+            table = table.drop_columns([name])  # of one column at a time there are two in memory
     except KeyError as problem:
         raise DatasetError(f"{path}: columns differ from dataset.json: there is no column '{PHASE}'") from problem
     except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:

@@ -12,7 +12,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from training_ground.configs.errors import DatasetError
+from training_ground.configs.errors import DatasetError, short
 from training_ground.configs.loading import StrictModel
 from training_ground.datasets.cleaned import CleaningStep
 from training_ground.datasets.timing import check_rates
@@ -377,5 +377,5 @@ def check_version(data: dict[str, Any], where: str, oldest: int = SCHEMA_VERSION
             "; it was written by a newer training-ground: update with pip install -U training-ground" if newer else ""
         )
         reads = f"{oldest} to {SCHEMA_VERSION}" if oldest < SCHEMA_VERSION else f"{SCHEMA_VERSION}"
-        raise DatasetError(f"{where}: schema_version = {version!r}, this code reads {reads}{remedy}")
+        raise DatasetError(f"{where}: schema_version = {short(version)}, this code reads {reads}{remedy}")
     return version
