@@ -434,6 +434,8 @@ def run(loader: Loader, tries: int, seed: int = 0) -> dict[str, Any]:
         `tried`, `refused`, `equal`, `changed`, `crashed`; `mib`, what reading added to the memory at most, `slowest_s`
         of CPU; the first `examples` of crashes, each with its number, for `once`, and some of what was `said`.
     """
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY) as folder:
+        loader.make(Path(folder))  # what is made once for all samples is made here, and not in each process
     trials: list[Trial] = []
     added, left = 0, [*range(-WARM, 0), *range(tries)]
     while left and left[-1] >= 0:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import tracemalloc
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import test_datasets_video as pictures
+from test_datasets_curation import killed
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import episode_file, files, manifest, media, trash
@@ -126,6 +129,26 @@ def test_the_name_of_a_new_folder_is_flushed_before_an_episode_needs_it(
     flushed.clear()
     Recorder(pictures.CameraEnv(), store)
     assert (store.path / "media").is_dir() and flushed == [store.path]
+
+
+@pytest.mark.slow
+def test_killed_at_every_call_of_the_system_an_episode_and_its_pictures_are_there_or_not(
+    filmed: Store, tmp_path: Path
+) -> None:
+    episode, path = other_pictures(filmed), tmp_path / "trial"
+    outcomes = set()
+    for at in count(1):
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(filmed.path, path)
+        trial = Store(path, filmed.schema)
+        if not killed(lambda: trial.append(episode), at):  # noqa: B023
+            break
+        opened = Store.open(path)
+        outcomes.add(tuple(opened.episodes()))
+        assert set(media.names(path)) == opened.media_names() and not list(path.rglob(".tmp-*"))
+        for frames in (opened.read(n).columns[name] for n in opened.episodes() for name in opened.schema.videos()):
+            frames.check()
+    assert outcomes == {(0,), (0, 1)} and at > 30
 
 
 # ---- several at once -------------------------------------------------------------------------------------------------
