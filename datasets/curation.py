@@ -15,6 +15,7 @@ from typing import Any
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import carrying, episode_file
+from training_ground.datasets.checking import episode_key
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import read_regular
@@ -22,7 +23,7 @@ from training_ground.datasets.layout import DESCRIPTION, EPISODES, MANIFEST
 from training_ground.datasets.lineage import Action, Descent, Place, Source, places_of, write_lineage
 from training_ground.datasets.recorder import differences
 from training_ground.datasets.schema import DatasetSchema, EpisodeMetadata
-from training_ground.datasets.store import Store, description, episode_key
+from training_ground.datasets.store import Store, description
 
 _TIMES = {"started_ns", "ended_ns", "schema_version", "schema_sha256", "content_sha256"}
 

@@ -7,15 +7,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets import episode_file, media, migrations
+from training_ground.datasets import checking, episode_file, media, migrations
+from training_ground.datasets.checking import VerifyReport, check_columns
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import (
     Staged,
@@ -34,7 +32,6 @@ from training_ground.datasets.layout import (
     ANNOTATIONS,
     DESCRIPTION,
     EPISODES,
-    FILES,
     PURGED,
     SPLITS,
     TRASH,
@@ -42,40 +39,15 @@ from training_ground.datasets.layout import (
     episode_number,
 )
 from training_ground.datasets.schema import (
-    IS_LAST,
-    TEXT,
-    TIMESTAMP,
     DatasetSchema,
     EpisodeMetadata,
     canonical_json,
     parse_json,
 )
-from training_ground.datasets.timing import stale_changes
 
 MAX_DESCRIPTION_BYTES = 64 << 20
 WRITERS = 3
 """Episodes that `Store.extend` writes at once: one is compressed while two wait for the disk."""
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What `Store.verify` found.
-
-    Attributes:
-        episodes: Episodes looked at.  rows: their rows, the last one of each included.
-        problems: One sentence a problem, each beginning with the file.
-        notes: What is worth knowing and no error.
-    """
-
-    episodes: int
-    rows: int
-    problems: tuple[str, ...]
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
 
 
 class Store:
@@ -295,33 +267,7 @@ class Store:
         Args:
             progress: Called with an episode's number after it was looked at.
         """
-        problems, notes, rows = [], list(self.recovered), 0
-        seen: dict[tuple[str, ...], int] = {}
-        numbers = self.episodes()
-        for number in numbers:
-            try:
-                episode = self.read(number)
-                check_columns(episode, self.schema)
-                for values in episode.columns.values():
-                    if isinstance(values, Frames):
-                        values.check()
-            except DatasetError as problem:
-                problems.append(str(problem))
-            else:
-                rows += episode.length + 1
-                wrong = [*_implausible(episode), *stale_changes(episode.columns, self.schema)]
-                problems += [f"{self.file(number)}: {text}" for text in wrong]
-                twin = seen.setdefault(_identity(episode.metadata), number)
-                if twin != number:
-                    notes.append(f"{self.file(number)}: same environment, seed and policy as episode {twin}")
-            if progress is not None:
-                progress(number)
-        there = media.names(self.path)
-        for name in sorted(set(there) - self.media_names()) if there else ():
-            notes.append(f"{self.path / media.MEDIA / name}: is named by no episode; ignored")
-        strangers = [name for name in names_in(self.path / EPISODES) if not FILES[EPISODES].fullmatch(name)]
-        notes += [f"{self.path / EPISODES / name}: is no episode; ignored" for name in strangers]
-        return VerifyReport(len(numbers), rows, tuple(problems), tuple(notes))
+        return checking.verify(self, progress)
 
     def _files(self) -> list[int]:
         try:
@@ -339,59 +285,6 @@ class Store:
         numbers = self.episodes()
         there = f"{numbers[0]} to {numbers[-1]}, {len(numbers)} in all" if numbers else "none"
         raise DatasetError(f"{self.path}: there is no episode {number}; there are: {there}")
-
-
-def check_columns(episode: Episode, schema: DatasetSchema) -> None:
-    """Refuse an episode whose columns are not exactly those of the schema.
-
-    Raises:
-        DatasetError: A column is missing, unexpected, or has the wrong type, shape or length; rows are out of order.
-    """
-    expected, found, rows = schema.columns(), episode.columns, episode.length + 1
-    if set(found) != set(expected):
-        missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-        raise DatasetError(f"episode: columns missing: {missing or 'none'}; not in the schema: {extra or 'none'}")
-    for name, column in expected.items():
-        values = found[name]
-        dtype = TEXT if values.dtype.kind in "OU" else values.dtype.name
-        if dtype != column.dtype or values.shape != (rows, *column.shape):
-            wanted = f"{column.dtype} {(rows, *column.shape)}"
-            raise DatasetError(f"episode: column '{name}' is {dtype} {values.shape}, must be {wanted}")
-        letters = episode_file.MAX_TEXT // 4
-        if dtype == TEXT and (set(map(type, values)) != {str} or max(map(len, values)) > letters):
-            raise DatasetError(f"episode: column '{name}' must hold texts of at most {letters} letters")
-    if np.any(found[IS_LAST][:-1]) or not found[IS_LAST][-1]:
-        raise DatasetError(f"episode: column '{IS_LAST}' must be set in the last row and in no other")
-    if np.any(np.diff(found[TIMESTAMP]) <= 0):
-        raise DatasetError(f"episode: column '{TIMESTAMP}' must increase from row to row")
-    if episode.metadata.model_hash != schema.model_hash:
-        raise DatasetError(
-            f"episode: model_hash = {episode.metadata.model_hash[:12]}, the dataset holds episodes of "
-            f"'{schema.robot}' compiled as {schema.model_hash[:12]}"
-        )
-
-
-def _implausible(episode: Episode) -> list[str]:
-    """Say what the values of a file that is intact cannot mean."""
-    problems = []
-    for name, values in episode.columns.items():
-        if isinstance(values, Frames):
-            continue  # what a video cannot hold was refused when it was written
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-            problems.append(f"channel '{name}' is not finite, first in row {int(np.argmin(finite))}")
-    return problems
-
-
-def _identity(metadata: EpisodeMetadata) -> tuple[str, ...]:
-    return episode_key(metadata.env_id, metadata.kwargs, metadata.seed, metadata.policy.name, metadata.policy.hash)
-
-
-def episode_key(
-    env_id: str, kwargs: dict[str, Any], seed: int, policy: str, policy_hash: str | None
-) -> tuple[str, ...]:
-    """Return what decides an episode's content: two with the same key are the same work done twice."""
-    return (env_id, canonical_json(kwargs, "kwargs").decode(), str(seed), policy, policy_hash or "")
 
 
 def description(schema: DatasetSchema) -> bytes:

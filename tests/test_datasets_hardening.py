@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import textwrap
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -20,7 +23,8 @@ import test_datasets_video as pictures
 from test_datasets_curation import killed
 
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets import episode_file, files, manifest, media, trash
+from training_ground.datasets import episode_file, files, manifest, media, signing, trash, trust
+from training_ground.datasets.curation import make, plan_copy
 from training_ground.datasets.episode_file import METADATA_KEY, SEAL_KEY, Episode
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
@@ -175,6 +179,47 @@ def test_a_number_that_is_on_its_way_to_the_trash_is_not_given_again(
     assert store.episodes() == [0, 1, 3] and [one.number for one in trash.trashed(store)] == [2]
 
 
+WORKER = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    from training_ground.datasets.store import Store
+
+    store = Store.open(Path(sys.argv[1]))
+    episode = store.read(0)
+    for seed in range(int(sys.argv[2]), int(sys.argv[2]) + 40):
+        metadata = episode.metadata.model_copy(update={"seed": seed})
+        print(store.append(type(episode)(metadata, episode.columns)), seed, flush=True)
+    """
+)
+
+
+def test_two_append_while_others_remove_restore_sign_and_copy(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    signing.make_key(tmp_path / "key")
+    key = signing.read_private_key(tmp_path / "key")
+    command = [sys.executable, "-c", WORKER, str(store.path)]
+    writers = [subprocess.Popen([*command, first], stdout=subprocess.PIPE, text=True) for first in ("1000", "2000")]
+    purged, rounds = set[int](), 0
+    while rounds < 3 or any(writer.poll() is None for writer in writers):
+        numbers = store.episodes()[2:][-4:]
+        trash.remove(store, numbers)
+        if numbers and rounds % 2:
+            purged |= {*trash.purge(store, numbers[:1])}
+        trash.restore(store)
+        trust.sign_store(store, tmp_path / "key", key)
+        copied, _ = make(plan_copy(store), tmp_path / f"copy{rounds}")
+        assert copied.verify().ok
+        report = trust.check(store.path, signing.read_public_keys(tmp_path / "key.pub"))
+        assert report.verified, report.problems
+        rounds += 1
+    said = [line.split() for writer in writers for line in writer.communicate()[0].splitlines()]
+    given = {int(number): int(seed) for number, seed in said}
+    assert len(said) == len(given) == 80  # no number twice, also of those that were purged
+    left = {n: store.metadata(n).seed for n in Store.open(store.path).episodes() if n > 1}
+    assert left == {n: seed for n, seed in given.items() if n not in purged} and store.verify().ok
+
+
 def test_leftovers_are_said_by_where_they_were(filmed: Store) -> None:
     (filmed.path / "annotations").mkdir()
     trash.remove(filmed, [0])
@@ -240,6 +285,14 @@ def test_what_an_error_quotes_is_short_and_nothing_that_a_terminal_obeys() -> No
     said = str(caught.value)
     assert len(said) < 2000 and said.startswith("a\\x1b[2J\\u202emanifest.json: format = ")
     assert all(c.isprintable() for c in said)
+
+
+def test_a_clock_that_jumps_back_further_than_64_bits_tell_is_refused(store: Store) -> None:
+    episode = store.read(0)
+    clock = episode.columns["timestamp_ns"].copy()
+    clock[:2] = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+    with pytest.raises(DatasetError, match="'timestamp_ns' must increase"):
+        store.append(Episode(episode.metadata, {**episode.columns, "timestamp_ns": clock}))
 
 
 @pytest.mark.parametrize("name", ["episode_0000001.parquet", "episode_000001.parquet\n", "episode_00000१.parquet"])
