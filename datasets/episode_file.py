@@ -14,14 +14,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import os
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -39,6 +41,8 @@ from training_ground.datasets.schema import (
     parse_json,
 )
 
+pc: Any = pyarrow.compute  # its functions are made when it is imported: no type checker knows them
+
 METADATA_KEY = b"training_ground.episode"
 SEAL_KEY = b"training_ground.seal"
 _DIGITS = 64
@@ -54,6 +58,8 @@ MAX_FOOTER_BYTES = 64 << 20
 _LIMITS: Any = {"thrift_string_size_limit": MAX_FOOTER_BYTES, "thrift_container_size_limit": 1_000_000}
 MAX_TEXT = 1000
 """Longest text in a row, bytes."""
+_TEXTS_AT_ONCE = 10_000
+_CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +103,9 @@ def content_hash(columns: dict[str, NDArray[Any]], videos: Collection[str] = ())
         kind = TEXT if values.dtype.kind in "UO" else values.dtype.name
         digest.update(f"{name}\0{kind}\0{list(values.shape)}\0".encode())
         if kind == TEXT:
-            digest.update("\0".join(values.tolist()).encode())
+            for first in range(0, len(values), _TEXTS_AT_ONCE):
+                part = "\0".join(values[first : first + _TEXTS_AT_ONCE].tolist())
+                digest.update((b"\0" if first else b"") + part.encode())
         else:
             digest.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
     return digest.hexdigest()
@@ -141,11 +149,17 @@ def decode(data: bytes, schema: DatasetSchema, path: Path, number: int | None = 
     """
     check_seal(data, str(path))
     try:
-        with pq.ParquetFile(pa.BufferReader(data), **_LIMITS) as file:
+        # Texts are unpacked after their length is known: a few bytes may stand for a long one in every row.
+        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=[PHASE], **_LIMITS) as file:
             metadata = _metadata(file, schema, path)
             _check_layout(file, schema, metadata, path)
             table = file.read(use_threads=False)
-        columns: dict[str, Any] = {n: _from_arrow(c, table.column(n)) for n, c in schema.stored_columns().items()}
+        columns: dict[str, Any] = {}
+        for name, column in schema.stored_columns().items():
+            columns[name] = _from_arrow(column, table.column(name))
+            table = table.drop_columns([name])  # of one column at a time there are two in memory
+    except KeyError as problem:
+        raise DatasetError(f"{path}: columns differ from dataset.json: there is no column '{PHASE}'") from problem
     except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
         raise DatasetError(f"{path}: is no episode file: {problem}") from problem
     columns |= _videos(columns, schema, metadata, path)
@@ -161,10 +175,25 @@ def read_metadata(path: Path, schema: DatasetSchema) -> EpisodeMetadata:
         DatasetError: There is none that could be read.
     """
     try:
-        with open_regular(path, MAX_FILE_BYTES) as stream, pq.ParquetFile(stream, **_LIMITS) as file:
-            return _metadata(file, schema, path)
+        with open_regular(path, MAX_FILE_BYTES) as stream:
+            _check_footer(stream, path)
+            with pq.ParquetFile(stream, **_LIMITS) as file:
+                return _metadata(file, schema, path)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
         raise DatasetError(f"{path}: is no episode file: {problem}") from problem
+
+
+def _check_footer(stream: BinaryIO, path: Path) -> None:
+    """Refuse a footer that is too large before anybody reads it."""
+    size = os.fstat(stream.fileno()).st_size
+    stream.seek(max(0, size - 8))
+    end = stream.read(8)
+    footer = int.from_bytes(end[:4], "little")
+    if end[4:] != b"PAR1":
+        raise DatasetError(f"{path}: is no episode file: it does not end as a Parquet file does (cut short?)")
+    if footer > min(MAX_FOOTER_BYTES, size):
+        raise DatasetError(f"{path}: is no episode file: its footer says that it has {footer} bytes")
+    stream.seek(0)
 
 
 def check_seal(data: bytes, where: str) -> None:
@@ -211,7 +240,7 @@ def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: Episode
     columns, rows = schema.stored_columns(), file.metadata.num_rows
     if rows != metadata.length + 1:
         raise DatasetError(f"{path}: has {rows} rows, its metadata says {metadata.length} steps (one row less)")
-    expected = {name: _arrow_type(column) for name, column in columns.items()}
+    expected = {name: _arrow_type(column) for name, column in columns.items()} | {PHASE: _CODED_TEXT}
     found = {field.name: field.type for field in file.schema_arrow}
     if found != expected or len(file.schema_arrow) != len(expected):
         wrong = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
@@ -273,9 +302,18 @@ def _from_arrow(column: Column, values: pa.ChunkedArray) -> NDArray[Any]:
     if array.null_count:
         raise ValueError(f"column '{column.name}' has {array.null_count} values missing")
     if column.dtype == TEXT:
-        return np.array(array.to_pylist(), dtype=object)
+        return _texts(column, array)
     if not column.shape:
         return array.to_numpy(zero_copy_only=False).astype(column.dtype, copy=True)
     width = column.row_bytes
     raw = array.buffers()[1][array.offset * width : (array.offset + len(array)) * width]
     return np.frombuffer(raw, dtype=column.dtype).reshape(-1, *column.shape).copy()
+
+
+def _texts(column: Column, array: pa.DictionaryArray) -> NDArray[Any]:
+    longest = pc.max(pc.binary_length(array.dictionary)).as_py() or 0
+    if longest > MAX_TEXT:
+        raise ValueError(f"column '{column.name}' holds a text of {longest} bytes, more than the {MAX_TEXT} allowed")
+    texts = np.empty(len(array.dictionary), dtype=object)
+    texts[:] = array.dictionary.to_pylist()
+    return texts[array.indices.to_numpy(zero_copy_only=False)]

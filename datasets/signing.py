@@ -19,10 +19,10 @@ from pydantic import Field
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel, validate
 from training_ground.datasets.files import read_regular, sync_folder, write_over
+from training_ground.datasets.layout import SIGNATURE
 from training_ground.datasets.manifest import Digest
 from training_ground.datasets.schema import Count, canonical_json, parse_json
 
-SIGNATURE = "manifest.sig"
 DOMAIN = b"training-ground-manifest-signature-v1\x00"
 """Stands before what is signed, so that a signature for one purpose is none for another."""
 MAX_SIGNATURE_BYTES = 16 << 10
