@@ -21,6 +21,7 @@ from training_ground.datasets.derived import Progress, Source, refresh
 from training_ground.datasets.files import describe, read_regular, remove_leftovers, write_new
 from training_ground.datasets.schema import SCHEMA_VERSION, Count, Text, canonical_json, check_version, parse_json
 from training_ground.datasets.store import Store
+from training_ground.datasets.video_schema import brief
 
 ANNOTATIONS = "annotations"
 MAX_FILE_BYTES = 32 << 20
@@ -52,11 +53,30 @@ class Event(StrictModel):
     name: ShortName
 
 
+class Limits(StrictModel):
+    """What a verdict was made with: the name of the limits, and a hash of them and of how is measured."""
+
+    preset: ShortName
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Quality(StrictModel):
-    """A verdict on an episode, and what each measure gave."""
+    """A verdict on an episode.
+
+    Attributes:
+        scores: What each measure gave.
+        reasons: Measures that are beyond a limit, and what was said of each; not written where there are none.
+        limits: Not written where nobody said.
+    """
 
     verdict: Literal["pass", "warn", "fail"]
     scores: Annotated[dict[ShortName, float], Field(max_length=1000)] = Field(default_factory=dict)
+    reasons: Annotated[dict[ShortName, Text], Field(max_length=1000)] = Field(default_factory=dict)
+    limits: Limits | None = None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _brief(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return brief(write(self), ("reasons", "limits"))
 
 
 def _in_order(ranges: list[PhaseRange]) -> list[PhaseRange]:
@@ -159,23 +179,33 @@ COLUMNS = pa.schema(
 def append(store: Store, records: Sequence[Record]) -> list[str]:
     """Write the records of one action and return the names of the files; when this returns they are on the disk.
 
-    A file appears whole or not at all; an action of more than `MAX_RECORDS` records becomes several files.
+    A file appears whole or not at all; an action that is too large for one becomes several.
 
     Raises:
-        DatasetError: There are no records, or they cannot be written.
+        DatasetError: There are no records, one is too large for a file, or they cannot be written.
     """
     folder = store.path / ANNOTATIONS
     if not records:
         raise DatasetError(f"{folder}: there is no record to write")
+    contents = list(_contents(folder, records))
     _make_folder(folder)
-    written = []
-    for first in range(0, len(records), MAX_RECORDS):
-        content = _File(records=tuple(records[first : first + MAX_RECORDS]))
-        data = canonical_json(content.model_dump(mode="json"), "annotation")
-        if len(data) > MAX_FILE_BYTES:
-            raise DatasetError(f"{folder}: the records need {len(data)} bytes, {MAX_FILE_BYTES} are allowed in a file")
-        written.append(write_new(folder, data + b"\n", lambda: _free_names(folder)))
-    return written
+    return [write_new(folder, data, lambda: _free_names(folder)) for data in contents]
+
+
+def _contents(folder: Path, records: Sequence[Record]) -> Iterator[bytes]:
+    """Give the bytes of the files that hold the records."""
+    content = _File(records=tuple(records[:MAX_RECORDS]))
+    data = canonical_json(content.model_dump(mode="json"), "annotation") + b"\n"
+    if len(data) <= MAX_FILE_BYTES:
+        yield data
+        first = MAX_RECORDS
+    elif len(content.records) == 1:
+        raise DatasetError(f"{folder}: a record needs {len(data)} bytes, {MAX_FILE_BYTES} are allowed in a file")
+    else:
+        first = len(content.records) // 2
+        yield from _contents(folder, records[:first])
+    if first < len(records):
+        yield from _contents(folder, records[first:])
 
 
 def read_file(path: Path) -> list[Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,15 +115,35 @@ class Index:
     def __len__(self) -> int:
         return len(self.episodes)
 
-    def column(self, name: str) -> list[Any]:
+    def column(self, name: str, numbers: Sequence[int] | None = None) -> list[Any]:
         """Return a column as plain values, one an episode.
 
+        Args:
+            name: Such as `success`, the label in force.
+            numbers: Of episodes, in the order that is wanted; all by number where absent.
+
         Raises:
-            DatasetError: There is no such column.
+            DatasetError: There is no such column or episode.
         """
         if name not in self.episodes.column_names:
             raise DatasetError(unknown("column", name, self.episodes.column_names))
-        return self.episodes.column(name).to_pylist()
+        values = self.episodes.column(name)
+        if numbers is None:
+            return values.to_pylist()
+        wanted = np.asarray(numbers, np.int64).reshape(-1)
+        at = np.minimum(np.searchsorted(self.numbers, wanted), max(len(self) - 1, 0))
+        missing = wanted if not len(self) else wanted[self.numbers[at] != wanted]
+        if len(missing):
+            raise DatasetError(f"{self.store.path}: there is no episode {missing[0]} in the index; open it again")
+        return values.take(pa.array(at)).to_pylist()
+
+    def dropped(self) -> set[int]:
+        """Return the numbers of the episodes that are labelled as dropped: they stay, and are not to be used."""
+        return set(self.numbers[self.episodes.column("dropped").to_numpy()].tolist())
+
+    def usable(self) -> list[int]:
+        """Return the numbers of the episodes that are not labelled as dropped, in order."""
+        return self.numbers[~self.episodes.column("dropped").to_numpy()].tolist()
 
     def history(self, number: int) -> list[dict[str, Any]]:
         """Return every record about an episode, oldest first, the values as plain data; see `Record` and `STATUS`."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
+from training_ground.configs.quality_gate import preset_sha256
 from training_ground.datasets.annotations import FIELDS, ActorKind, Record, append
 from training_ground.datasets.derived import PROBLEM
 
@@ -78,9 +79,47 @@ def in_force(episodes: pa.Table, records: pa.Table) -> tuple[pa.Table, pa.Table]
             values = _values(records, winner[:, FIELDS.index(field)], make, kind)
             table = table.append_column(name, pc.fill_null(values, False) if field == "dropped" else values)
     quality = winner[:, FIELDS.index("quality")]
-    scores = _values(records, quality, lambda value: list(value["scores"].items()), _SCORES)
-    table = table.append_column("scores", scores)
+    for name, kind, make in (
+        ("quality_reasons", _TEXTS, lambda value: list(value.get("reasons", ()))),
+        ("scores", _SCORES, lambda value: list(value["scores"].items())),
+    ):
+        table = table.append_column(name, _values(records, quality, make, kind))
+    table = table.append_column("quality_stale", _stale(records, winner))
     return table, records.append_column("status", pa.array(np.array(STATUS, object)[status], pa.string()))
+
+
+def _stale(records: pa.Table, winner: NDArray[np.int64]) -> pa.Array | pa.ChunkedArray:
+    """Say of each verdict whether it would be another one today: other limits, or a person has corrected success since.
+
+    Null where there is no verdict, or nobody can know: it names no limits, or none that are known here by that name.
+    """
+
+    def outdated(value: Any) -> bool | None:
+        limits = value.get("limits")
+        known = preset_sha256(limits["preset"]) if limits else None
+        return None if known is None else known != limits["sha256"]
+
+    verdict, success = (winner[:, FIELDS.index(field)] for field in ("quality", "success"))
+    changed = _values(records, verdict, outdated, pa.bool_())
+    if not (both := (verdict >= 0) & (success >= 0)).any():
+        return changed
+    times = records.column("time_ns").to_numpy()
+    person = pc.equal(records.column("source").cast(pa.string()), "person").to_numpy(zero_copy_only=False)
+    later = both & (times[success] > times[verdict]) & person[success]
+    return pc.or_kleene(changed, pa.array(later, mask=verdict < 0))
+
+
+def said_by_people(index: Index) -> dict[int, bool]:
+    """Return what people said last of the success of episodes, whoever else has said something since.
+
+    What a person took back again is not in it.
+    """
+    rows = index.records
+    for name, wanted in (("field", ["success"]), ("source", ["person"]), ("status", [IN_FORCE, SUPERSEDED, TAKEN_BACK])):
+        rows = rows.filter(pc.is_in(rows.column(name).cast(pa.string()), pa.array(wanted)))
+    found = sorted(rows.select(["time_ns", "episode", "value"]).to_pylist(), key=lambda row: row["time_ns"])
+    last = {row["episode"]: json.loads(row["value"]) for row in found}
+    return {number: value for number, value in last.items() if value is not None}
 
 
 def label(

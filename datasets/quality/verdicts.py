@@ -1,0 +1,59 @@
+"""Verdicts that are kept in the store: each as a label `quality`, bound to the episode's content and to the limits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+
+from training_ground.datasets.annotations import Quality
+from training_ground.datasets.index import Index
+from training_ground.datasets.labels import IN_FORCE, label
+from training_ground.datasets.quality.catalogue import EPISODE
+from training_ground.datasets.quality.results import EpisodeQuality, QualityReport
+from training_ground.datasets.store import Store
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported: no type checker knows them
+
+AUTHOR = "tg data check"
+DIGITS = 6
+"""Digits of a score that are kept."""
+
+
+def keep(store: Store, report: QualityReport) -> int:
+    """Label each episode with its verdict, and return how many verdicts are new; those that stand already are not.
+
+    An episode whose metadata cannot be read has no content hash that a verdict could be bound to, and gets none.
+
+    Args:
+        store: Not changed since it was checked, but by appends.
+        report: Of `check` over all its episodes.
+
+    Raises:
+        DatasetError: Nothing can be written.
+    """
+    index = Index.open(store)
+    there, known = set(index.numbers.tolist()), _in_force(index)
+    found = {one.number: _value(one, report) for one in report.episodes if one.number in there}
+    new = {number: {"quality": value} for number, value in found.items() if known.get(number) != value}
+    return label(index, new, f"{AUTHOR}, {report.preset}"[:200], "rule") if new else 0
+
+
+def _value(one: EpisodeQuality, report: QualityReport) -> dict[str, Any]:
+    measured = ((measure.name, one.value(measure.name)) for measure in EPISODE)
+    verdict = Quality(
+        verdict=one.verdict,
+        scores={name: float(f"{value:.{DIGITS}g}") for name, value in measured if value == value},
+        reasons={reason.measure: f"{reason.verdict}: {reason}"[:1000] for reason in one.reasons},
+        limits={"preset": report.preset or "unnamed", "sha256": report.limits_sha256},  # pyright: ignore
+    )
+    return verdict.model_dump(mode="json")
+
+
+def _in_force(index: Index) -> dict[int, Any]:
+    rows = index.records
+    for name, wanted in (("field", "quality"), ("status", IN_FORCE)):
+        rows = rows.filter(pc.equal(rows.column(name).cast(pa.string()), wanted))
+    return {row["episode"]: json.loads(row["value"]) for row in rows.select(["episode", "value"]).to_pylist()}

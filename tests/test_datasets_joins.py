@@ -1,0 +1,144 @@
+"""What one part of the datasets says holds in all others: labels of people, verdicts of the gate, what was dropped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import planted
+import pytest
+
+from training_ground.cli.main import main
+from training_ground.configs import quality_gate
+from training_ground.datasets import annotations
+from training_ground.datasets.index import Index
+from training_ground.datasets.labels import label, said_by_people
+from training_ground.datasets.quality.gate import check, load_limits
+from training_ground.datasets.quality.verdicts import keep
+from training_ground.datasets.query import select
+from training_ground.datasets.store import Store
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four good episodes of 150 steps, the third with a gap and the last with a phase that the task has not."""
+    good = planted.record(tmp_path_factory.mktemp("joins") / "good", range(0, 8, 2))
+    store = Store.create(good.path.parent / "mixed", good.schema)
+    for number, fault in enumerate((None, None, planted.lost_rows, planted.strange_phase)):
+        episode = good.read(number)
+        store.append(planted.planted(episode, fault) if fault else episode)
+    return store.path
+
+
+@pytest.fixture
+def store(recorded: Path, tmp_path: Path) -> Store:
+    shutil.copytree(recorded, tmp_path / "data")
+    return Store.open(tmp_path / "data")
+
+
+def say(store: Store, values: dict[int, dict[str, Any]], author: str = "ann", source: Any = "person") -> Index:
+    label(Index.open(store), values, author, source)
+    return Index.open(store)
+
+
+def checked(store: Store, **change: Any) -> int:
+    name, limits = load_limits()
+    return keep(store, check(store, limits.model_copy(update=change), name))
+
+
+# ---- labels and the gate ---------------------------------------------------------------------------------------------
+
+
+def test_the_gate_knows_what_people_said(store: Store) -> None:
+    say(store, {0: {"success": False}, 1: {"success": False}, 2: {"success": False}})
+    say(store, {1: {"success": None}})
+    index = say(store, {2: {"success": True}}, "net", "model")
+    assert said_by_people(index) == {0: False, 2: False}
+    report = check(store, load_limits()[1])
+    found = {one.number: one.readings["person_mismatch"].value for one in report.episodes}
+    assert found == {0: 1.0, 1: None, 2: 1.0, 3: None}
+    assert "a person False" in str(report.episodes[0].reasons[0])
+
+
+def test_an_episode_that_was_dropped_is_not_checked_unless_asked_for(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say(store, {2: {"dropped": True}, 3: {"dropped": True}})
+    assert main(["data", "check", str(store.path)]) == 0
+    assert "2 labelled as dropped were left out" in capsys.readouterr().out
+    assert main(["data", "check", str(store.path), "--episode", "2", "--episode", "2", "--json"]) == 1
+    assert [one["number"] for one in json.loads(capsys.readouterr().out)["episodes"]] == [2]
+
+
+def test_annotations_that_cannot_be_read_are_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    say(store, {0: {"success": False}})
+    (store.path / "annotations" / "annotation_000000.json").write_text("{")
+    assert main(["data", "check", str(store.path), "--episode", "0"]) == 0
+    assert "note: " in (said := capsys.readouterr().out) and "annotation_000000.json: malformed" in said
+
+
+# ---- verdicts as labels ----------------------------------------------------------------------------------------------
+
+
+def test_verdicts_are_kept_and_found_again(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", str(store.path), "--label"]) == 1
+    assert "now labels: 4" in capsys.readouterr().out
+    index = Index.open(store)
+    assert index.column("quality") == ["pass", "pass", "fail", "fail"]
+    assert index.column("quality_reasons")[2:] == [["gap"], ["unknown_phases"]]
+    assert index.column("quality_stale") == [False] * 4
+    assert select(index, "quality = 'pass' and scores['gap'] = 1 and not quality_stale") == [0, 1]
+    (row,) = [one for one in index.history(2) if one["field"] == "quality"]
+    assert (row["source"], row["author"]) == ("rule", "tg data check, default")
+    assert row["value"]["reasons"]["gap"].startswith("fail: gap = 9, allowed at most 1.5")
+    assert main(["data", "ls", str(store.path), "--where", "quality = 'fail'"]) == 0
+    assert "fail: gap" in capsys.readouterr().out
+    assert main(["data", "check", str(store.path), "--label", "--episode", "0"]) == 2
+
+
+def test_a_verdict_that_stands_is_not_written_again(store: Store) -> None:
+    assert checked(store) == 4 and checked(store) == 0
+    say(store, {0: {"success": not store.metadata(0).success}})
+    assert Index.open(store).column("quality_stale") == [True, False, False, False]  # a person knows better since
+    assert checked(store) == 1
+    index = Index.open(store)
+    assert index.column("quality")[0] == "warn" and index.column("quality_stale") == [False] * 4
+
+
+def test_a_verdict_by_other_limits_is_stale(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checked(store)
+    strict = load_limits()[1].episode | {"length_s": quality_gate.Limit(fail_below=100)}
+    assert checked(store, episode=strict) == 4  # a preset that was changed: the newest verdict is by other limits
+    assert Index.open(store).column("quality_stale") == [True] * 4
+    assert main(["data", "ls", str(store.path)]) == 0
+    said = capsys.readouterr().out
+    assert "length_s (stale)" in said and "4 verdicts are stale" in said
+    assert checked(store) == 4
+    monkeypatch.setattr(quality_gate, "MEASURES_VERSION", 2)
+    quality_gate.preset_sha256.cache_clear()
+    assert Index.open(store).column("quality_stale") == [True] * 4
+    quality_gate.preset_sha256.cache_clear()
+
+
+def test_a_verdict_on_other_content_does_not_count(store: Store) -> None:
+    checked(store)
+    other = store.read(1)
+    store.file(0).unlink()
+    store.append(other)
+    shutil.move(store.file(4), store.file(0))
+    index = Index.open(store)
+    assert index.column("quality")[:2] == [None, "pass"]
+    assert any("quality of episode 0: not applied: episode has other content" in line for line in index.problems)
+
+
+def test_an_action_that_is_too_large_for_a_file_becomes_several(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(annotations, "MAX_FILE_BYTES", 4000)
+    assert checked(store) == 4
+    assert len(list((store.path / "annotations").iterdir())) > 1
+    assert Index.open(store).column("quality") == ["pass", "pass", "fail", "fail"]
