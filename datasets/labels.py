@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,6 +120,17 @@ def said_by_people(index: Index) -> dict[int, bool]:
     found = sorted(rows.select(["time_ns", "episode", "value"]).to_pylist(), key=lambda row: row["time_ns"])
     last = {row["episode"]: json.loads(row["value"]) for row in found}
     return {number: value for number, value in last.items() if value is not None}
+
+
+def spoken_of(index: Index, fields: Collection[str]) -> dict[int, dict[str, Any]]:
+    """Return what is in force by a record and not as recorded: number → field → value as plain data."""
+    rows = index.records
+    for name, wanted in (("status", [IN_FORCE]), ("field", list(fields))):
+        rows = rows.filter(pc.is_in(rows.column(name).cast(pa.string()), pa.array(wanted, pa.string())))
+    found: dict[int, dict[str, Any]] = {}
+    for row in rows.select(["episode", "field", "value"]).to_pylist():
+        found.setdefault(row["episode"], {})[row["field"]] = json.loads(row["value"])
+    return found
 
 
 def label(

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute
 
 from training_ground.datasets.annotations import Quality
 from training_ground.datasets.index import Index
-from training_ground.datasets.labels import IN_FORCE, label
+from training_ground.datasets.labels import label, spoken_of
 from training_ground.datasets.quality.catalogue import EPISODE
 from training_ground.datasets.quality.results import EpisodeQuality, QualityReport
 from training_ground.datasets.store import Store
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported: no type checker knows them
 
 AUTHOR = "tg data check"
 DIGITS = 6
@@ -35,9 +29,9 @@ def keep(store: Store, report: QualityReport) -> int:
         DatasetError: Nothing can be written.
     """
     index = Index.open(store)
-    there, known = set(index.numbers.tolist()), _in_force(index)
+    there, known = set(index.numbers.tolist()), spoken_of(index, ["quality"])
     found = {one.number: _value(one, report) for one in report.episodes if one.number in there}
-    new = {number: {"quality": value} for number, value in found.items() if known.get(number) != value}
+    new = {number: {"quality": value} for number, value in found.items() if known.get(number, {}).get("quality") != value}
     return label(index, new, f"{AUTHOR}, {report.preset}"[:200], "rule") if new else 0
 
 
@@ -50,10 +44,3 @@ def _value(one: EpisodeQuality, report: QualityReport) -> dict[str, Any]:
         limits={"preset": report.preset or "unnamed", "sha256": report.limits_sha256},  # pyright: ignore
     )
     return verdict.model_dump(mode="json")
-
-
-def _in_force(index: Index) -> dict[int, Any]:
-    rows = index.records
-    for name, wanted in (("field", "quality"), ("status", IN_FORCE)):
-        rows = rows.filter(pc.equal(rows.column(name).cast(pa.string()), wanted))
-    return {row["episode"]: json.loads(row["value"]) for row in rows.select(["episode", "value"]).to_pylist()}
