@@ -7,18 +7,24 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import planted
 import pytest
 
 from training_ground.cli.main import main
 from training_ground.configs import quality_gate
+from training_ground.configs.errors import DatasetError
 from training_ground.datasets import annotations
+from training_ground.datasets.array_build import refresh
+from training_ground.datasets.export import export
+from training_ground.datasets.importing import import_
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import label, said_by_people
 from training_ground.datasets.quality.gate import check, load_limits
 from training_ground.datasets.quality.verdicts import keep
 from training_ground.datasets.query import select
 from training_ground.datasets.store import Store
+from training_ground.datasets.windows import Windows, balanced
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +148,76 @@ def test_an_action_that_is_too_large_for_a_file_becomes_several(
     assert checked(store) == 4
     assert len(list((store.path / "annotations").iterdir())) > 1
     assert Index.open(store).column("quality") == ["pass", "pass", "fail", "fail"]
+
+
+# ---- what leaves the store -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled(store: Store) -> Store:
+    """The first episode did not succeed, the second has another task and phase, the third is dropped."""
+    phase = [{"first": 3, "last": 9, "name": "reach"}]
+    values: dict[int, dict[str, Any]] = {0: {"success": False, "failure": "slip"}, 2: {"dropped": True}}
+    say(store, values | {1: {"instruction": "Swing.", "phase": phase, "note": "odd"}})
+    return store
+
+
+def test_the_card_tells_what_is_in_force_and_what_was_recorded(labelled: Store) -> None:
+    pytest.importorskip("matplotlib")
+    checked(labelled)
+    assert main(["data", "card", str(labelled.path)]) == 0
+    text = " ".join((labelled.path / "README.md").read_text().replace("\\", "").split())
+    assert "| Success | 2 of 3, 67%;" in text and "| Episodes | 3; 1 more are labelled as dropped" in text
+    assert "1 outcomes were corrected after the recording (success by: person 1)" in text
+    assert "The simulator said success of 3 of 3." in text and "| slip | 1 |" in text
+    assert "| warn | 1 |" in text and "| fail | 1 |" in text and "| unknown_phases | 1 |" in text
+    data = json.loads((labelled.path / "croissant.json").read_text())
+    rows = data["recordSet"][0]["data"]
+    assert [row["episodes/success"] for row in rows] == ["false", "true", "true"]
+    assert [row["episodes/success_recorded"] for row in rows] == ["true"] * 3
+    assert [row["episodes/quality"] for row in rows] == ["warn", "pass", "fail"]
+
+
+def test_an_export_says_what_is_in_force(labelled: Store, tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    report = export(labelled, tmp_path / "lerobot", "lerobot")
+    assert report.episodes == 3 and report.skipped == ("episode 2: is labelled as dropped",)
+    assert "labels: note of 1 episodes" in report.losses
+    episodes = pq.read_table(tmp_path / "lerobot/meta/episodes/chunk-000/file-000.parquet").to_pylist()
+    own = [[row[f"training_ground/{name}"] for row in episodes] for name in ("success", "success_recorded", "failure")]
+    assert own == [[False, True, True], [True, True, True], ["slip", "", ""]]
+    assert [row["tasks"] for row in episodes] == [["Keep three joints at zero."], ["Swing."], ["Keep three joints at zero."]]
+    frames = pq.read_table(tmp_path / "lerobot/data/chunk-000/file-000.parquet")
+    phases = pq.read_table(tmp_path / "lerobot/meta/subtasks.parquet").to_pandas().index.tolist()
+    numbers = np.array(frames["subtask_index"])[np.array(frames["episode_index"]) == 1]
+    assert [phases[i] for i in numbers[2:11]] == ["", *["reach"] * 7, ""]
+    chosen = export(labelled, tmp_path / "chosen", "lerobot", [2])
+    assert chosen.episodes == 1 and not chosen.skipped
+
+
+@pytest.mark.parametrize("format_", ["minari", "rlds", "mcap"])
+def test_other_formats_say_it_too_and_keep_what_was_recorded(labelled: Store, tmp_path: Path, format_: str) -> None:
+    for name in ("h5py", "mcap"):
+        pytest.importorskip(name)
+    out = tmp_path / "set-v0"
+    export(labelled, out, format_, [0])
+    if format_ == "minari":
+        import h5py
+
+        with h5py.File(out / "data" / "main_data.hdf5") as file:
+            assert not file["episode_0"].attrs["success"]
+    import_(out, format_, tmp_path / "back")
+    back = Store.open(tmp_path / "back")
+    assert back.metadata(0).success is True, "what we read of our own is what the simulator said"
+
+
+def test_windows_are_chosen_and_weighted_by_labels_in_force(labelled: Store) -> None:
+    index = Index.open(labelled)
+    windows = Windows(refresh(labelled), {"action": 0}, episodes=index.usable())
+    numbers = windows.episode_numbers().tolist()
+    assert numbers == [0, 1, 3] and index.column("success", numbers) == [False, True, True]
+    weights = balanced(index.column("success", numbers))
+    assert weights.tolist() == pytest.approx([0.5, 0.25, 0.25])
+    assert index.column("seed", [3, 0]) == [index.column("seed")[3], index.column("seed")[0]]
+    with pytest.raises(DatasetError, match="there is no episode 9 in the index"):
+        index.column("success", [0, 9])
