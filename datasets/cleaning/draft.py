@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.datasets.cleaned import FilledRun
+from training_ground.datasets.cleaning.pictures import some_rows
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.schema import IS_LAST, REWARD, DatasetSchema
 
@@ -45,7 +47,7 @@ class Draft:
 
         The clock goes on as recorded, no reward belongs to the first row and no action to the last. Where the end is
         cut off, the episode counts as truncated, and success is what the simulator's channel says in the last row that
-        is left.
+        is left: what people said of it was about another end.
 
         Raises:
             Dropped: Not even one step is left.
@@ -54,8 +56,9 @@ class Draft:
             return self
         if last <= first:
             raise Dropped(f"{last - first + 1} of {len(self.rows)} rows would be left")
-        columns = {name: values[first : last + 1].copy() for name, values in self.episode.columns.items()}
+        columns = {n: some_rows(values, slice(first, last + 1)) for n, values in self.episode.columns.items()}
         changes: dict[str, Any] = {"length": last - first}
+        labels = self.episode.labels
         if first:
             for name in (REWARD, *(c.name for c in self.schema.channels if c.role == "reward")):
                 columns[name][0] = 0
@@ -67,14 +70,21 @@ class Draft:
             known = held is not None and held.ndim == 1 and held.dtype == np.bool_
             success = bool(held[-1]) if held is not None and known else None
             changes |= {"terminated": False, "truncated": True, "success": success, "failure": None}
-        return self.changed(columns, self.rows[first : last + 1], slice(first, last + 1), changes)
+            labels = {field: value for field, value in labels.items() if field not in ("success", "failure")}
+        return self.changed(columns, self.rows[first : last + 1], slice(first, last + 1), changes, labels)
 
     def changed(
-        self, columns: dict[str, NDArray[Any]], rows: NDArray[np.int64], kept: slice, metadata: dict[str, Any]
+        self,
+        columns: dict[str, NDArray[Any]],
+        rows: NDArray[np.int64],
+        kept: slice,
+        metadata: dict[str, Any],
+        labels: Mapping[str, Any] | None = None,
     ) -> Draft:
         """Return a draft of other columns whose rows are `kept` of the rows here."""
         episode = self.episode
-        made = Episode(episode.metadata.model_copy(update=metadata), columns, episode.number)
+        labels = episode.labels if labels is None else labels
+        made = Episode(episode.metadata.model_copy(update=metadata), columns, episode.number, labels)
         filled = {name: mask[kept] for name, mask in self.filled.items()}
         return replace(self, episode=made, rows=rows, filled=filled)
 
