@@ -13,13 +13,18 @@ import pytest
 
 from training_ground.cli.main import main
 from training_ground.configs import quality_gate
+from training_ground.configs.cleaning import CutGaps, Drop, Resample, TrimIdle
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import annotations
+from training_ground.datasets import split as splits
 from training_ground.datasets.array_build import refresh
+from training_ground.datasets.cleaning.clean import CleaningReport, clean
+from training_ground.datasets.curation import make, plan_copy
 from training_ground.datasets.export import export
 from training_ground.datasets.importing import import_
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import label, said_by_people
+from training_ground.datasets.lineage import read_lineage
 from training_ground.datasets.quality.gate import check, load_limits
 from training_ground.datasets.quality.verdicts import keep
 from training_ground.datasets.query import select
@@ -221,3 +226,78 @@ def test_windows_are_chosen_and_weighted_by_labels_in_force(labelled: Store) -> 
     assert index.column("seed", [3, 0]) == [index.column("seed")[3], index.column("seed")[0]]
     with pytest.raises(DatasetError, match="there is no episode 9 in the index"):
         index.column("success", [0, 9])
+
+
+# ---- cleaning --------------------------------------------------------------------------------------------------------
+
+
+def cleaned(store: Store, *operations: Any) -> tuple[Store, CleaningReport]:
+    report = clean(store, operations, store.path.parent / "clean")
+    return Store.open(store.path.parent / "clean"), report
+
+
+def test_cleaning_takes_labels_along_and_leaves_out_what_was_dropped(labelled: Store) -> None:
+    checked(labelled)
+    made = splits.new("main", "seed", [("train", 0.5), ("test", 0.5)])
+    splits.create(labelled, made)
+    new, report = cleaned(labelled, CutGaps(), Drop(when="no_success"))
+    assert [one.dropped for one in report.episodes] == ["no success: slip", "", "is labelled as dropped", ""]
+    index = Index.open(new)
+    assert index.column("instruction")[0] == "Swing." and index.column("note") == ["odd", None]
+    assert index.column("phases") == [["reach"], None] and index.column("quality") == ["pass", "fail"]
+    assert not index.problems and splits.read(new, "main") == made
+    (made_by,) = read_lineage(new.path)
+    assert made_by.action == "clean" and [one.places[0].episode for one in made_by.episodes] == [1, 3]
+    assert made_by.episodes[0].content_sha256 == new.metadata(0).content_sha256
+    said = json.loads((new.path / "cleaning.json").read_text())
+    assert said["episodes"][2]["dropped"] == "is labelled as dropped" and str(labelled.path) not in json.dumps(said)
+
+
+def test_labels_of_what_was_cut_are_about_the_rows_that_are_left(store: Store) -> None:
+    """Rows 0 to 74 of the third episode are left: eight are missing behind them."""
+    phase = [{"first": 10, "last": 40, "name": "a"}, {"first": 60, "last": 90, "name": "b"}]
+    event = [{"row": 20, "name": "in"}, {"row": 80, "name": "out"}]
+    values = {"success": False, "failure": "late", "phase": phase, "event": event, "tags": ["x"]}
+    say(store, {2: values})
+    checked(store)
+    new, report = cleaned(store, CutGaps())
+    index = Index.open(new)
+    row = {one["field"]: one["value"] for one in index.history(2)}
+    assert row["phase"] == [phase[0], {"first": 60, "last": 74, "name": "b"}] and row["event"] == event[:1]
+    assert row["tags"] == ["x"] and set(row) == {"phase", "event", "tags"}, "another end, another verdict"
+    assert index.column("success")[2] is True and not index.problems
+    assert [note.partition(": ")[2] for note in report.notes] == [
+        f"{count} records left behind, they do not hold of what is kept" for count in (2, 1)
+    ]
+
+
+def test_labels_follow_every_other_row(store: Store) -> None:
+    say(store, {0: {"success": False, "phase": [{"first": 3, "last": 9, "name": "a"}], "event": [{"row": 7, "name": "e"}]}})
+    new, _ = cleaned(store, Resample(every=4))  # rows 2, 6, 10, …, 150
+    index = Index.open(new)
+    row = {one["field"]: one["value"] for one in index.history(0)}
+    assert row["phase"] == [{"first": 1, "last": 1, "name": "a"}] and row["event"] == [{"row": 2, "name": "e"}]
+    assert index.column("success")[0] is False, "the end is the same"
+
+
+def test_records_of_strangers_stop_no_cleaning(store: Store) -> None:
+    record = {"episode": 2, "content_sha256": store.metadata(2).content_sha256, "field": "phase", "source": "person"}
+    for number, value in enumerate((5, [{}], [{"first": "a", "last": 3, "name": "x"}], {"first": 3})):
+        record |= {"value": value, "author": "eve", "time_ns": 5, "confidence": None}
+        path = store.path / "annotations" / f"annotation_{number:06d}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"schema_version": 1, "records": [record]}))
+    new, report = cleaned(store, CutGaps())
+    assert len(new) == 4 and len(report.notes) == 8 and not (new.path / "annotations").exists()
+
+
+def test_a_lineage_goes_on_through_cleaning_and_copying(store: Store) -> None:
+    copied = store.path.parent / "copied"
+    make(plan_copy(store, [1, 3]), copied)
+    new, _ = cleaned(Store.open(copied), TrimIdle(keep_s=0))
+    make(plan_copy(new), store.path.parent / "again")
+    places = [one.places for one in read_lineage(store.path.parent / "again")[0].episodes]
+    assert [[(p.store, p.episode) for p in one] for one in places] == [
+        [("clean", 0), ("copied", 1), ("data", 1)],
+        [("clean", 1), ("copied", 3), ("data", 3)],
+    ]
