@@ -81,9 +81,7 @@ def limits_sha256(limits: QualityFile) -> str:
 
 
 @functools.cache
-def preset_sha256(name: str) -> str | None:
-    """Return the hash of the preset of a name as it is now; None where `configs/quality` has none of that name."""
-    if name not in preset_names(VERB):
-        return None
-    path = preset_path(VERB, name)
-    return limits_sha256(validate(QualityFile, load_yaml(path), str(path)))
+def preset_hashes() -> dict[str, str]:
+    """Return the hash of each preset as it is now, by name."""
+    paths = {name: preset_path(VERB, name) for name in preset_names(VERB)}
+    return {name: limits_sha256(validate(QualityFile, load_yaml(path), str(path))) for name, path in paths.items()}

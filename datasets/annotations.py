@@ -6,7 +6,8 @@ an episode's file changes; of the records of a field the newest holds (`labels.p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -167,6 +168,7 @@ COLUMNS = pa.schema(
         ("content_sha256", pa.string()),
         ("field", pa.dictionary(pa.int32(), pa.string())),
         ("value", pa.string()),  # JSON
+        ("scores", pa.string()),  # JSON; of a verdict, whose value is without them: it is one of a few then
         ("source", pa.dictionary(pa.int32(), pa.string())),
         ("author", pa.dictionary(pa.int32(), pa.string())),
         ("confidence", pa.float64()),
@@ -222,20 +224,31 @@ def read_file(path: Path) -> list[Record]:
 def history(store: Store, progress: Progress | None = None) -> pa.Table:
     """Return every record of a store, one row each, in the order of files and within one; see `COLUMNS`.
 
-    `value` is JSON. A file that cannot be read is one row with nothing but `problem`, and `file`, its number.
+    `value` is JSON; `value_of` returns it as plain data. A file that cannot be read is one row with nothing but
+    `problem`, and `file`, its number.
     """
     return refresh(store.path, _source(store), progress)
+
+
+def value_of(row: Mapping[str, Any]) -> Any:
+    """Return the value of a record in a row of `history`, as plain data."""
+    value = json.loads(row["value"])
+    return value if row["scores"] is None else value | {"scores": json.loads(row["scores"])}
+
+
+def _written(record: Record, where: str) -> dict[str, str]:
+    if record.field != "quality" or record.value is None:
+        return {"value": canonical_json(record.value, where).decode()}
+    rest = {key: value for key, value in record.value.items() if key != "scores"}
+    return {"value": canonical_json(rest, where).decode(), "scores": canonical_json(record.value["scores"], where).decode()}
 
 
 def _source(store: Store) -> Source:
     def read(path: Path) -> list[dict[str, Any]]:
         return [
             record.model_dump(exclude={"value"})
-            | {
-                "position": position,
-                "value": canonical_json(record.value, str(path)).decode(),
-                "last_row": record.last_row(),
-            }
+            | {"position": position, "last_row": record.last_row()}
+            | _written(record, str(path))
             for position, record in enumerate(read_file(path))
         ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.datasets import annotations, labels
+from training_ground.datasets.annotations import value_of
 from training_ground.datasets.derived import PROBLEM, Progress, Source, refresh
 from training_ground.datasets.episode_file import read_metadata
 from training_ground.datasets.schema import EpisodeMetadata, canonical_json
@@ -72,7 +72,8 @@ class Index:
     Attributes:
         store: What it is of.
         episodes: One row for each episode whose metadata could be read, by number.
-        records: Every record of the annotations, in the order of files, with its `status`; `value` is JSON.
+        records: Every record of the annotations, in the order of files, with its `status`; `value` is JSON, and of a
+            verdict `scores` is as well.
         problems: One sentence each: files that cannot be read, records that are not applied.
         newest_ns: Time of the newest record.
     """
@@ -149,7 +150,7 @@ class Index:
         """Return every record about an episode, oldest first, the values as plain data; see `Record` and `STATUS`."""
         rows = self.records.filter(pc.equal(self.records.column("episode"), number)).to_pylist()
         rows.sort(key=lambda row: row["time_ns"])
-        return [row | {"value": json.loads(row["value"])} for row in rows]
+        return [{k: v for k, v in row.items() if k != "scores"} | {"value": value_of(row)} for row in rows]
 
 
 def _source(store: Store) -> Source:

@@ -130,9 +130,9 @@ def test_a_verdict_by_other_limits_is_stale(
     assert "length_s (stale)" in said and "4 verdicts are stale" in said
     assert checked(store) == 4
     monkeypatch.setattr(quality_gate, "MEASURES_VERSION", 2)
-    quality_gate.preset_sha256.cache_clear()
+    quality_gate.preset_hashes.cache_clear()
     assert Index.open(store).column("quality_stale") == [True] * 4
-    quality_gate.preset_sha256.cache_clear()
+    quality_gate.preset_hashes.cache_clear()
 
 
 def test_a_verdict_on_other_content_does_not_count(store: Store) -> None:

@@ -68,6 +68,7 @@ def check(
     episodes: Sequence[int] | None = None,
     replay: int = 0,
     make: MakeEnv | None = None,
+    index: Index | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> QualityReport:
     """Measure and judge a store. One episode is in memory at a time, and of the others about a kilobyte each.
@@ -81,12 +82,13 @@ def check(
         episodes: Numbers of those to check; all that are not labelled as dropped where absent.
         replay: How many episodes to simulate again, spread evenly over the store.
         make: Makes the environment for that, as `Replayer` has it.
+        index: Of the store as it is now; opened where absent.
         progress: Called with the number of each episode that is done.
 
     Raises:
         DatasetError: There is no such episode.
     """
-    index = Index.open(store)
+    index = index or Index.open(store)
     dropped = set() if episodes is not None else index.dropped()
     numbers = sorted(set(store.episodes() if episodes is None else episodes) - dropped)
     for number in set(numbers) - set(store.episodes()):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from training_ground.datasets.annotations import Quality
+from training_ground.datasets.annotations import Quality, value_of
 from training_ground.datasets.index import Index
-from training_ground.datasets.labels import label, spoken_of
+from training_ground.datasets.labels import label, records_of
 from training_ground.datasets.quality.catalogue import EPISODE
 from training_ground.datasets.quality.results import EpisodeQuality, QualityReport
 from training_ground.datasets.store import Store
@@ -14,6 +14,8 @@ from training_ground.datasets.store import Store
 AUTHOR = "tg data check"
 DIGITS = 6
 """Digits of a score that are kept."""
+BATCH = 5000
+"""Verdicts that are in memory at once."""
 
 
 def keep(store: Store, report: QualityReport) -> int:
@@ -29,10 +31,19 @@ def keep(store: Store, report: QualityReport) -> int:
         DatasetError: Nothing can be written.
     """
     index = Index.open(store)
-    there, known = set(index.numbers.tolist()), spoken_of(index, ["quality"])
-    found = {one.number: _value(one, report) for one in report.episodes if one.number in there}
-    new = {number: {"quality": value} for number, value in found.items() if known.get(number, {}).get("quality") != value}
-    return label(index, new, f"{AUTHOR}, {report.preset}"[:200], "rule") if new else 0
+    there, known = set(index.numbers.tolist()), records_of(index, ["quality"])
+    at = {number: row for row, number in enumerate(known.column("episode").to_pylist())}
+    new: dict[int, dict[str, Any]] = {}
+    written = 0
+    for last, one in enumerate(report.episodes, start=1):
+        value = _value(one, report)
+        row = known.slice(at[one.number], 1).to_pylist()[0] if one.number in at else None
+        if one.number in there and (row is None or value_of(row) != value):
+            new[one.number] = {"quality": value}
+        if new and (len(new) == BATCH or last == len(report.episodes)):
+            written += label(index, new, f"{AUTHOR}, {report.preset}"[:200], "rule")
+            new = {}
+    return written
 
 
 def _value(one: EpisodeQuality, report: QualityReport) -> dict[str, Any]:
