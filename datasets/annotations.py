@@ -240,7 +240,10 @@ def _written(record: Record, where: str) -> dict[str, str]:
     if record.field != "quality" or record.value is None:
         return {"value": canonical_json(record.value, where).decode()}
     rest = {key: value for key, value in record.value.items() if key != "scores"}
-    return {"value": canonical_json(rest, where).decode(), "scores": canonical_json(record.value["scores"], where).decode()}
+    return {
+        "value": canonical_json(rest, where).decode(),
+        "scores": canonical_json(record.value["scores"], where).decode(),
+    }
 
 
 def _source(store: Store) -> Source:

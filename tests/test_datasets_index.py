@@ -264,7 +264,12 @@ def test_every_field_comes_back(store: Store) -> None:
     row = index.episodes.to_pylist()[2]
     assert (row["phases"], row["events"], row["quality"]) == (["reach", "grasp"], ["drop"], "warn")
     assert (row["dropped"], row["note"], row["tags"], row["instruction"]) == (True, "ünï", ["a", "b"], "Lift it.")
-    assert dict(with_scores(index).column("scores")[2].as_py()) == {"jerk": 1.5} and index.column("dropped") == [False, False, True, False]
+    assert dict(with_scores(index).column("scores")[2].as_py()) == {"jerk": 1.5} and index.column("dropped") == [
+        False,
+        False,
+        True,
+        False,
+    ]
     assert {one["field"]: one["value"] for one in index.history(2)} == values
 
 

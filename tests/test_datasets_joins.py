@@ -146,9 +146,7 @@ def test_a_verdict_on_other_content_does_not_count(store: Store) -> None:
     assert any("quality of episode 0: not applied: episode has other content" in line for line in index.problems)
 
 
-def test_an_action_that_is_too_large_for_a_file_becomes_several(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_action_that_is_too_large_for_a_file_becomes_several(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annotations, "MAX_FILE_BYTES", 4000)
     assert checked(store) == 4
     assert len(list((store.path / "annotations").iterdir())) > 1
@@ -191,7 +189,11 @@ def test_an_export_says_what_is_in_force(labelled: Store, tmp_path: Path) -> Non
     episodes = pq.read_table(tmp_path / "lerobot/meta/episodes/chunk-000/file-000.parquet").to_pylist()
     own = [[row[f"training_ground/{name}"] for row in episodes] for name in ("success", "success_recorded", "failure")]
     assert own == [[False, True, True], [True, True, True], ["slip", "", ""]]
-    assert [row["tasks"] for row in episodes] == [["Keep three joints at zero."], ["Swing."], ["Keep three joints at zero."]]
+    assert [row["tasks"] for row in episodes] == [
+        ["Keep three joints at zero."],
+        ["Swing."],
+        ["Keep three joints at zero."],
+    ]
     frames = pq.read_table(tmp_path / "lerobot/data/chunk-000/file-000.parquet")
     phases = pq.read_table(tmp_path / "lerobot/meta/subtasks.parquet").to_pandas().index.tolist()
     numbers = np.array(frames["subtask_index"])[np.array(frames["episode_index"]) == 1]
@@ -272,7 +274,10 @@ def test_labels_of_what_was_cut_are_about_the_rows_that_are_left(store: Store) -
 
 
 def test_labels_follow_every_other_row(store: Store) -> None:
-    say(store, {0: {"success": False, "phase": [{"first": 3, "last": 9, "name": "a"}], "event": [{"row": 7, "name": "e"}]}})
+    say(
+        store,
+        {0: {"success": False, "phase": [{"first": 3, "last": 9, "name": "a"}], "event": [{"row": 7, "name": "e"}]}},
+    )
     new, _ = cleaned(store, Resample(every=4))  # rows 2, 6, 10, …, 150
     index = Index.open(new)
     row = {one["field"]: one["value"] for one in index.history(0)}

@@ -72,7 +72,9 @@ def test_cleaning_decodes_picture_by_picture(store: Store, tmp_path: Path, monke
     check_cleaned(slow, source.read(0), source.schema)
 
 
-def test_a_training_view_has_videos_only_where_they_are_asked_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_view_has_videos_only_where_they_are_asked_for(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Frames, "frame", refuse)
         view = refresh(store)

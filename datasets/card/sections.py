@@ -127,7 +127,9 @@ def _quality(summary: Summary) -> Section:
     rows = [(name, verdicts[key]) for name, key in _VERDICTS if key in verdicts]
     reasons = Counter(name for one in summary.episodes.values() for name in one.quality_reasons or ())
     listed = [(printable(name, 80), count) for name, count in reasons.most_common(MOST_LISTED)]
-    blocks: list[Block] = [Paragraph("Verdicts of tg data check; what it measures stands in the standard, part testing.")]
+    blocks: list[Block] = [
+        Paragraph("Verdicts of tg data check; what it measures stands in the standard, part testing.")
+    ]
     if stale := sum(bool(one.quality_stale) for one in summary.episodes.values()):
         blocks.append(Paragraph(f"{stale} verdicts are stale: limits, measures or labels have changed since."))
     blocks.append(Table(("verdict", "episodes"), rows))

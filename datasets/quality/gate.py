@@ -102,12 +102,13 @@ def check(
                 episode = store.read(number)
                 check_columns(episode, store.schema)
             except DatasetError as problem:
-                readings = {READABLE.name: reading(0.0, str(problem))}
+                content, readings = "", {READABLE.name: reading(0.0, str(problem))}
             else:
+                content = episode.metadata.content_sha256
                 readings = measure_episode(episode, store.schema, people.get(number)) | collection.add(episode)
                 if number in chosen:
                     readings[REPLAY.name] = _replayed(player, episode)
-            found.append(EpisodeQuality.of(number, readings, judge(readings, limits_.episode), outlying))
+            found.append(EpisodeQuality.of(number, content, readings, judge(readings, limits_.episode), outlying))
             if progress is not None:
                 progress(number)
     whole = collection.readings()

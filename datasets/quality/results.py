@@ -42,23 +42,30 @@ class EpisodeQuality:
         values: One for each measure of `EPISODE`; NaN where there is none.
         notes: By measure: why there is no value. Where a value was found is kept only where somebody will ask.
         reasons: Why the verdict is not `pass`.
+        content_sha256: Of what was measured; empty where it could not be read.
     """
 
     number: int
     values: NDArray[np.float64]
     notes: Mapping[str, str]
     reasons: tuple[Reason, ...]
+    content_sha256: str = ""
 
     @classmethod
     def of(
-        cls, number: int, readings: Mapping[str, Reading], reasons: tuple[Reason, ...], asked: Collection[str]
+        cls,
+        number: int,
+        content_sha256: str,
+        readings: Mapping[str, Reading],
+        reasons: tuple[Reason, ...],
+        asked: Collection[str],
     ) -> EpisodeQuality:
         """Keep readings and what was judged of them; notes of values only of the measures in `asked`."""
         values = np.full(len(EPISODE), np.nan)
         for name, found in readings.items():
             values[_AT[name]] = np.nan if found.value is None else found.value
         notes = {name: r.note for name, r in readings.items() if r.value is None or name in asked}
-        return cls(number, values, notes, reasons)
+        return cls(number, values, notes, reasons, content_sha256)
 
     @property
     def readings(self) -> dict[str, Reading]:

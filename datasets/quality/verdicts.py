@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from training_ground.datasets.annotations import Quality, value_of
+from training_ground.datasets.annotations import Limits, Quality, value_of
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import label, records_of
 from training_ground.datasets.quality.catalogue import EPISODE
@@ -21,24 +21,27 @@ BATCH = 5000
 def keep(store: Store, report: QualityReport) -> int:
     """Label each episode with its verdict, and return how many verdicts are new; those that stand already are not.
 
-    An episode whose metadata cannot be read has no content hash that a verdict could be bound to, and gets none.
+    An episode whose metadata cannot be read has no content hash that a verdict could be bound to, and gets none; nor does
+    one that has come to hold something else since it was checked.
 
     Args:
-        store: Not changed since it was checked, but by appends.
+        store: The one that was checked.
         report: Of `check` over all its episodes.
 
     Raises:
         DatasetError: Nothing can be written.
     """
     index = Index.open(store)
-    there, known = set(index.numbers.tolist()), records_of(index, ["quality"])
+    there = dict(zip(index.numbers.tolist(), index.column("content_sha256"), strict=True))
+    known = records_of(index, ["quality"])
     at = {number: row for row, number in enumerate(known.column("episode").to_pylist())}
     new: dict[int, dict[str, Any]] = {}
     written = 0
     for last, one in enumerate(report.episodes, start=1):
         value = _value(one, report)
         row = known.slice(at[one.number], 1).to_pylist()[0] if one.number in at else None
-        if one.number in there and (row is None or value_of(row) != value):
+        same = one.number in there and one.content_sha256 in ("", there[one.number])
+        if same and (row is None or value_of(row) != value):
             new[one.number] = {"quality": value}
         if new and (len(new) == BATCH or last == len(report.episodes)):
             written += label(index, new, f"{AUTHOR}, {report.preset}"[:200], "rule")
@@ -52,6 +55,6 @@ def _value(one: EpisodeQuality, report: QualityReport) -> dict[str, Any]:
         verdict=one.verdict,
         scores={name: float(f"{value:.{DIGITS}g}") for name, value in measured if value == value},
         reasons={reason.measure: f"{reason.verdict}: {reason}"[:1000] for reason in one.reasons},
-        limits={"preset": report.preset or "unnamed", "sha256": report.limits_sha256},  # pyright: ignore
+        limits=Limits(preset=report.preset or "unnamed", sha256=report.limits_sha256),
     )
     return verdict.model_dump(mode="json")
