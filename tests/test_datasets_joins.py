@@ -127,7 +127,7 @@ def test_a_verdict_by_other_limits_is_stale(
     assert Index.open(store).column("quality_stale") == [True] * 4
     assert main(["data", "ls", str(store.path)]) == 0
     said = capsys.readouterr().out
-    assert "length_s (stale)" in said and "4 verdicts are stale" in said
+    assert "length_s (stale)" in said and "verdicts that are stale: 4" in said
     assert checked(store) == 4
     monkeypatch.setattr(quality_gate, "MEASURES_VERSION", 2)
     quality_gate.preset_hashes.cache_clear()
@@ -171,7 +171,7 @@ def test_the_card_tells_what_is_in_force_and_what_was_recorded(labelled: Store) 
     assert main(["data", "card", str(labelled.path)]) == 0
     text = " ".join((labelled.path / "README.md").read_text().replace("\\", "").split())
     assert "| Success | 2 of 3, 67%;" in text and "| Episodes | 3; 1 more are labelled as dropped" in text
-    assert "1 outcomes were corrected after the recording (success by: person 1)" in text
+    assert "Outcomes that were corrected after the recording: 1 (success by: person 1)." in text
     assert "The simulator said success of 3 of 3." in text and "| slip | 1 |" in text
     assert "| warn | 1 |" in text and "| fail | 1 |" in text and "| unknown_phases | 1 |" in text
     data = json.loads((labelled.path / "croissant.json").read_text())
@@ -269,7 +269,7 @@ def test_labels_of_what_was_cut_are_about_the_rows_that_are_left(store: Store) -
     assert row["tags"] == ["x"] and set(row) == {"phase", "event", "tags"}, "another end, another verdict"
     assert index.column("success")[2] is True and not index.problems
     assert [note.partition(": ")[2] for note in report.notes] == [
-        f"{count} records left behind, they do not hold of what is kept" for count in (2, 1)
+        f"{count} records left behind, what they are about was cut off or changed" for count in (2, 1)
     ]
 
 

@@ -114,7 +114,7 @@ def _corrections(summary: Summary) -> list[Paragraph]:
     judged = [one.success_recorded for one in summary.episodes.values() if one.success_recorded is not None]
     sources = summary.counted(lambda one: one.success_source if one.success != one.success_recorded else None)
     said = ", ".join(f"{source or 'nobody'} {count}" for source, count in sources if source)
-    text = f"{len(corrected)} outcomes were corrected after the recording"
+    text = f"Outcomes that were corrected after the recording: {len(corrected)}"
     text += f" (success by: {said})" if said else ""
     return [Paragraph(f"{text}. The simulator said success of {sum(judged)} of {len(judged)}.")]
 
@@ -131,7 +131,7 @@ def _quality(summary: Summary) -> Section:
         Paragraph("Verdicts of tg data check; what it measures stands in the standard, part testing.")
     ]
     if stale := sum(bool(one.quality_stale) for one in summary.episodes.values()):
-        blocks.append(Paragraph(f"{stale} verdicts are stale: limits, measures or labels have changed since."))
+        blocks.append(Paragraph(f"Stale, for limits, measures or labels have changed since: {stale}."))
     blocks.append(Table(("verdict", "episodes"), rows))
     return Section("Quality", [*blocks, *([Table(("beyond a limit", "episodes"), listed)] if listed else [])])
 
@@ -237,6 +237,11 @@ def _limits(summary: Summary) -> list[str]:
         found.append(f"{unknown} episodes are not judged by their task.")
     if cut:
         found.append(f"{cut} episodes were cut off before their end.")
+    if summary.changed:
+        found.append(
+            f"{summary.changed} episodes are not as recorded: rows were cut off or values filled in, as `cleaned` in their "
+            "metadata says. They do not follow from their seed."
+        )
     if dirty:
         found.append(f"{dirty} episodes were recorded by code with uncommitted changes: they may not replay.")
     if len(summary.versions) > 1:

@@ -101,6 +101,7 @@ class Summary:
         limits: (n, 2) of the joints in `positions`; None where the robot is not known here as it was compiled.
         versions: Packages that episodes were recorded with, in words, and how many were.
         drawn: What randomisation drew, by dotted name.
+        changed: Episodes whose rows are not those that were recorded: they were cleaned.
         damaged: Episodes and annotations that could not be read or applied, one sentence each.
     """
 
@@ -117,6 +118,7 @@ class Summary:
     examples: tuple[Example, ...]
     versions: Counter[str]
     drawn: dict[str, Drawn]
+    changed: int
     damaged: tuple[str, ...] = ()
 
     @property
@@ -141,6 +143,7 @@ def summarise(store: Store, progress: Callable[[int], None] | None = None) -> Su
     told = {one.number: one for one in _told(index)}
     versions: Counter[str] = Counter()
     drawn: dict[str, Drawn] = {}
+    changed = 0
     for number in told:
         try:
             metadata = store.metadata(number)
@@ -149,6 +152,7 @@ def summarise(store: Store, progress: Callable[[int], None] | None = None) -> Su
         else:
             versions[", ".join(f"{name} {v}" for name, v in sorted(metadata.versions.items()))] += 1
             gather_drawn(drawn, metadata.randomisation)
+            changed += not metadata.as_recorded
         if progress is not None:
             progress(number)
     positions, actions = (Gatherer(store.schema, names, ROWS_READ) for names in (POSITIONS, (ACTION,)))
@@ -167,6 +171,7 @@ def summarise(store: Store, progress: Callable[[int], None] | None = None) -> Su
         examples=tuple(examples),
         versions=versions,
         drawn=drawn,
+        changed=changed,
         damaged=tuple(line.removeprefix(f"{store.path}/") for line in damaged),
     )
 

@@ -1,4 +1,4 @@
-"""What goes along when a store is cleaned: annotations, in the rows of what is kept, splits, and where episodes are from."""
+"""What goes along when a store is cleaned: annotations, in the rows that are left, splits, and where episodes are from."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from training_ground.datasets.frames import Frames
 
 
 class Kept:
-    """Some rows of a channel that is a video, (rows, *shape); looks like the array as far as cleaning and stores ask."""
+    """Some rows of a channel that is a video, (rows, *shape): an array as far as cleaning and stores ask."""
 
     def __init__(self, frames: Frames, rows: NDArray[np.int64]) -> None:
         self._frames, self._rows = frames, rows

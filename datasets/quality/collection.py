@@ -1,7 +1,7 @@
 """Measures of a whole dataset: how much of the states it covers, and what stands in it twice.
 
-Episodes are added one by one. Of each its content hash and its start are kept, a few hundred bytes, and of the last ones
-the path of the joints.
+Episodes are added one by one. Of each its content hash and its start are kept, a few hundred bytes, and of the last
+ones the path of the joints.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ BATCH = 5000
 def keep(store: Store, report: QualityReport) -> int:
     """Label each episode with its verdict, and return how many verdicts are new; those that stand already are not.
 
-    An episode whose metadata cannot be read has no content hash that a verdict could be bound to, and gets none; nor does
-    one that has come to hold something else since it was checked.
+    An episode whose metadata cannot be read has no content hash that a verdict could be bound to, and gets none; nor
+    does one that has come to hold something else since it was checked.
 
     Args:
         store: The one that was checked.
