@@ -19,6 +19,7 @@ from pydantic import Field
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel, validate
 from training_ground.datasets import merkle
+from training_ground.datasets.cleaned import RECORD
 from training_ground.datasets.files import TEMPORARY_PREFIX, hash_regular, read_regular, write_over
 from training_ground.datasets.schema import Count, canonical_json, parse_json
 from training_ground.datasets.store import DESCRIPTION, EPISODES, MAX_DESCRIPTION_BYTES, Store
@@ -33,6 +34,8 @@ MAX_LISTED_BYTES = 64 << 30
 """Largest file that is listed: a video."""
 MAX_PROOF_BYTES = 64 << 10
 
+FILES = (DESCRIPTION, ABOUT, RECORD)
+"""Files that are listed."""
 FOLDERS = {
     ANNOTATIONS: re.compile(r"annotation_(?:\d{6}|[1-9]\d{6,11})\.json", re.ASCII),
     EPISODES: re.compile(r"episode_(\d{6}|[1-9]\d{6,11})\.parquet", re.ASCII),
@@ -49,7 +52,7 @@ class Entry(StrictModel):
     """One file.
 
     Attributes:
-        path: Relative to the store: `dataset.json`, `about.json`, or a file in one of `FOLDERS`.
+        path: Relative to the store: one of `FILES`, or a file in one of `FOLDERS`.
         bytes, sha256: Of the whole file.
         number, content_sha256: Of an episode: its number, and the hash over its values; else absent.
     """
@@ -65,7 +68,7 @@ class Entry(StrictModel):
         folder, _, name = self.path.partition("/")
         pattern = FOLDERS.get(folder)
         match = pattern.fullmatch(name) if pattern else None
-        if match is None and self.path not in (DESCRIPTION, ABOUT):
+        if match is None and self.path not in FILES:
             raise ValueError(f"path '{self.path}' is no file that a manifest lists")
         episode = int(match[1]) if match and folder == EPISODES else None
         if self.number != episode or (self.content_sha256 is None) != (episode is None):
@@ -193,7 +196,7 @@ def listed_files(folder: Path) -> list[str]:
     Raises:
         DatasetError: A folder is a link, or cannot be read.
     """
-    found = [name for name in (DESCRIPTION, ABOUT) if (folder / name).exists() or (folder / name).is_symlink()]
+    found = [name for name in FILES if (folder / name).exists() or (folder / name).is_symlink()]
     for name in FOLDERS:
         found += [f"{name}/{file}" for file in _names(folder / name) if FOLDERS[name].fullmatch(file)]
     return sorted(found)

@@ -21,7 +21,7 @@ from training_ground.configs.cleaning import (
 )
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
-from training_ground.datasets.cleaned import AppliedOperation, CleaningStep
+from training_ground.datasets.cleaned import RECORD, AppliedOperation, CleaningStep
 from training_ground.datasets.cleaning import operations as work
 from training_ground.datasets.cleaning.carried import OF_THE_END, Made, carry
 from training_ground.datasets.cleaning.draft import Draft, Dropped
@@ -35,9 +35,6 @@ from training_ground.datasets.quality.collection import Collection
 from training_ground.datasets.quality.gate import judge, load_limits, measure_episode
 from training_ground.datasets.schema import DatasetSchema, canonical_json
 from training_ground.datasets.store import Store
-
-RECORD = "cleaning.json"
-"""File of the new store that says what was done to every episode of the source, those that were dropped included."""
 
 
 @dataclass(frozen=True)
