@@ -189,11 +189,13 @@ class View:
         """Return where episodes of these numbers stand in the view; all where absent.
 
         Raises:
-            DatasetError: One is not in the view.
+            DatasetError: One is not in the view, or there is none.
         """
         if numbers is None:
             return np.arange(len(self))
         wanted = np.array(numbers, np.int64).reshape(-1)
+        if not len(wanted):
+            raise DatasetError(f"{self.path}: no episode was chosen; the view has {len(self)}")
         order = np.argsort(self.numbers)
         found = order[np.minimum(np.searchsorted(self.numbers, wanted, sorter=order), len(order) - 1)]
         missing = wanted[self.numbers[found] != wanted]

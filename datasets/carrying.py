@@ -65,7 +65,9 @@ def carry_annotations(
                 gone = new.count(None)
                 notes += [f"{path}: {gone} records left behind, their episodes are not taken"] if gone else []
                 lost = len(found) - len(kept)
-                notes += [f"{path}: {lost} records left behind, what they are about was cut off or changed"] if lost else []
+                notes += (
+                    [f"{path}: {lost} records left behind, what they are about was cut off or changed"] if lost else []
+                )
             if kept:
                 (folder / ANNOTATIONS).mkdir(exist_ok=True)
                 (folder / ANNOTATIONS / f"annotation_{written:06d}.json").write_bytes(raw + b"\n")

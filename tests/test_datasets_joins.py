@@ -11,6 +11,7 @@ import numpy as np
 import planted
 import pytest
 
+from training_ground.agents import augmentation
 from training_ground.cli.main import main
 from training_ground.configs import quality_gate
 from training_ground.configs.cleaning import CutGaps, Drop, Resample, TrimIdle
@@ -230,6 +231,13 @@ def test_windows_are_chosen_and_weighted_by_labels_in_force(labelled: Store) -> 
         index.column("success", [0, 9])
 
 
+def test_what_people_say_did_not_succeed_is_not_done_again(labelled: Store) -> None:
+    assert augmentation.usable(labelled) == [1, 3]
+    for number, why in ((0, "did not succeed"), (2, "is labelled as dropped")):
+        with pytest.raises(DatasetError, match=f"episode {number} {why}"):
+            augmentation.usable(labelled, [1, number])
+
+
 # ---- cleaning --------------------------------------------------------------------------------------------------------
 
 
@@ -294,6 +302,15 @@ def test_records_of_strangers_stop_no_cleaning(store: Store) -> None:
         path.write_text(json.dumps({"schema_version": 1, "records": [record]}))
     new, report = cleaned(store, CutGaps())
     assert len(new) == 4 and len(report.notes) == 8 and not (new.path / "annotations").exists()
+
+
+def test_a_lineage_that_is_damaged_is_named_before_the_work(store: Store) -> None:
+    (store.path / "lineage").mkdir()
+    (store.path / "lineage" / "lineage_000000.json").write_text("{")
+    done: list[int] = []
+    with pytest.raises(DatasetError, match="lineage_000000.json"):
+        clean(store, [CutGaps()], store.path.parent / "clean", done.append)
+    assert not done
 
 
 def test_a_lineage_goes_on_through_cleaning_and_copying(store: Store) -> None:

@@ -116,6 +116,9 @@ def test_mistakes_are_named(view: View) -> None:
         Windows(view, {"action": range(20)}, padding=False)
     with pytest.raises(DatasetError, match="episode 9"):
         Windows(view, {"action": 0}, episodes=[9])
+    for ask in (lambda: Windows(view, {"action": 0}, episodes=[]), lambda: view.statistics("action", [])):
+        with pytest.raises(DatasetError, match="no episode was chosen"):
+            ask()
     with pytest.raises(DatasetError, match="has 3 components, the column has 4"):
         Windows(view, {"base_pose": 0}, scaling={"base_pose": Scaling(np.zeros(3), np.ones(3))})
     windows = Windows(view, {"action": 0})

@@ -9,7 +9,7 @@ from typing import Any
 
 from training_ground.datasets.carrying import carry_annotations, carry_splits, renumbered
 from training_ground.datasets.cleaned import CleaningStep
-from training_ground.datasets.lineage import Descent, Place, Source, places_of, write_lineage
+from training_ground.datasets.lineage import Descent, Place, Source, write_lineage
 from training_ground.datasets.store import Store
 
 OF_THE_WHOLE = ("instruction", "note", "tags")
@@ -27,11 +27,14 @@ class Made:
     step: CleaningStep
 
 
-def carry(source: Store, folder: Path, made: Mapping[int, Made]) -> tuple[str, ...]:
+def carry(
+    source: Store, before: Mapping[tuple[int, str], tuple[Place, ...]], folder: Path, made: Mapping[int, Made]
+) -> tuple[str, ...]:
     """Write what goes along into the new store, and return what was left behind, one sentence each.
 
     Args:
         source: Where from.
+        before: Where its episodes were before, as `lineage.places_of` returns it.
         folder: The new store.
         made: By the number in the source, what became of each episode that is kept.
     """
@@ -41,7 +44,7 @@ def carry(source: Store, folder: Path, made: Mapping[int, Made]) -> tuple[str, .
 
     numbers = {(n, one.step.content_sha256): one.number for n, one in made.items()}
     notes = carry_annotations([source], [numbers], folder, change) + carry_splits([source], folder)
-    before, name = places_of(source.path), source.path.resolve().name
+    name = source.path.resolve().name
     episodes = [
         Descent(
             episode=one.number,

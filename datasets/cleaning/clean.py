@@ -30,6 +30,7 @@ from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import write_new
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import spoken_of
+from training_ground.datasets.lineage import places_of
 from training_ground.datasets.provenance import code_commit
 from training_ground.datasets.quality.collection import Collection
 from training_ground.datasets.quality.gate import judge, load_limits, measure_episode
@@ -118,7 +119,7 @@ def clean(
         DatasetError: The dataset cannot be cleaned that way, every episode would be dropped, `out` exists or cannot be
             written.
     """
-    cleaner = _Cleaner(store, operations)
+    cleaner, before = _Cleaner(store, operations), places_of(store.path)
     if out is None:
         return cleaner.run(None, progress)
     with new_folder(out) as folder:
@@ -127,7 +128,7 @@ def clean(
         if not len(new):
             first = next((e.dropped for e in report.episodes), "there was none")
             raise DatasetError(f"{store.path}: every episode would be dropped; the first one: {first}")
-        notes = (*report.notes, *carry(store, folder, cleaner.made))
+        notes = (*report.notes, *carry(store, before, folder, cleaner.made))
         report = replace(report, out=out, notes=notes)
         told = [note.replace(str(store.path), store.path.resolve().name) for note in notes]
         plain = {**report.to_json(), "source": store.path.resolve().name, "out": None, "notes": told}
