@@ -279,9 +279,14 @@ def _build(
                 measured = None
         progress(entry.number)
     written.flush()
+    manifest = _manifest(store.schema, written, phases, entries)
+    (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False), encoding="utf-8")
+
+
+def _manifest(schema: DatasetSchema, written: _Columns, phases: dict[str, int], entries: list[Entry]) -> ViewManifest:
     texts = {text: index for index, text in enumerate(dict.fromkeys(entry.instruction for entry in entries))}
-    manifest = ViewManifest(
-        dataset=store.schema,
+    return ViewManifest(
+        dataset=schema,
         columns={name: writer.finish() for name, writer in written.writers.items()},
         statistics={name: writer.finish() for name, writer in written.statistics.items()},
         phases=tuple(phases),
@@ -296,7 +301,6 @@ def _build(
         seed=tuple(entry.seed for entry in entries),
         instruction=tuple(texts[entry.instruction] for entry in entries),
     )
-    (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False), encoding="utf-8")
 
 
 def _values(episode: Episode, name: str, phases: dict[str, int]) -> NDArray[Any]:

@@ -83,7 +83,7 @@ def export(
         raise DatasetError(f"format '{format}': can be imported, not exported")
     report = module.export(_InForce(store, index), Path(path), numbers, progress or (lambda number: None))
     left_out = [f"episode {number}: is labelled as dropped" for number in sorted(dropped)]
-    left_out += [line for line in index.problems if "annotation" in line]
+    left_out += index.unheard
     return replace(report, skipped=(*report.skipped, *left_out), losses=(*report.losses, *_unsaid(index, numbers)))
 
 
@@ -92,10 +92,10 @@ class _InForce(Store):
 
     def __init__(self, store: Store, index: Index) -> None:
         super().__init__(store.path, store.schema, store.recovered)
-        self._labels = spoken_of(index, [*RECORDED, "phase"])
+        self._store, self._labels = store, spoken_of(index, [*RECORDED, "phase"])
 
     def read(self, number: int) -> Episode:
-        return replace(super().read(number), labels=self._labels.get(number, {}))
+        return replace(self._store.read(number), labels=self._labels.get(number, {}))
 
 
 def _unsaid(index: Index, numbers: Sequence[int]) -> list[str]:

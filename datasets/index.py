@@ -75,6 +75,7 @@ class Index:
         records: Every record of the annotations, in the order of files, with its `status`; `value` is JSON, and of a
             verdict `scores` is as well.
         problems: One sentence each: files that cannot be read, records that are not applied.
+        unheard: Those of them that are about annotations.
         newest_ns: Time of the newest record.
     """
 
@@ -82,6 +83,7 @@ class Index:
     episodes: pa.Table
     records: pa.Table
     problems: tuple[str, ...]
+    unheard: tuple[str, ...]
     newest_ns: int
 
     @classmethod
@@ -96,17 +98,18 @@ class Index:
             DatasetError: A folder cannot be listed. Damaged files are in `problems`.
         """
         table = refresh(store.path, _source(store), progress)
-        said = [str(text) for text in table.column(PROBLEM).drop_null().to_pylist()]
+        unread = [str(text) for text in table.column(PROBLEM).drop_null().to_pylist()]
         table = table.filter(pc.is_null(table.column(PROBLEM))).drop_columns(["inode", "changed_ns", PROBLEM])
         table = table.rename_columns({"file": "number", "size": "bytes"})
         found = annotations.history(store, progress)
-        said += labels.problems(found)
+        said = labels.problems(found)
         found = found.filter(pc.is_null(found.column(PROBLEM)))
         newest = pc.max(found.column("time_ns")).as_py() or 0
         table, found = labels.in_force(table, found)
         said += labels.problems(found)
         keep = ["file", *annotations.COLUMNS.names, "status"]
-        return cls(store, table, found.select([name for name in keep if name != "last_row"]), tuple(said), newest)
+        shown = found.select([name for name in keep if name != "last_row"])
+        return cls(store, table, shown, (*unread, *said), tuple(said), newest)
 
     @property
     def numbers(self) -> NDArray[np.int64]:

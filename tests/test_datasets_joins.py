@@ -57,7 +57,7 @@ def say(store: Store, values: dict[int, dict[str, Any]], author: str = "ann", so
 
 def checked(store: Store, **change: Any) -> int:
     name, limits = load_limits()
-    return keep(store, check(store, limits.model_copy(update=change), name))
+    return keep(store, check(store, limits.model_copy(update=change), name)).new
 
 
 # ---- labels and the gate ---------------------------------------------------------------------------------------------
@@ -117,6 +117,16 @@ def test_a_verdict_that_stands_is_not_written_again(store: Store) -> None:
     assert checked(store) == 1
     index = Index.open(store)
     assert index.column("quality")[0] == "warn" and index.column("quality_stale") == [False] * 4
+
+
+def test_the_verdict_of_a_person_is_not_taken_back_by_a_rule(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    checked(store)
+    say(store, {0: {"quality": {"verdict": "fail", "reasons": {"picture": "out of focus"}}}})
+    assert main(["data", "check", str(store.path), "--label"]) == 1
+    assert "now labels: 0; left as people said: 1" in capsys.readouterr().out
+    index = Index.open(store)
+    assert index.column("quality")[0] == "fail" and index.column("quality_reasons")[0] == ["picture"]
+    assert index.column("quality_stale")[0] is None, "a person names no limits"
 
 
 def test_a_verdict_by_other_limits_is_stale(
@@ -308,7 +318,7 @@ def test_a_lineage_that_is_damaged_is_named_before_the_work(store: Store) -> Non
     (store.path / "lineage").mkdir()
     (store.path / "lineage" / "lineage_000000.json").write_text("{")
     done: list[int] = []
-    with pytest.raises(DatasetError, match="lineage_000000.json"):
+    with pytest.raises(DatasetError, match=r"lineage_000000\.json"):
         clean(store, [CutGaps()], store.path.parent / "clean", done.append)
     assert not done
 

@@ -58,7 +58,9 @@ def command(
         )
     if markdown is not None:
         markdown.write_text(reports.markdown(report), encoding="utf-8")
-    written = keep_verdicts(opened, report) if keep else 0
-    said = [f"verdicts that are new or have changed, now labels: {written}"] if keep else []
-    emit(reports.to_json(report) | {"labelled": written}, as_json, [*reports.lines(report), *said])
+    kept = keep_verdicts(opened, report) if keep else None
+    said = [f"verdicts that are new or have changed, now labels: {kept.new}"] if kept else []
+    said += [f"{said.pop()}; left as people said: {kept.by_people}"] if kept and kept.by_people else []
+    data = reports.to_json(report) | {"labelled": kept._asdict() if kept else None}
+    emit(data, as_json, [*reports.lines(report), *said])
     return int(report.verdict == "fail")

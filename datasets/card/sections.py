@@ -239,8 +239,8 @@ def _limits(summary: Summary) -> list[str]:
         found.append(f"{cut} episodes were cut off before their end.")
     if summary.changed:
         found.append(
-            f"{summary.changed} episodes are not as recorded: rows were cut off or values filled in, as `cleaned` in their "
-            "metadata says. They do not follow from their seed."
+            f"{summary.changed} episodes are not as recorded: rows were cut off or values filled in (cleaned, in their "
+            "metadata). They do not follow from their seed."
         )
     if dirty:
         found.append(f"{dirty} episodes were recorded by code with uncommitted changes: they may not replay.")

@@ -1,4 +1,4 @@
-"""What goes along when a store is cleaned: annotations, in the rows that are left, splits, and where episodes are from."""
+"""What goes along when a store is cleaned: annotations, in the rows that are left, splits, and where from."""
 
 from __future__ import annotations
 

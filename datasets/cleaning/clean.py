@@ -212,7 +212,7 @@ class _Cleaner:
             if progress is not None:
                 progress(number)
         plain = tuple({"do": a.name, **a.parameters} for a in self._applied)
-        notes = tuple(line for line in self._index.problems if "annotation" in line)
+        notes = self._index.unheard
         return CleaningReport(self._store.path, None, plain, tuple(done), notes)
 
     def _one(self, number: int, new: Store | None) -> Cleaned:

@@ -98,16 +98,8 @@ def check(
     outlying = {name for name, limit in limits_.episode.items() if limit.outlier is not None}
     with Replayer(store.schema, make) as player:
         for number in numbers:
-            try:
-                episode = store.read(number)
-                check_columns(episode, store.schema)
-            except DatasetError as problem:
-                content, readings = "", {READABLE.name: reading(0.0, str(problem))}
-            else:
-                content = episode.metadata.content_sha256
-                readings = measure_episode(episode, store.schema, people.get(number)) | collection.add(episode)
-                if number in chosen:
-                    readings[REPLAY.name] = _replayed(player, episode)
+            replayer = player if number in chosen else None
+            content, readings = _readings(store, number, people.get(number), collection, replayer)
             found.append(EpisodeQuality.of(number, content, readings, judge(readings, limits_.episode), outlying))
             if progress is not None:
                 progress(number)
@@ -121,8 +113,23 @@ def check(
         reasons=judge(whole, limits_.dataset),
         replayed=len(chosen),
         dropped=tuple(sorted(dropped)),
-        notes=tuple(line for line in index.problems if "annotation" in line),
+        notes=index.unheard,
     )
+
+
+def _readings(
+    store: Store, number: int, person: bool | None, collection: Collection, player: Replayer | None
+) -> tuple[str, dict[str, Reading]]:
+    """Return an episode's content hash and all readings of it; no hash where it cannot be read."""
+    try:
+        episode = store.read(number)
+        check_columns(episode, store.schema)
+    except DatasetError as problem:
+        return "", {READABLE.name: reading(0.0, str(problem))}
+    readings = measure_episode(episode, store.schema, person) | collection.add(episode)
+    if player is not None:
+        readings[REPLAY.name] = _replayed(player, episode)
+    return episode.metadata.content_sha256, readings
 
 
 def _replayed(player: Replayer, episode: Episode) -> Reading:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from training_ground.datasets.annotations import Limits, Quality, value_of
 from training_ground.datasets.index import Index
@@ -18,8 +18,15 @@ BATCH = 5000
 """Verdicts that are in memory at once."""
 
 
-def keep(store: Store, report: QualityReport) -> int:
-    """Label each episode with its verdict, and return how many verdicts are new; those that stand already are not.
+class Kept(NamedTuple):
+    """How many verdicts are new, and how many episodes keep what a person said of them."""
+
+    new: int
+    by_people: int
+
+
+def keep(store: Store, report: QualityReport) -> Kept:
+    """Label each episode with its verdict. One that stands already is not said again; a person's stands.
 
     An episode whose metadata cannot be read has no content hash that a verdict could be bound to, and gets none; nor
     does one that has come to hold something else since it was checked.
@@ -36,17 +43,19 @@ def keep(store: Store, report: QualityReport) -> int:
     known = records_of(index, ["quality"])
     at = {number: row for row, number in enumerate(known.column("episode").to_pylist())}
     new: dict[int, dict[str, Any]] = {}
-    written = 0
+    written = by_people = 0
     for last, one in enumerate(report.episodes, start=1):
         value = _value(one, report)
         row = known.slice(at[one.number], 1).to_pylist()[0] if one.number in at else None
         same = one.number in there and one.content_sha256 in ("", there[one.number])
-        if same and (row is None or value_of(row) != value):
+        if row is not None and row["source"] == "person":
+            by_people += 1
+        elif same and (row is None or value_of(row) != value):
             new[one.number] = {"quality": value}
         if new and (len(new) == BATCH or last == len(report.episodes)):
             written += label(index, new, f"{AUTHOR}, {report.preset}"[:200], "rule")
             new = {}
-    return written
+    return Kept(written, by_people)
 
 
 def _value(one: EpisodeQuality, report: QualityReport) -> dict[str, Any]:
