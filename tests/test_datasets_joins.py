@@ -333,3 +333,8 @@ def test_a_lineage_goes_on_through_cleaning_and_copying(store: Store) -> None:
         [("clean", 0), ("copied", 1), ("data", 1)],
         [("clean", 1), ("copied", 3), ("data", 3)],
     ]
+
+
+def test_the_training_view_tells_of_what_was_dropped(labelled: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "arrays", str(labelled.path)]) == 0
+    assert "labelled as dropped, and in it nevertheless: 1;" in capsys.readouterr().out

@@ -184,7 +184,8 @@ def _told(index: Index) -> Iterator[Told]:
     for batch in index.episodes.select(names).to_batches(max_chunksize=10_000):
         for row in batch.to_pylist():
             if row["number"] not in dropped:
-                yield Told(**{k: kept.setdefault(v, v) if isinstance(v, str) else v for k, v in row.items()})
+                told: dict[str, Any] = {k: kept.setdefault(v, v) if isinstance(v, str) else v for k, v in row.items()}
+                yield Told(**told)
 
 
 def _values(
