@@ -102,16 +102,22 @@ class Draft:
 def filled_mask(episode: Episode) -> dict[str, NDArray[np.bool_]]:
     """Return which numbers of an episode were filled in and not recorded, by channel, (T + 1, n) of flattened samples.
 
-    Channels in which nothing was filled are left out. Of an episode that was cleaned more than once, this is the last
-    step's.
+    Channels in which nothing was filled are left out. What an earlier cleaning filled in counts in the rows that are
+    left of it.
     """
     masks: dict[str, NDArray[np.bool_]] = {}
-    steps = episode.metadata.cleaned
-    for run in steps[-1].filled if steps else ():
-        values = episode.columns.get(run.channel)
-        if values is not None:
-            rows = values.reshape(len(values), -1)
-            mask = masks.setdefault(run.channel, np.zeros(rows.shape, dtype=bool))
-            if run.component < mask.shape[1]:
-                mask[run.rows[0] : run.rows[1] + 1, run.component] = True
-    return masks
+    first, stride, last = 0, 1, episode.length  # row r after a step is row (r - first) / stride of the episode
+    for step in reversed(episode.metadata.cleaned):
+        for run in step.filled:
+            values = episode.columns.get(run.channel)
+            begin = max(-(-(run.rows[0] - first) // stride), 0)
+            end = (min(run.rows[1], last) - first) // stride
+            if values is not None and begin <= end:
+                rows = values.reshape(len(values), -1)
+                mask = masks.setdefault(run.channel, np.zeros(rows.shape, dtype=bool))
+                if run.component < mask.shape[1]:
+                    mask[begin : end + 1, run.component] = True
+        # The same of the rows before this step.
+        first, last = (step.rows[0] + step.step * row for row in (first, last))
+        stride *= step.step
+    return {name: mask for name, mask in masks.items() if mask.any()}
