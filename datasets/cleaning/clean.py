@@ -28,9 +28,9 @@ from training_ground.datasets.cleaning.draft import Draft, Dropped
 from training_ground.datasets.episode_file import Episode, content_hash
 from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import write_new
-from training_ground.datasets.layout import RECORD
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import spoken_of
+from training_ground.datasets.layout import RECORD
 from training_ground.datasets.lineage import places_of
 from training_ground.datasets.provenance import code_commit
 from training_ground.datasets.quality.collection import Collection
