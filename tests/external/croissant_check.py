@@ -51,7 +51,7 @@ def said(store: Path, field: str) -> dict[int, Any]:
 
 
 def check_episodes(store: Path, records: list[dict[str, Any]]) -> None:
-    """Compare the records of episodes with the metadata in their files; those that are labelled as dropped have none."""
+    """Compare the records of episodes with the metadata in their files; those labelled as dropped have none."""
     dropped = said(store, "dropped")
     every = {int(p.stem.removeprefix("episode_")): p for p in (store / "episodes").glob("episode_*.parquet")}
     paths = [path for number, path in sorted(every.items()) if not dropped.get(number)]
