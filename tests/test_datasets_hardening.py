@@ -22,6 +22,7 @@ import pytest
 import test_datasets_video as pictures
 from test_datasets_curation import killed
 
+from training_ground.cli.main import main
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import episode_file, files, manifest, media, signing, trash, trust
 from training_ground.datasets.curation import make, plan_copy
@@ -293,6 +294,12 @@ def test_a_clock_that_jumps_back_further_than_64_bits_tell_is_refused(store: Sto
     clock[:2] = np.iinfo(np.int64).max, np.iinfo(np.int64).min
     with pytest.raises(DatasetError, match="'timestamp_ns' must increase"):
         store.append(Episode(episode.metadata, {**episode.columns, "timestamp_ns": clock}))
+
+
+def test_texts_of_strangers_reach_a_terminal_as_texts(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    trash.remove(store, [0], "\x1b]0;title\x07")
+    assert main(["data", "restore", str(store.path)]) == 0
+    assert "\\x1b]0;title\\x07" in "".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("name", ["episode_0000001.parquet", "episode_000001.parquet\n", "episode_00000१.parquet"])
