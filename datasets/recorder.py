@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,10 @@ from training_ground.datasets.schema import (
 )
 from training_ground.datasets.store import DESCRIPTION, Store
 from training_ground.datasets.video_schema import VideoStorage
-from training_ground.envs.observation import OBSERVED
 
 FIRST_CAPACITY = 1024
+
+Expand = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
 
 
 class EpisodeBuffer:
@@ -50,10 +51,12 @@ class EpisodeBuffer:
     Args:
         schema: What the rows have.
         folder: Where the files are written, a store's `media`; where absent, the system's folder for temporary ones.
+        expand: Works out the channels that frames leave out from what they have besides channels, all rows at once.
     """
 
-    def __init__(self, schema: DatasetSchema, folder: Path | None = None) -> None:
+    def __init__(self, schema: DatasetSchema, folder: Path | None = None, expand: Expand | None = None) -> None:
         self.rows = 0
+        self._expand = expand
         self._schema, self._folder = schema, folder or Path(tempfile.gettempdir())
         self._videos: dict[str, Recording] = {}
         self._columns = {n: c for n, c in schema.columns().items() if n not in schema.videos()}
@@ -69,8 +72,7 @@ class EpisodeBuffer:
         given |= {POLICY_OBSERVATION} if self._own_observation else set()
         self._ungiven = [name for name in self._columns if name not in given]
         self._copied = self._ungiven
-        self._together: NDArray[np.float32] | None = None
-        """Rows of the observed channels where a frame has them in one vector."""
+        self._raw: dict[str, NDArray[Any]] = {}
         self._grow()
 
     def clear(self) -> None:
@@ -88,51 +90,47 @@ class EpisodeBuffer:
             arrays = self._arrays
         if row == 0:
             self._begin(frame)
-        if self._together is not None:
-            self._together[row] = frame[OBSERVED]
         for name in self._copied:
             arrays[name][row] = frame[name]
+        for name, values in self._raw.items():
+            values[row] = frame[name]
         for name, video in self._videos.items():
             video.add(frame[name])
-        for name in self._actions:
-            if row:
+        if row:
+            for name in self._actions:
                 arrays[name][row - 1] = frame[name]
-            arrays[name][row] = 0
         if self._own_reward:
             arrays[REWARD][row] = reward
         if self._own_observation:
             arrays[POLICY_OBSERVATION][row] = self._flat(observation)
-        arrays[TIMESTAMP][row] = round(row * self._period_ns)
         arrays[PHASE][row] = phase
         self.rows = row + 1
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the rows so far as an episode's columns; valid until the next `clear`, which must come next."""
-        if self._together is not None:
-            self._split(self._together[: self.rows])
+        if self._expand is not None and self._raw:
+            found = self._expand({name: values[: self.rows] for name, values in self._raw.items()})
+            for name in set(self._ungiven).difference(self._copied):
+                self._arrays[name][: self.rows] = found[name]
         result: dict[str, Any] = {name: array[: self.rows] for name, array in self._arrays.items()}
         videos, self._videos = self._videos, {}
         result |= {name: video.finish() for name, video in videos.items()}
+        result[TIMESTAMP][:] = np.rint(np.arange(self.rows) * self._period_ns)
         result[IS_LAST][:] = False
         result[IS_LAST][-1] = True
+        for name in self._actions:
+            result[name][-1] = 0
         return result
 
     def _begin(self, frame: dict[str, Any]) -> None:
         """Prepare for an episode whose frames are like this first one."""
-        joined = OBSERVED in frame
-        self._copied = [name for name in self._ungiven if not (joined and name in self._observed)]
-        self._together = np.zeros((self._capacity, frame[OBSERVED].size), np.float32) if joined else None
+        self._copied = [name for name in self._ungiven if name in frame or self._expand is None]
+        if self._expand is not None:
+            raw = {name: np.asarray(value) for name, value in frame.items() if name not in self._schema.columns()}
+            self._raw = {name: np.zeros((self._capacity, *value.shape), value.dtype) for name, value in raw.items()}
         described, rate = self._schema.columns(), self._schema.control_rate
         for name, storage in self._schema.videos().items():
             self._videos[name] = Recording(self._folder, described[name], storage, rate)
-
-    def _split(self, together: NDArray[np.float32]) -> None:
-        start = 0
-        for name in self._observed:
-            column = self._columns[name]
-            end = start + math.prod(column.shape)
-            self._arrays[name][: self.rows] = together[:, start:end].reshape(-1, *column.shape)
-            start = end
 
     def _flat(self, observation: Any) -> NDArray[np.float32]:
         if not isinstance(observation, dict):
@@ -149,8 +147,7 @@ class EpisodeBuffer:
             array = np.zeros((capacity, *column.shape), dtype=kind)
             array[: self.rows] = self._arrays[name][: self.rows] if self.rows else 0
             self._arrays[name] = array
-        if self._together is not None:
-            self._together = np.concatenate([self._together, np.zeros_like(self._together)])[:capacity]
+        self._raw = {name: np.concatenate([values, np.zeros_like(values)]) for name, values in self._raw.items()}
         self._capacity = capacity
 
 
@@ -199,10 +196,11 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             folder = make_folder(store.path / MEDIA) if self.schema.videos() else None
         self._base: Any = env.unwrapped
         # What is copied at once need not be made an array first; shapes are checked by `frame` at each reset.
-        self._frame = getattr(self._base, "raw_frame", self._base.frame)
+        raw = hasattr(self._base, "raw_frame") and hasattr(self._base, "expand")
+        self._frame = self._base.raw_frame if raw else self._base.frame
         self._description = describe(env)
         self._config_hash = config_hash(self._description)
-        self._buffer = EpisodeBuffer(self.schema, folder)
+        self._buffer = EpisodeBuffer(self.schema, folder, self._base.expand if raw else None)
         self._seeds = np.random.default_rng()
         self._start: dict[str, Any] = {}
         self._running = False

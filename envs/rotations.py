@@ -49,12 +49,7 @@ def rotate(q: Sequence[float], v: Sequence[float]) -> Vector:
 
 def rotate_inverse(q: Sequence[float], v: Sequence[float]) -> Vector:
     """Express the world vector v (3,) in the frame whose orientation is q (4,), xyzw."""
-    return components(matrix(q), v)
-
-
-def components(rows: tuple[Vector, Vector, Vector], v: Sequence[float]) -> Vector:
-    """Express the world vector v (3,) in a frame, given the rows of its rotation matrix; for more than one vector."""
-    (a, b, c), (d, e, f), (g, h, i) = rows
+    (a, b, c), (d, e, f), (g, h, i) = matrix(q)
     x, y, z = v
     return (a * x + d * y + g * z, b * x + e * y + h * z, c * x + f * y + i * z)
 
