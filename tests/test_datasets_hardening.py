@@ -31,6 +31,7 @@ from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.schema import parse_json
 from training_ground.datasets.store import Store
+from training_ground.datasets.video import VideoWriter
 
 
 @pytest.fixture
@@ -134,6 +135,34 @@ def test_the_name_of_a_new_folder_is_flushed_before_an_episode_needs_it(
     flushed.clear()
     Recorder(pictures.CameraEnv(), store)
     assert (store.path / "media").is_dir() and flushed == [store.path]
+
+
+def test_of_many_episodes_none_is_there_that_comes_after_one_that_failed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episode, real = store.read(0), Store._stage
+
+    def failing(self: Store, one: Episode) -> Any:
+        if one.metadata.seed == 3:
+            raise DatasetError("the disk is full")
+        return real(self, one)
+
+    monkeypatch.setattr(Store, "_stage", failing)
+    many = [Episode(episode.metadata.model_copy(update={"seed": seed}), episode.columns) for seed in range(20)]
+    with pytest.raises(DatasetError, match="the disk is full"):
+        store.extend(many)
+    assert [store.metadata(n).seed for n in store.episodes()][2:] == [0, 1, 2]
+    assert not list(store.path.rglob(".tmp-*"))
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_video_is_said(filmed: Store) -> None:
+    column = filmed.schema.columns()["camera_front"]
+    writer = VideoWriter(Path("/dev/full"), column, filmed.schema.videos()["camera_front"], 50.0)
+    with pytest.raises(DatasetError, match=r"channel 'camera_front': the video cannot be written: .*space"):
+        for value in range(3):
+            writer.add(np.full(column.shape, value, np.uint8))
+        writer.close()
+    writer.abandon()
 
 
 @pytest.mark.slow
