@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import about
@@ -21,10 +22,26 @@ Numbers = Mapping[tuple[int, str], int]
 """Number and content hash in a source → number in the new store."""
 
 
-def carry_annotations(sources: Sequence[Store], numbers: Sequence[Numbers], folder: Path) -> list[str]:
+Change = Callable[[dict[str, Any], int], dict[str, Any] | None]
+"""A record and its episode's new number → the record as it is there; None where it does not hold there."""
+
+
+def renumbered(record: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a record for the number that its episode has now."""
+    return record | {"episode": number}
+
+
+def carry_annotations(
+    sources: Sequence[Store], numbers: Sequence[Numbers], folder: Path, change: Change = renumbered
+) -> list[str]:
     """Write the annotations of the episodes that were taken, and return what was left behind, one sentence each.
 
     A record goes with the content that it names. A file that is no list of such records is left behind and named.
+
+    Args:
+        sources, numbers: Stores, and which of their episodes are what here.
+        folder: The new store.
+        change: What becomes of a record; it may raise KeyError, TypeError or ValueError where that is malformed.
     """
     notes: list[str] = []
     written = 0
@@ -34,13 +51,19 @@ def carry_annotations(sources: Sequence[Store], numbers: Sequence[Numbers], fold
                 data = parse_json(read_regular(path, MAX_JSON_BYTES), str(path))
                 records = data["records"]
                 new = [taken.get((record["episode"], record["content_sha256"])) for record in records]
-                kept = [r | {"episode": n} for r, n in zip(records, new, strict=True) if n is not None]
+                found = [change(r, n) for r, n in zip(records, new, strict=True) if n is not None]
+                kept = [record for record in found if record is not None]
                 raw = canonical_json(data | {"records": kept}, str(path))
-            except (DatasetError, KeyError, TypeError) as problem:
+            except (DatasetError, KeyError, TypeError, ValueError) as problem:
                 notes.append(f"{path}: left behind, is no file of annotations that this code knows ({problem})")
                 continue
             if len(kept) < len(records):
-                notes.append(f"{path}: {len(records) - len(kept)} records left behind, their episodes are not taken")
+                gone = new.count(None)
+                notes += [f"{path}: {gone} records left behind, their episodes are not taken"] if gone else []
+                lost = len(found) - len(kept)
+                notes += (
+                    [f"{path}: {lost} records left behind, what they are about was cut off or changed"] if lost else []
+                )
             if kept:
                 (folder / ANNOTATIONS).mkdir(exist_ok=True)
                 (folder / ANNOTATIONS / f"annotation_{written:06d}.json").write_bytes(raw + b"\n")

@@ -16,8 +16,8 @@ import hashlib
 import io
 import os
 import struct
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -74,16 +74,43 @@ class Episode:
         columns: (T + 1, *shape) for every column of the store's schema; a `Frames`, which decodes the rows that are
             asked for, where a channel is stored as a video.
         number: Its number in the store; None before it is written.
+        labels: What somebody has said since of `success`, `failure`, `instruction` and `phase`, where whoever gave the
+            episode looked for that, as an export does; see `labels.py`. Metadata and columns hold what was recorded.
     """
 
     metadata: EpisodeMetadata
     columns: dict[str, NDArray[Any]]
     number: int | None = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
         """Steps T."""
         return self.metadata.length
+
+    @property
+    def success(self) -> bool | None:
+        """Success in force."""
+        return self.labels.get("success", self.metadata.success)
+
+    @property
+    def failure(self) -> str | None:
+        """Kind of failure in force; None where there was none."""
+        return self.labels.get("failure", self.metadata.failure) or None
+
+    @property
+    def instruction(self) -> str:
+        """Instruction in force."""
+        return self.labels.get("instruction", self.metadata.instruction)
+
+    def phases(self) -> list[str]:
+        """Return the phase in force of each of the T + 1 rows; empty where there is none."""
+        if "phase" not in self.labels:
+            return [str(name) for name in self.columns[PHASE]]
+        names = [""] * (self.length + 1)
+        for one in self.labels["phase"]:
+            names[one["first"] : one["last"] + 1] = [one["name"]] * (one["last"] + 1 - one["first"])
+        return names
 
 
 def content_hash(columns: dict[str, NDArray[Any]], videos: Collection[str] = ()) -> str:

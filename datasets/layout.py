@@ -6,6 +6,8 @@ import re
 
 DESCRIPTION = "dataset.json"
 ABOUT = "about.json"
+RECORD = "cleaning.json"
+"""Of a store that was made by cleaning: what became of every episode of the source, those left out included."""
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 EPISODES, MEDIA, ANNOTATIONS, LINEAGE, SPLITS, TRASH = "episodes", "media", "annotations", "lineage", "splits", "trash"
 

@@ -1,6 +1,6 @@
 """Lineage: which episode came from where, in files beside the episodes, for an episode's own file is copied as it is.
 
-`lineage/lineage_000000.json` is written by `merge`, `copy` and `migrate`, once, and is not changed afterwards.
+`lineage/lineage_000000.json` is written by `merge`, `copy`, `migrate` and `clean`, once, and is not changed afterwards.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from training_ground.datasets.schema import (
 
 MAX_FILE_BYTES = 256 << 20
 MAX_FILES = 100
-Action = Literal["merge", "copy", "migrate"]
+Action = Literal["merge", "copy", "migrate", "clean"]
 
 
 class Place(StrictModel):

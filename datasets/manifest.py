@@ -18,7 +18,7 @@ from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel, validate
 from training_ground.datasets import merkle
 from training_ground.datasets.files import TEMPORARY_PREFIX, hash_regular, names_in, read_regular, write_over
-from training_ground.datasets.layout import ABOUT, DESCRIPTION, EPISODES, FILES, MANIFEST, episode_number
+from training_ground.datasets.layout import ABOUT, DESCRIPTION, EPISODES, FILES, MANIFEST, RECORD, episode_number
 from training_ground.datasets.schema import Count, canonical_json, parse_json
 from training_ground.datasets.store import MAX_DESCRIPTION_BYTES, Store
 
@@ -29,6 +29,10 @@ MAX_LISTED_BYTES = 64 << 30
 """Largest file that is listed: a video."""
 MAX_PROOF_BYTES = 64 << 10
 
+
+TOP = (DESCRIPTION, ABOUT, RECORD)
+"""Files that are listed besides those in `layout.FILES`."""
+
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -36,7 +40,7 @@ class Entry(StrictModel):
     """One file.
 
     Attributes:
-        path: Relative to the store: `dataset.json`, `about.json`, or one of `layout.FILES`.
+        path: Relative to the store: one of `TOP`, or one of `layout.FILES`.
         bytes, sha256: Of the whole file.
         number, content_sha256: Of an episode: its number, and the hash over its values; else absent.
     """
@@ -51,7 +55,7 @@ class Entry(StrictModel):
     def _known_place(self) -> Entry:
         folder, _, name = self.path.partition("/")
         known = folder in FILES and FILES[folder].fullmatch(name)
-        if not known and self.path not in (DESCRIPTION, ABOUT):
+        if not known and self.path not in TOP:
             raise ValueError(f"path '{self.path}' is no file that a manifest lists")
         episode = episode_number(name) if folder == EPISODES else None
         if self.number != episode or (self.content_sha256 is None) != (episode is None):
@@ -178,7 +182,7 @@ def listed_files(folder: Path) -> list[str]:
     Raises:
         DatasetError: A folder is a link, or cannot be read.
     """
-    found = [name for name in (DESCRIPTION, ABOUT) if (folder / name).exists() or (folder / name).is_symlink()]
+    found = [name for name in TOP if (folder / name).exists() or (folder / name).is_symlink()]
     for name, pattern in FILES.items():
         found += [f"{name}/{file}" for file in names_in(folder / name) if pattern.fullmatch(file)]
     return sorted(found)

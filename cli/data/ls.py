@@ -71,7 +71,8 @@ def command(store: Path, channels: bool, where: str, as_json: bool) -> None:
 def _full(index: Index, one: dict[str, Any]) -> dict[str, Any]:
     """An episode's metadata as recorded, and its labels in force."""
     metadata = index.store.metadata(one["number"]).model_dump(mode="json")
-    labels = {name: one[name] for name in ("success", "failure", "instruction", *LABELS)}
+    more = ("quality_reasons", "quality_stale")
+    labels = {name: one[name] for name in ("success", "failure", "instruction", *LABELS, *more)}
     return {"number": one["number"], **metadata, "labels": labels}
 
 
@@ -82,7 +83,7 @@ def _rows(episodes: list[dict[str, Any]]) -> list[Any]:
         (
             *(one["number"], one["seed"], one["length"], one["seconds"]),
             *(_corrected(one, "success"), _corrected(one, "failure"), one["policy"]),
-            *(", ".join(one[name]) if isinstance(one[name], list) else one[name] for name in labels),
+            *(_label(one, name) for name in labels),
         )
         for one in episodes
     ]
@@ -98,9 +99,19 @@ def _corrected(one: dict[str, Any], name: str) -> Any:
     return f"{words.get(value, value)} (recorded: {words.get(recorded, recorded)})"
 
 
+def _label(one: dict[str, Any], name: str) -> Any:
+    """A label in words; of a verdict also its reasons, and whether it is out of date."""
+    if name == "quality" and one[name]:
+        reasons = f": {', '.join(one['quality_reasons'])}" if one["quality_reasons"] else ""
+        return one[name] + reasons + (" (stale)" if one["quality_stale"] else "")
+    return ", ".join(one[name]) if isinstance(one[name], list) else one[name]
+
+
 def _tail(episodes: list[dict[str, Any]]) -> str:
     steps, seconds = sum(one["length"] for one in episodes), sum(one["seconds"] for one in episodes)
-    return f"{len(episodes)} episodes, {steps:,} steps, {seconds:,.0f} s"
+    stale = sum(bool(one["quality_stale"]) for one in episodes)
+    said = f"; verdicts that are stale: {stale}, `tg data check --label` gives new ones" if stale else ""
+    return f"{len(episodes)} episodes, {steps:,} steps, {seconds:,.0f} s{said}"
 
 
 def _stored(storage: VideoStorage | None) -> str:

@@ -33,7 +33,6 @@ from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, new_folder
 from training_ground.datasets.formats._lerobot_features import features_of, losses_of
 from training_ground.datasets.formats._lerobot_video import CHUNK_FILES, VIDEO_MB, VIDEO_PATH, Camera, cameras
-from training_ground.datasets.schema import PHASE
 from training_ground.datasets.statistics import Statistics, merge, statistics
 from training_ground.datasets.store import Store
 
@@ -106,10 +105,10 @@ class _Writer:
             first = -self.frames % self._stride
             self._samples[name].append(values[first :: self._stride])
         chunk, file = self._write(columns)
-        metadata, count = episode.metadata, episode.length
+        count = episode.length
         line: dict[str, Any] = {
             "episode_index": self._episodes,
-            "tasks": [metadata.instruction],
+            "tasks": [episode.instruction],
             "length": count,
             "data/chunk_index": chunk,
             "data/file_index": file,
@@ -136,7 +135,7 @@ class _Writer:
                 raise DatasetError(
                     f"episode {episode.number}: '{feature.name}' is not finite; LeRobot would not notice"
                 )
-        task = self.tasks.setdefault(episode.metadata.instruction, len(self.tasks))
+        task = self.tasks.setdefault(episode.instruction, len(self.tasks))
         frames = np.arange(count, dtype=np.int64)
         numbers = {
             "subtask_index": self._phase_numbers(episode),
@@ -150,7 +149,7 @@ class _Writer:
 
     def _phase_numbers(self, episode: Episode) -> NDArray[np.int64]:
         # A reset does not say which phase it starts in: the first step does.
-        names = [str(name) for name in episode.columns[PHASE]]
+        names = episode.phases()
         names[0] = names[0] or names[1]
         return np.array([self.phases.setdefault(name, len(self.phases)) for name in names[:-1]], dtype=np.int64)
 
@@ -259,8 +258,10 @@ def _own_columns(episode: Episode) -> dict[str, Any]:
     own = {
         "number": -1 if episode.number is None else episode.number,
         "seed": m.seed,
-        "success": m.success,
-        "failure": m.failure or "",
+        "success": episode.success,
+        "success_recorded": m.success,
+        "failure": episode.failure or "",
+        "failure_recorded": m.failure or "",
         "terminated": m.terminated,
         "env_id": m.env_id,
         "kwargs": json.dumps(m.kwargs),
