@@ -17,10 +17,8 @@ class TrainingGroundError(Exception):
     """Base of every error that bad input can cause; `tg` prints it as one line and exits with status 2."""
 
     def __str__(self) -> str:
-        # Messages quote files of strangers: nothing that a terminal would obey.
         text = super().__str__()
-        text = text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-        return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+        return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 class ConfigError(TrainingGroundError):
@@ -41,6 +39,13 @@ class DatasetError(TrainingGroundError):
 
 class AgentError(TrainingGroundError):
     """A policy, a bundle or a training run is wrong."""
+
+
+def printable(text: str) -> str:
+    """Return a text with all that a terminal might obey as `\\x1b` or the like: files of strangers are quoted in it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def short(value: object) -> str:

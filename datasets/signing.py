@@ -204,13 +204,18 @@ def trusted(statement: Statement, keys: Iterable[bytes]) -> bool:
 
 
 def _write_key(path: Path, data: bytes, mode: int) -> None:
+    # Not by way of a temporary file: that would be another place where the key has been.
+    made = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        made = True
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         sync_folder(path.parent)
     except OSError as problem:
+        if made:
+            path.unlink(missing_ok=True)
         raise DatasetError(f"{path}: cannot be written: {problem.strerror or problem}") from problem

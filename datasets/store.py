@@ -20,6 +20,7 @@ from training_ground.datasets.files import (
     describe,
     folder_lock,
     is_folder,
+    make_folder,
     names_in,
     read_regular,
     remove_leftovers,
@@ -79,7 +80,9 @@ class Store:
         """
         path = Path(path)
         try:
-            (path / EPISODES).mkdir(parents=True, exist_ok=True)
+            for folder in (*reversed(path.absolute().parents), path, path / EPISODES):
+                if not folder.is_dir():
+                    make_folder(folder)
             remove_leftovers(path)
             others = sorted(entry.name for entry in path.iterdir() if entry.name != EPISODES)
             others += sorted(f"{EPISODES}/{entry.name}" for entry in (path / EPISODES).iterdir())
@@ -93,7 +96,6 @@ class Store:
             )
         raw = description(schema)
         write_new(path, raw, lambda: iter([DESCRIPTION]))
-        sync_folder(path.parent)
         return cls(path, schema)
 
     @classmethod
@@ -165,21 +167,30 @@ class Store:
             return [self.append(episode) for episode in episodes]
         numbers: list[int] = []
         staged: deque[Future[Staged]] = deque()
+
+        def publish() -> None:
+            """Give the oldest one its number; where that fails those after it get none."""
+            try:
+                numbers.append(self._publish(staged.popleft().result(), sync_name=False))
+            except BaseException:
+                for rest in staged:
+                    if not rest.cancel() and rest.exception() is None:
+                        rest.result().discard()
+                staged.clear()
+                raise
+
         with ThreadPoolExecutor(WRITERS) as pool:
             try:
                 for episode in episodes:
                     if len(staged) == 2 * WRITERS:
-                        numbers.append(self._publish(staged.popleft().result(), sync_name=False))
+                        publish()
                     check_columns(episode, self.schema)
                     staged.append(pool.submit(self._stage, episode))
             finally:
                 try:
                     while staged:
-                        numbers.append(self._publish(staged.popleft().result(), sync_name=False))
+                        publish()
                 finally:
-                    for rest in staged:
-                        if not rest.cancel() and rest.exception() is None:
-                            rest.result().discard()
                     self._sync_names()
         return numbers
 

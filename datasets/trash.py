@@ -117,10 +117,10 @@ def remove(store: Store, numbers: Sequence[int], reason: str = "") -> list[int]:
     Raises:
         DatasetError: There is no such episode (then none is moved), or a file cannot be moved.
     """
-    chosen = _chosen(numbers, store.episodes(), f"{store.path}: there is no episode")
-    if not chosen:
+    if not _chosen(numbers, store.episodes(), f"{store.path}: there is no episode"):
         return []
     with _locked(store) as folder:
+        chosen = _chosen(numbers, store.episodes(), f"{store.path}: there is no episode")
         _record(store, folder, "remove", chosen, reason, store.file)
         for number in chosen:
             # A kill in the middle of a restore leaves the file in both places.
@@ -135,11 +135,11 @@ def restore(store: Store, numbers: Sequence[int] | None = None) -> list[int]:
     Raises:
         DatasetError: One is not in the trash (then none is moved), or its number is taken.
     """
-    lying = _lying(store)
-    chosen = _chosen(sorted(lying) if numbers is None else numbers, lying, f"{_folder(store)}: there is no episode")
-    if not chosen:
+    if not _meant(store, numbers, _lying(store)):
         return []
     with _locked(store) as folder:
+        lying = _lying(store)
+        chosen = _meant(store, numbers, lying)
         _record(store, folder, "restore", chosen, "", lambda number: lying[number])
         for number in chosen:
             if not move_new(lying[number], store.file(number)):
@@ -153,11 +153,11 @@ def purge(store: Store, numbers: Sequence[int] | None = None) -> list[int]:
     Raises:
         DatasetError: One is not in the trash; then none is deleted.
     """
-    lying = {number: path for number, path in _lying(store).items() if not store.file(number).exists()}
-    chosen = _chosen(sorted(lying) if numbers is None else numbers, lying, f"{_folder(store)}: there is no episode")
-    if not chosen:
+    if not _meant(store, numbers, _only_lying(store)):
         return []
     with _locked(store) as folder:
+        lying = _only_lying(store)
+        chosen = _meant(store, numbers, lying)
         _record(store, folder, "purge", chosen, "", lambda number: lying[number])
         for number in chosen:
             # The mark that keeps the number taken is there before the file goes.
@@ -180,6 +180,15 @@ def _lying(store: Store) -> dict[int, Path]:
     numbers = (episode_number(name) for name in names_in(folder))
     found = {number: folder / episode_name(number) for number in numbers if number is not None}
     return {number: path for number, path in found.items() if not path.is_symlink()}
+
+
+def _only_lying(store: Store) -> dict[int, Path]:
+    """Those that are in the trash alone; a kill in the middle of a restore leaves one in both places."""
+    return {number: path for number, path in _lying(store).items() if not store.file(number).exists()}
+
+
+def _meant(store: Store, numbers: Sequence[int] | None, lying: dict[int, Path]) -> list[int]:
+    return _chosen(sorted(lying) if numbers is None else numbers, lying, f"{_folder(store)}: there is no episode")
 
 
 def _chosen(numbers: Sequence[int], there: Sequence[int] | dict[int, Path], text: str) -> list[int]:

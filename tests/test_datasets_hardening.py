@@ -22,6 +22,7 @@ import pytest
 import test_datasets_video as pictures
 from test_datasets_curation import killed
 
+from training_ground.cli.main import main
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import episode_file, files, manifest, media, signing, trash, trust
 from training_ground.datasets.curation import make, plan_copy
@@ -30,6 +31,7 @@ from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.schema import parse_json
 from training_ground.datasets.store import Store
+from training_ground.datasets.video import VideoWriter
 
 
 @pytest.fixture
@@ -133,6 +135,34 @@ def test_the_name_of_a_new_folder_is_flushed_before_an_episode_needs_it(
     flushed.clear()
     Recorder(pictures.CameraEnv(), store)
     assert (store.path / "media").is_dir() and flushed == [store.path]
+
+
+def test_of_many_episodes_none_is_there_that_comes_after_one_that_failed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    episode, real = store.read(0), Store._stage
+
+    def failing(self: Store, one: Episode) -> Any:
+        if one.metadata.seed == 3:
+            raise DatasetError("the disk is full")
+        return real(self, one)
+
+    monkeypatch.setattr(Store, "_stage", failing)
+    many = [Episode(episode.metadata.model_copy(update={"seed": seed}), episode.columns) for seed in range(20)]
+    with pytest.raises(DatasetError, match="the disk is full"):
+        store.extend(many)
+    assert [store.metadata(n).seed for n in store.episodes()][2:] == [0, 1, 2]
+    assert not list(store.path.rglob(".tmp-*"))
+
+
+def test_a_disk_that_is_full_at_the_end_of_a_video_is_said(filmed: Store) -> None:
+    column = filmed.schema.columns()["camera_front"]
+    writer = VideoWriter(Path("/dev/full"), column, filmed.schema.videos()["camera_front"], 50.0)
+    with pytest.raises(DatasetError, match=r"channel 'camera_front': the video cannot be written: .*space"):
+        for value in range(3):
+            writer.add(np.full(column.shape, value, np.uint8))
+        writer.close()
+    writer.abandon()
 
 
 @pytest.mark.slow
@@ -293,6 +323,12 @@ def test_a_clock_that_jumps_back_further_than_64_bits_tell_is_refused(store: Sto
     clock[:2] = np.iinfo(np.int64).max, np.iinfo(np.int64).min
     with pytest.raises(DatasetError, match="'timestamp_ns' must increase"):
         store.append(Episode(episode.metadata, {**episode.columns, "timestamp_ns": clock}))
+
+
+def test_texts_of_strangers_reach_a_terminal_as_texts(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    trash.remove(store, [0], "\x1b]0;title\x07")
+    assert main(["data", "restore", str(store.path)]) == 0
+    assert "\\x1b]0;title\\x07" in "".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("name", ["episode_0000001.parquet", "episode_000001.parquet\n", "episode_00000१.parquet"])
