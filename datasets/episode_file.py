@@ -167,6 +167,34 @@ def read_metadata(path: Path, schema: DatasetSchema) -> EpisodeMetadata:
         raise DatasetError(f"{path}: is no episode file: {problem}") from problem
 
 
+def read_columns(
+    stream: Any, schema: DatasetSchema, where: str, names: Collection[str]
+) -> tuple[EpisodeMetadata, dict[str, NDArray[Any]]]:
+    """Read some columns of a file of which only parts are at hand, so that neither seal nor content hash is checked.
+
+    Args:
+        stream: What `pyarrow` can seek and read.
+        schema: Of the store.
+        where: Named first in errors.
+        names: Columns, videos excepted; with none, only the metadata are read.
+
+    Raises:
+        DatasetError: The file is larger than allowed, or does not fit the schema.
+    """
+    try:
+        with pq.ParquetFile(stream, **_LIMITS) as file:
+            metadata = _metadata(file, schema, where)
+            _check_layout(file, schema, metadata, where)
+            table = file.read(columns=list(names), use_threads=False) if names else None
+        stored = schema.stored_columns()
+        columns = {} if table is None else {name: _from_arrow(stored[name], table.column(name)) for name in names}
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
+        raise DatasetError(f"{where}: is no episode file: {problem}") from problem
+    if any(len(values) != metadata.length + 1 for values in columns.values()):
+        raise DatasetError(f"{where}: columns have not as many rows as its metadata say")
+    return metadata, columns
+
+
 def check_seal(data: bytes, where: str) -> None:
     """Compare a file's bytes with the seal inside it.
 
@@ -194,7 +222,7 @@ def _seal_position(data: bytes | bytearray, where: str) -> int:
     return position + len(_SEAL_MARK)
 
 
-def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> EpisodeMetadata:
+def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path | str) -> EpisodeMetadata:
     raw = (file.metadata.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise DatasetError(f"{path}: carries no episode metadata; it was not written by training-ground")
@@ -205,7 +233,7 @@ def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> Episod
     return metadata
 
 
-def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: EpisodeMetadata, path: Path) -> None:
+def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: EpisodeMetadata, path: Path | str) -> None:
     """Refuse what does not fit before memory is taken for it."""
     columns, rows = schema.stored_columns(), file.metadata.num_rows
     if rows != metadata.length + 1:
