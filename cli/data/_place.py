@@ -48,6 +48,6 @@ def read_keys(files: Sequence[Path]) -> list[bytes]:
 
 
 def differing(changed: Sequence[str]) -> list[str]:
-    """Return a line for each file that a push or pull replaces, or would: the first ten, and how many more there are."""
+    """Return a line for each file that a push or pull replaces, or would: ten of them, and how many more there are."""
     lines = [f"differs: {path}" for path in changed[:10]]
     return lines + ([f"… and {len(changed) - 10} more"] if len(changed) > 10 else [])

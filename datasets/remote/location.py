@@ -239,8 +239,8 @@ def _checked(url: str) -> tuple[str, str]:
         raise DatasetError(f"address: {named} is no protocol that is allowed here; use one of {allowed}")
     if "@" in rest or "?" in rest or "#" in rest:
         raise DatasetError(
-            f"address {protocol}://…: must hold no '@', '?' or '#': credentials do not belong into an address, they come "
-            "from the environment or the configuration files of the service"
+            f"address {protocol}://…: must hold no '@', '?' or '#': credentials do not belong into an address, "
+            "they come from the environment or the configuration files of the service"
         )
     segments = rest.rstrip("/").split("/")
     first, others = segments[0], segments[1:]

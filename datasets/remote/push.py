@@ -98,7 +98,7 @@ def push(plan: PushPlan, *, replace: bool = False, workers: int = 8, progress: P
         progress: Called with each file that has arrived.
 
     Raises:
-        DatasetError: Something would be replaced, or does not arrive. What has arrived stays, and the next push goes on.
+        DatasetError: Something would be replaced, or does not arrive. What has arrived stays; the next push goes on.
     """
     if plan.changed and not replace:
         raise DatasetError(f"{plan.location.url}: {len(plan.changed)} files would be replaced: {plan.changed[0]} …")
@@ -158,7 +158,7 @@ def _extra(store: Store, manifest: Manifest, there: Contents | None) -> dict[str
 
 
 def _is_same(location: Location, path: Path, entry: Entry, held: Held, listed: Entry | None) -> bool:
-    """Say whether a file is there as it is here: by the server's MD5, by the manifest that was sent last, by reading."""
+    """Say whether a file is there as it is here: by the server's MD5, by the manifest sent last, by reading."""
     if held.size != entry.bytes:
         return False
     if held.md5 is not None and held.md5 == _md5(path, entry.bytes):

@@ -1,4 +1,4 @@
-"""A store that is read where it lies: episodes one by one or in a stream, whole and checked, or a few columns of each."""
+"""A store that is read where it lies: episodes one by one or in a stream, whole and checked, or some columns of each."""
 
 from __future__ import annotations
 
