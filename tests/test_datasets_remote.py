@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from training_ground.cli.main import main
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import annotations, manifest, signing
-from training_ground.datasets.arrays import View
 from training_ground.datasets.array_build import refresh
+from training_ground.datasets.arrays import View
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
@@ -204,7 +204,7 @@ def test_a_pull_that_dies_leaves_a_store_and_goes_on(
     monkeypatch.setattr(Location, "fetch", fetch)
     partial = Store.open(back)
     assert partial.verify().ok and 0 < len(partial) < 3
-    assert not [path for path in back.rglob(".tmp-*")]
+    assert not list(back.rglob(".tmp-*"))
     plan = plan_pull(sent, back)
     assert plan.same in (5, 6)  # one was on its way
     pull(plan)

@@ -15,7 +15,7 @@ from training_ground.cli.data._selection import open_store
     epilog="""\b
 Examples:
   tg data push data/stand s3://bucket/stand
-  tg data push data/stand file:///mnt/share/stand
+  tg data push data/stand file://$PWD/share/stand
   tg data push data/stand s3://bucket/stand --yes      replace what differs there
 
 What is there already is not sent again, so that the same command goes on after Ctrl-C, a kill or a lost network. Every

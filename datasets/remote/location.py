@@ -245,7 +245,7 @@ def _checked(url: str) -> tuple[str, str]:
     segments = rest.rstrip("/").split("/")
     first, others = segments[0], segments[1:]
     if protocol == "file" and first:
-        raise DatasetError("address file://…: must be followed by an absolute path, such as file:///data/press")
+        raise DatasetError("address file://…: must be followed by an absolute path, such as /data/press")
     if protocol != "file" and not (_HOST if protocol in READ_ONLY else _SEGMENT).fullmatch(first):
         raise DatasetError(f"address {protocol}://…: must begin with the name of a {_FIRST.get(protocol, 'bucket')}")
     if protocol in ("file", "memory") and not any(segments):

@@ -1,4 +1,4 @@
-"""A store that is read where it lies: episodes one by one or in a stream, whole and checked, or some columns of each."""
+"""A store that is read where it lies: episodes one by one or in a stream, whole and checked, or a few columns."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RemoteStore:
         """Open the store at an address.
 
         Args:
-            url: Such as `s3://bucket/press`, `https://host/press`, `file:///data/press`.
+            url: Such as `s3://bucket/press`, `https://host/press`, or `file://` and a path.
             keys: Public keys that the reader trusts: the manifest must be signed by one of them, and only files that it
                 lists are there.
             cache: Keep episodes and media whose hash is known; without, every episode is fetched each time.
