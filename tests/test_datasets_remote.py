@@ -4,6 +4,7 @@ nothing that a stranger put there does more than an error. fsspec's memory and f
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import tracemalloc
 from collections.abc import Iterator
@@ -540,3 +541,15 @@ def test_verbs_take_addresses(original: Store, url: str, tmp_path: Path, said: A
     assert said("pull", url, back, status=1)["changed"] == ["splits/half.json"]
     assert main(["data", "push", str(original.path), "s3://a:secret@b/c"]) == 2
     assert "secret" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_documented_code_runs(original: Store, sent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All Python blocks of docs/data_remote.md, in order."""
+    pytest.importorskip("torch")
+    monkeypatch.setenv("TG_CACHE", str(tmp_path / "cache"))
+    page = (Path(__file__).parent.parent / "docs" / "data_remote.md").read_text(encoding="utf-8")
+    blocks = [part.partition("```")[0] for part in page.split("```python\n")[1:]]
+    (tmp_path / "page.py").write_text("\n".join(blocks).replace("s3://bucket/stand", sent), encoding="utf-8")
+    names = runpy.run_path(str(tmp_path / "page.py"))
+    assert len(blocks) == 2 and names["batch"]["action"].shape[1:] == (8, 3)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import random
 import re
 import threading
@@ -220,12 +221,24 @@ class Location:
             except FileNotFoundError as problem:
                 raise Absent(f"{where}: there is no such file") from problem
             except _FINAL as problem:
-                raise DatasetError(f"{where}: {_said(problem)}") from problem
+                raise DatasetError(f"{where}: {self._said(problem)}") from problem
             except Exception as problem:
                 if attempt == TRIES - 1 or type(problem).__name__ in _NO_CREDENTIALS:
-                    raise DatasetError(f"{where}: {_said(problem)}") from problem
+                    raise DatasetError(f"{where}: {self._said(problem)}") from problem
             time.sleep(FIRST_DELAY_S * 2**attempt * random.uniform(0.5, 1.0))
         raise AssertionError
+
+    def _said(self, problem: BaseException) -> str:
+        """Say what kind of thing went wrong; texts of other libraries may hold what must not be shown."""
+        if self.protocol == "file" and isinstance(problem, OSError) and problem.errno:
+            return os.strerror(problem.errno)
+        if isinstance(problem, PermissionError):
+            return "access is denied; check the credentials in the environment"
+        if type(problem).__name__ in _NO_CREDENTIALS:
+            return "no credentials were found, or not all of them; set those of the service in the environment"
+        if isinstance(problem, TimeoutError):
+            return f"no answer in time, tried {TRIES} times"
+        return f"cannot be reached, tried {TRIES} times ({type(problem).__name__}); TG_DEBUG=1 shows more"
 
 
 def _checked(url: str) -> tuple[str, str]:
@@ -272,14 +285,3 @@ def _md5(entry: dict[str, Any]) -> str | None:
     """Return the MD5 that S3 gives as the ETag of what was sent in one piece."""
     etag = str(entry.get("ETag", "")).strip('"')
     return etag if _MD5.fullmatch(etag) else None
-
-
-def _said(problem: BaseException) -> str:
-    """Say what kind of thing went wrong; texts of other libraries may hold what must not be shown."""
-    if isinstance(problem, PermissionError):
-        return "access is denied; check the credentials in the environment"
-    if type(problem).__name__ in _NO_CREDENTIALS:
-        return "no credentials were found, or not all of them; set those of the service in the environment"
-    if isinstance(problem, TimeoutError):
-        return f"no answer in time, tried {TRIES} times"
-    return f"cannot be reached, tried {TRIES} times ({type(problem).__name__}); TG_DEBUG=1 shows more"

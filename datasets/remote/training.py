@@ -77,7 +77,7 @@ class Stream:
             if len(held) == self.together or place == len(order):
                 windows = Windows(_Group(self.store, held), self.offsets, scaling=self.scaling)
                 held = []
-                for indices in Batches(windows, self.size, seed=hash((self.seed, epoch, place)) & 0x7FFFFFFF):
+                for indices in Batches(windows, self.size, seed=_seed(self.seed, epoch, place)):
                     yield windows[indices]
 
     def _columns(self, order: list[int]) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
@@ -87,6 +87,10 @@ class Stream:
         for episode in self.store.stream(order):
             assert episode.number is not None
             yield episode.number, {name: episode.columns[name] for name in self.offsets}
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.default_rng(parts).integers(2**31))
 
 
 class _Group(View):
