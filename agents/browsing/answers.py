@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from pydantic import Field
 from training_ground.agents.browsing.listing import Filters, Listing
 from training_ground.agents.browsing.opened import Opened
 from training_ground.agents.browsing.replay import Replay
-from training_ground.agents.browsing.series import component_names, phase_spans, plotted_channels, series
+from training_ground.agents.browsing.series import phase_spans, plotted_channels, sample_shape, series
 from training_ground.agents.report.motion import pack
 from training_ground.configs.errors import AgentError, unknown
 from training_ground.configs.loading import StrictModel, validate
@@ -149,7 +150,7 @@ class Answers:
             "channels": [
                 {
                     **channel.model_dump(include={"name", "unit", "frame", "role", "description"}),
-                    "components": len(component_names(channel, rate)),
+                    "components": math.prod(sample_shape(channel, rate)),
                 }
                 for channel in channels.values()
             ],

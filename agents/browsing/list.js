@@ -19,9 +19,15 @@ export function withoutEmpty(query) {
 export async function showList(store, query) {
   const { plots, ...asked } = query;
   const focus = document.activeElement?.name;
-  const found = await ask("episodes", asked);
+  let wrong = "";
+  const found = await ask("episodes", asked).catch(problem => {
+    if (!asked.where) throw problem;
+    wrong = problem.message; // most often the SQL: leave it there to be mended
+    return ask("episodes", { ...asked, where: "" });
+  });
   const go = change => { location.hash = link(null, withoutEmpty({ ...query, page: "", ...change })); };
-  const parts = [head(store), filters(found.choices, asked, go), table(found, query, go), pages(found, query)];
+  const listed = wrong ? [el("p", { class: "panel nothing problem" }, wrong)] : [table(found, query, go), pages(found, query)];
+  const parts = [head(store), filters(found.choices, asked, go), ...listed];
   if (found.problems.length) parts.push(el("details", {}, el("summary", {}, `Problems (${found.problems.length})`), el("ul", {}, found.problems.map(text => el("li", {}, text)))));
   return {
     name: "list", parts, leave: () => {},

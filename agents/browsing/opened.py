@@ -7,6 +7,8 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
+
 from training_ground.configs.errors import AgentError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.frames import Frames
@@ -67,10 +69,13 @@ class Opened:
         rows = episode.columns[name]
         if not 0 <= row < len(rows):
             raise AgentError(f"row {row}; episode {number} has rows 0 to {len(rows) - 1}")
-        with self._decoding:
-            pixels = viewable(rows[row], self._extremes(episode, name))
         raw = io.BytesIO()
-        Image.fromarray(pixels).save(raw, "PNG", compress_level=1)
+        try:
+            with self._decoding, np.errstate(all="ignore"):
+                pixels = viewable(rows[row], self._extremes(episode, name))
+            Image.fromarray(pixels).save(raw, "PNG", compress_level=1)
+        except (TypeError, ValueError, KeyError) as problem:
+            raise AgentError(f"channel '{name}', {rows.dtype} {list(rows.shape[1:])}: is no picture") from problem
         return raw.getvalue()
 
     def _extremes(self, episode: Episode, name: str) -> tuple[float, float] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,21 @@ def plotted_channels(schema: DatasetSchema) -> dict[str, ChannelSchema]:
     return found if REWARD in found else {**found, REWARD: REWARD_CHANNEL}
 
 
-def component_names(channel: ChannelSchema, control_rate: float) -> list[str]:
-    """Return a name for each number of a sample, in the order of memory; one empty name where there is one number."""
-    shape = channel.shape[1:] if samples_a_row(channel.rate, control_rate) > 1 else channel.shape
-    axes = [[str(i) for i in range(length)] for length in shape]
-    if channel.components and axes:
-        axes[-1] = list(channel.components)
-    return [" ".join(parts) for parts in itertools.product(*axes)]
+def sample_shape(channel: ChannelSchema, control_rate: float) -> tuple[int, ...]:
+    """Return the shape of one sample, also of a channel that has several a row."""
+    return channel.shape[1:] if samples_a_row(channel.rate, control_rate) > 1 else channel.shape
+
+
+def component_names(channel: ChannelSchema, control_rate: float, first: int = 0) -> list[str]:
+    """Return the names of up to `MAX_COMPONENTS` numbers of a sample, in the order of memory; empty for a single one."""
+    shape = sample_shape(channel, control_rate)
+    names = []
+    for index in range(first, min(first + MAX_COMPONENTS, math.prod(shape))):
+        parts = [str(i) for i in np.unravel_index(index, shape)] if shape else []
+        if channel.components and parts:
+            parts[-1] = channel.components[int(parts[-1])]
+        names.append(" ".join(parts))
+    return names
 
 
 def series(
@@ -70,11 +78,10 @@ def series(
     known = plotted_channels(schema)
     if name not in known:
         raise AgentError(unknown("channel", name, known))
-    channel, names = known[name], component_names(known[name], schema.control_rate)
-    if not 0 <= first < len(names):
-        raise AgentError(f"channel '{name}': component {first}; there are {len(names)}")
-    shown = names[first : first + MAX_COMPONENTS]
-    times, values = _samples(episode, schema, name, len(names))
+    channel, total = known[name], math.prod(sample_shape(known[name], schema.control_rate))
+    if not 0 <= first < total:
+        raise AgentError(f"channel '{name}': first = {first}; there are {total} components, from 0")
+    times, values = _samples(episode, schema, name, total)
     values = values[:, first : first + MAX_COMPONENTS].astype(np.float64)
     broken = ~np.isfinite(values)
     values[broken] = np.nan
@@ -89,9 +96,9 @@ def series(
             "unit": channel.unit,
             "frame": channel.frame,
             "description": channel.description,
-            "components": shown,
+            "components": component_names(channel, schema.control_rate, first),
             "first": first,
-            "total": len(names),
+            "total": total,
             "points": len(time),
             "samples": len(times),
             "time": pack(time, "f4"),
