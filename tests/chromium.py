@@ -68,9 +68,13 @@ class Browser:
     def wait(self, condition: str, seconds: float = 60) -> Any:
         """Wait until an expression is true, and return what it gives."""
         end = time.monotonic() + seconds
-        patient = f"(() => {{ try {{ return {condition}; }} catch {{ return null; }} }})()"  # the page may not be there yet
+        patient = (
+            f"(() => {{ try {{ return {condition}; }} catch {{ return null; }} }})()"  # the page may not be there yet
+        )
         while not (value := self.run(patient)):
-            assert time.monotonic() < end, f"never came true: {condition}\n{self.problems}\n{self.run('document.body.innerText')}"
+            assert time.monotonic() < end, (
+                f"never came true: {condition}\n{self.problems}\n{self.run('document.body.innerText')}"
+            )
             time.sleep(0.05)
         return value
 
@@ -99,7 +103,9 @@ def chromium(folder: Path) -> Iterator[Browser]:
     process = subprocess.Popen([program, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         assert process.stderr is not None
-        address = next((m[1] for line in process.stderr if (m := re.search(r"DevTools listening on (ws://\S+)", line))), "")
+        address = next(
+            (m[1] for line in process.stderr if (m := re.search(r"DevTools listening on (ws://\S+)", line))), ""
+        )
         assert address, "Chromium ended without a word"
         with connect(address, max_size=None, open_timeout=30) as connection:
             yield Browser(connection)

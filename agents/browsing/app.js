@@ -5,7 +5,7 @@ import { showList } from "./list.js";
 import { showEpisode } from "./episode.js";
 
 const main = document.getElementById("main"), kept = document.getElementById("kept");
-let store = null, leave = () => {}, wanted = 0;
+let store = null, view = { leave() {} }, wanted = 0, here = location.hash;
 
 export function parse(hash) {
   const [path, query = ""] = hash.replace(/^#/, "").split("?");
@@ -14,13 +14,19 @@ export function parse(hash) {
 }
 
 async function show() {
-  const mine = ++wanted, { number, query } = parse(location.hash);
+  const unsaved = view.unsaved?.() || 0;
+  if (unsaved && !confirm(`${unsaved} labels are not saved. Leave the episode?`)) {
+    history.replaceState(null, "", here);
+    return;
+  }
+  here = location.hash;
+  const mine = ++wanted, { number, query } = parse(here);
   try {
     store ??= await ask("store");
-    const view = number === null ? await showList(store, query) : await showEpisode(store, number, query, kept);
-    if (mine !== wanted) { view.leave(); return; }
-    leave();
-    leave = view.leave;
+    const next = number === null ? await showList(store, query) : await showEpisode(store, number, query, kept);
+    if (mine !== wanted) { next.leave(); return; }
+    view.leave();
+    view = next;
     const again = main.dataset.view === view.name;
     main.dataset.view = view.name;
     main.replaceChildren(...view.parts);
@@ -28,8 +34,8 @@ async function show() {
     view.begin();
   } catch (problem) {
     if (mine !== wanted) return;
-    leave();
-    leave = () => {};
+    view.leave();
+    view = { leave() {} };
     main.dataset.view = "problem";
     main.replaceChildren(
       el("p", { class: "eyebrow" }, el("a", { href: "#/" }, "All episodes")),
@@ -38,4 +44,5 @@ async function show() {
 }
 
 addEventListener("hashchange", show);
+addEventListener("beforeunload", e => { if (view.unsaved?.()) e.preventDefault(); });
 show();

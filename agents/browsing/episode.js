@@ -45,7 +45,7 @@ export async function showEpisode(store, which, query, kept) {
     provenance(made, details),
   ];
   return {
-    name: `episode ${which}`, parts,
+    name: `episode ${which}`, parts, unsaved: saying.unsaved,
     begin: () => {
       document.title = `${store.name} · episode ${which}`;
       cameras.begin?.();

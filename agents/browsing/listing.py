@@ -32,8 +32,8 @@ _SHOWN = (
     *("number", "task", "robot", "tier", "seed", "policy", "length", "seconds", "success", "success_recorded"),
     *("success_source", "failure", "quality", "tags", "dropped", "note"),
 )
-_SETTLED_NS = 50_000_000
-"""Age below which a folder's time of change may stand for a later change, too."""
+_SETTLED_NS = 20_000_000
+"""Age below which a folder's time of change may stand for a later change, too: file systems count in such steps."""
 
 Value = Annotated[str, Field(max_length=2000)]
 
@@ -77,7 +77,7 @@ class Listing:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._stamp: tuple[int, ...] | None = None
+        self._stamp: tuple[int, ...] = ()
         self._index: Index | None = None
         self._known: dict[str, NDArray[np.int64]] = {}
 
@@ -89,7 +89,10 @@ class Listing:
         """
         with self._lock:
             stamp = self._changed()
-            if self._index is None or stamp is None or stamp != self._stamp:
+            if self._index is None or stamp != self._stamp or not stamp:
+                if not stamp:
+                    time.sleep(_SETTLED_NS * 1e-9)
+                    stamp = self._changed()
                 self._index, self._known = Index.open(self._store), {}
                 self._stamp = stamp
             return self._index
@@ -140,13 +143,13 @@ class Listing:
             "found": len(numbers),
         }
 
-    def _changed(self) -> tuple[int, ...] | None:
-        """Return when the folders last changed; None while a change could still hide behind the same time."""
+    def _changed(self) -> tuple[int, ...]:
+        """Return when the folders last changed; nothing while a change could still hide behind the same time."""
         times = []
         for name in (EPISODES, ANNOTATIONS):
             folder = self._store.path / name
             times.append(folder.stat().st_mtime_ns if folder.is_dir() else 0)
-        return None if time.time_ns() - max(times) < _SETTLED_NS else tuple(times)
+        return () if time.time_ns() - max(times) < _SETTLED_NS else tuple(times)
 
 
 def choices(episodes: pa.Table) -> dict[str, list[list[Any]]]:

@@ -37,7 +37,7 @@ def sample_shape(channel: ChannelSchema, control_rate: float) -> tuple[int, ...]
 
 
 def component_names(channel: ChannelSchema, control_rate: float, first: int = 0) -> list[str]:
-    """Return the names of up to `MAX_COMPONENTS` numbers of a sample, in the order of memory; empty for a single one."""
+    """Return the names of up to `MAX_COMPONENTS` numbers of a sample, in the order of memory; "" for a single one."""
     shape = sample_shape(channel, control_rate)
     names = []
     for index in range(first, min(first + MAX_COMPONENTS, math.prod(shape))):

@@ -195,6 +195,11 @@ class Handler(BaseHTTPRequestHandler):
             status, (kind, body) = problem.status, _json({"error": str(problem)})
         except TrainingGroundError as problem:
             status, (kind, body) = 400, _json({"error": " ".join(str(problem).split())})
+        except ModuleNotFoundError as problem:
+            status, (kind, body) = (
+                400,
+                _json({"error": f"this needs the package '{problem.name}', which is not installed"}),
+            )
         except OSError as problem:
             if isinstance(problem, (ConnectionError, TimeoutError)):
                 raise
