@@ -87,7 +87,7 @@ function table(found, query, go) {
 
 function corrected(one) {
   if (one.success === one.success_recorded) return "";
-  return el("small", {}, ` recorded: ${yes(one.success_recorded) || "nothing"}`);
+  return el("small", {}, ` · recorded: ${yes(one.success_recorded) || "nothing"}`);
 }
 
 function pages(found, query) {
