@@ -16,6 +16,10 @@ from typing import Any
 import pytest
 
 
+class BrowserError(Exception):
+    """A command that the browser did not carry out."""
+
+
 class Browser:
     """One page. `problems` are the exceptions and console errors that it has seen, refused requests among them."""
 
@@ -43,7 +47,8 @@ class Browser:
             answer = json.loads(self._connection.recv(timeout=60))
             self._note(answer)
             if answer.get("id") == self._last:
-                assert "error" not in answer, answer["error"]
+                if "error" in answer:
+                    raise BrowserError(f"{method}: {answer['error']}")
                 return answer["result"]
 
     def _note(self, message: dict[str, Any]) -> None:
@@ -71,12 +76,13 @@ class Browser:
         patient = (
             f"(() => {{ try {{ return {condition}; }} catch {{ return null; }} }})()"  # the page may not be there yet
         )
-        while not (value := self.run(patient)):
-            assert time.monotonic() < end, (
-                f"never came true: {condition}\n{self.problems}\n{self.run('document.body.innerText')}"
-            )
+        while True:
+            with contextlib.suppress(BrowserError):  # the page that was asked made way for another
+                if value := self.run(patient):
+                    return value
+            seen = f"{self.problems}\n{self.run('document.body?.innerText')}" if time.monotonic() > end else ""
+            assert time.monotonic() < end, f"never came true: {condition}\n{seen}"
             time.sleep(0.05)
-        return value
 
     def size(self, width: int, height: int) -> None:
         """Give the page another size, pixels."""

@@ -25,7 +25,7 @@ from test_datasets_index import append, template
 from training_ground.agents.browsing.answers import Answers
 from training_ground.agents.browsing.listing import PAGE, Filters, Listing
 from training_ground.agents.browsing.replay import Replay
-from training_ground.agents.browsing.series import series
+from training_ground.agents.browsing.series import phase_spans, series
 from training_ground.agents.browsing.server import ASSETS, MAX_BODY, Server
 from training_ground.cli.main import main
 from training_ground.configs.errors import AgentError, DatasetError
@@ -320,6 +320,16 @@ def test_phases_events_and_quality_of_an_episode(client: Client) -> None:
     assert quality["verdict"] in ("pass", "warn", "fail") and quality["readings"]["readable"]["value"] == 1.0
 
 
+def test_what_is_too_long_to_be_looked_at_is_cut(client: Client, store: Store) -> None:
+    assert [span["last"] for span in phase_spans(np.array(list("aabbca"), object), 2)] == [1, 3]
+    phases = [{"first": i, "last": i, "name": "x" * 200} for i in range(7)]
+    client.label(2, {"phase": phases, "note": "y" * 9000})
+    found = client.get("episode", "number=2")
+    assert found["labels"]["phase"]["value"] == phases and len(found["labels"]["note"]["value"]) == 9000
+    assert max(len(json.dumps(one["value"])) for one in found["history"]) < 4100
+    assert found["metadata"]["policy"]["name"] == NASTY
+
+
 def test_pictures_are_the_recorded_ones(tmp_path: Path) -> None:
     store = format_files.record(tmp_path / "pictures", [2])
     answers, seen = Answers(store), store.read(0).columns["camera_head"]
@@ -464,8 +474,9 @@ def test_in_a_real_browser(tmp_path: Path) -> None:
             form.elements.note.dispatchEvent(new Event('input', { bubbles: true })); form.requestSubmit(); }"""
         )
         page.wait("document.querySelector('[data-field=note] .who').textContent.includes('Ann <b> (person)')")
+        page.run("window.before = true")
         page.call("Page.reload")
-        page.wait("document.querySelector('[data-field=success] select').value === 'false'")
+        page.wait("!window.before && document.querySelector('[data-field=success] select').value === 'false'")
         assert page.run("document.querySelector('[name=note]').value") == "slid to the left"
         assert "recorded: " in page.run("document.querySelector('[data-field=success] .who').textContent")
         history = Answers(store).get("episode", {"number": "1"})["history"]  # type: ignore[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ from training_ground.datasets.store import Store
 Row = Annotated[int, Field(ge=0, le=2**53)]
 MAX_EVENTS = 500
 """Recorded events that are shown."""
+MAX_JSON = 4000
+"""Letters of a value of the metadata, or of a record, beyond which it is cut."""
 MAX_TIMES = 20_000
 """Rows whose times are sent one by one; of longer episodes only their mean distance."""
 MAX_RECORDS = 500
@@ -169,7 +172,7 @@ class Answers:
         times = episode.columns[TIMESTAMP]
         return {
             "number": place.number,
-            "metadata": metadata,
+            "metadata": {key: _short(value) for key, value in metadata.items()},
             "task": row["task"],
             "bytes": row["bytes"],
             "rows": len(times),
@@ -188,11 +191,13 @@ class Answers:
         for channel in self.store.schema.channels:
             values = episode.columns[channel.name]
             if channel.role == "event" and channel.dtype == "bool" and values.ndim == 1:
-                found += [(int(row), channel.name) for row in np.flatnonzero(values & ~np.r_[False, values[:-1]])]
+                found += [
+                    (int(row), channel.name) for row in np.flatnonzero(values & ~np.r_[False, values[:-1]])[:MAX_EVENTS]
+                ]
         pushes = episode.columns.get("push_velocity")
         if pushes is not None:
             some = np.any(pushes.reshape(len(pushes), -1) != 0, axis=1)
-            found += [(max(int(row) - 1, 0), "push") for row in np.flatnonzero(some)]
+            found += [(max(int(row) - 1, 0), "push") for row in np.flatnonzero(some)[:MAX_EVENTS]]
         if episode.metadata.failure:
             found.append((episode.length, episode.metadata.failure))
         return [{"row": row, "name": name} for row, name in sorted(found)[:MAX_EVENTS]]
@@ -231,10 +236,16 @@ def _row(index: Index, number: int) -> dict[str, Any]:
     return index.episodes.slice(at, 1).to_pylist()[0]
 
 
+def _short(value: Any) -> Any:
+    """Return what a file says where it is of a length to be looked at; else how it begins."""
+    text = json.dumps(value)
+    return value if len(text) <= MAX_JSON else f"{text[:MAX_JSON]}… ({len(text)} letters)"
+
+
 def _labels(index: Index, number: int) -> dict[str, Any]:
     """Return for each field what holds and who says so, what was recorded, and every record, newest first."""
     row, history = _row(index, number), index.history(number)
-    labels = {
+    labels: dict[str, dict[str, Any]] = {
         field: {"value": None, "source": None, "author": None, "confidence": None, "time_ns": None} for field in FIELDS
     }
     recorded = {field: row[f"{field}_recorded"] for field in RECORDED}
@@ -244,7 +255,8 @@ def _labels(index: Index, number: int) -> dict[str, Any]:
     for one in history:
         if one["status"] == IN_FORCE:
             labels[one["field"]] = {key: one[key] for key in ("value", "source", "author", "confidence", "time_ns")}
-    shown = [{k: one[k] for k in one if k not in ("content_sha256", "file")} for one in history[::-1][:MAX_RECORDS]]
+    kept = ("field", "source", "author", "confidence", "time_ns", "status")
+    shown = [{key: one[key] for key in kept} | {"value": _short(one["value"])} for one in history[::-1][:MAX_RECORDS]]
     return {
         "labels": labels,
         "recorded": recorded,

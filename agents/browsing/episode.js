@@ -38,7 +38,7 @@ export async function showEpisode(store, which, query, kept) {
       el("p", { class: "eyebrow" }, el("a", { href: link(null, withoutEmpty(filters)) }, `${store.name}, all episodes`), steps),
       el("h1", {}, `Episode ${which}`),
       el("p", { class: "lead" }, details.labels.instruction.value || store.instruction),
-      el("p", { class: "facts" }, chips, ` ${details.task} · seed ${made.seed} · policy ${made.policy.name} · ${number(clock.end - clock.start)} s, ${details.rows.toLocaleString("en")} rows`)),
+      el("p", { class: "facts" }, chips, ` ${details.task} · seed ${made.seed} · policy ${made.policy.name ?? made.policy} · ${number(clock.end - clock.start)} s, ${details.rows.toLocaleString("en")} rows`)),
     el("div", { class: "desk" },
       el("div", {}, el("div", { class: cameras.part && !store.no_replay ? "scene" : "scene single" }, stage, cameras.part), bar.part, drawing.part),
       el("div", { class: "side" }, saying.part, judged)),

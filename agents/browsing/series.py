@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -138,11 +139,12 @@ def _reduced(
 
 
 def phase_spans(phases: NDArray[Any], most: int = 500) -> list[dict[str, Any]]:
-    """Return the runs of a text column as `first`, `last` (rows, both included) and `name`, without nameless ones."""
+    """Return runs of a text column as `first`, `last` (rows, both included) and `name`, without nameless ones.
+
+    Args:
+        phases: (rows,) texts.
+        most: Runs after which the others are left out.
+    """
     changes = np.flatnonzero(phases[1:] != phases[:-1]) + 1
-    starts = [0, *changes.tolist()]
-    ends = [*(changes - 1).tolist(), len(phases) - 1]
-    runs = [
-        {"first": a, "last": b, "name": str(phases[a])} for a, b in zip(starts, ends, strict=True) if str(phases[a])
-    ]
-    return runs[:most]
+    bounds = [0, *changes.tolist(), len(phases)][: most + 1]
+    return [{"first": a, "last": b - 1, "name": str(phases[a])} for a, b in itertools.pairwise(bounds) if phases[a]]

@@ -138,7 +138,6 @@ class Refused(Exception):
 class Handler(BaseHTTPRequestHandler):
     """Answers the requests of one connection."""
 
-    server: Server
     protocol_version = "HTTP/1.1"
     timeout = IDLE_S
 
@@ -149,6 +148,11 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Write labels."""
         self._answer(self._post)
+
+    @property
+    def _owner(self) -> Server:
+        assert isinstance(self.server, Server)
+        return self.server
 
     def _get(self) -> tuple[str, bytes]:
         address = urlsplit(self.path)
@@ -165,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, f"malformed query: {problem}") from problem
         if len(dict(pairs)) != len(pairs):
             raise Refused(400, "malformed query: a name stands twice")
-        found = self.server.answers.get(address.path.removeprefix("/api/"), dict(pairs))
+        found = self._owner.answers.get(address.path.removeprefix("/api/"), dict(pairs))
         return ("image/png", found) if isinstance(found, bytes) else _json(found)
 
     def _post(self) -> tuple[str, bytes]:
@@ -184,7 +188,7 @@ class Handler(BaseHTTPRequestHandler):
         if len(body) < int(length):
             raise Refused(400, "the request ends too early")
         self.close_connection = False
-        return _json(self.server.answers.correct(parse_json(body, "labels")))
+        return _json(self._owner.answers.correct(parse_json(body, "labels")))
 
     def _answer(self, make: Any) -> None:
         status, kind, body = 200, "", b""
@@ -214,17 +218,17 @@ class Handler(BaseHTTPRequestHandler):
         if len(self.path) > MAX_QUERY:
             raise Refused(414, f"the address has {len(self.path)} letters, {MAX_QUERY} are allowed")
         hosts = self.headers.get_all("Host", [])
-        if len(hosts) != 1 or hosts[0].lower() not in self.server.hosts:
-            raise Refused(403, f"Host: must be {' or '.join(sorted(self.server.hosts))}")
+        if len(hosts) != 1 or hosts[0].lower() not in self._owner.hosts:
+            raise Refused(403, f"Host: must be {' or '.join(sorted(self._owner.hosts))}")
         origins = self.headers.get_all("Origin", [])
-        if any(origin.lower().removeprefix("http://") not in self.server.hosts for origin in origins):
+        if any(origin.lower().removeprefix("http://") not in self._owner.hosts for origin in origins):
             raise Refused(403, "Origin: another page may not ask")
         if self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
             raise Refused(403, "Sec-Fetch-Site: another page may not ask")
 
     def _check_token(self) -> None:
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(given.encode(), self.server.token.encode()):
+        if not hmac.compare_digest(given.encode(), self._owner.token.encode()):
             raise Refused(
                 401, "the token is missing or not this server's: use the address that `tg data browse` printed"
             )

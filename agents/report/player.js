@@ -230,7 +230,6 @@ function player(stage, figure) {
     now.classList.toggle("on", Boolean(push));
     clock.textContent = `${time.toFixed(2)} s`; lean.textContent = `tilt ${tilt.toFixed(1)}°`;
     range.value = time;
-    stage.dispatchEvent(new CustomEvent("moved", { detail: time }));
   }
 
   // ---- controls -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import webbrowser
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def command(store: Path, port: int, host: str, author: str, no_open: bool, as_js
     with Server(Answers(open_store(store), author), port, host) as server:
         data = {"path": str(store), "url": server.url, "token": server.token, "port": server.port}
         emit(data, as_json, [f"{store}: {server.url}", "Ctrl-C ends it."])
-        click.get_text_stream("stdout").flush()
+        sys.stdout.flush()  # whoever started this reads the address from a pipe
         if not (no_open or as_json):
             webbrowser.open(server.url)
         try:
