@@ -31,7 +31,7 @@ from training_ground.cli.main import main
 from training_ground.configs.errors import AgentError, DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.provenance import make_schema
-from training_ground.datasets.schema import PolicyInfo
+from training_ground.datasets.schema import DatasetSchema, PolicyInfo
 from training_ground.datasets.store import Store
 
 NASTY = "<img src=x onerror=\"document.title='taken'\"></script><script>document.title='taken'</script>"
@@ -184,7 +184,7 @@ def test_the_page_is_a_fixed_list_of_files_that_may_load_nothing_else(client: Cl
             "/style.css/..",
             "/api",
         ),
-        *("/page.html", "/server.py", "/style.css?x=1", "/app.js%00", "http://127.0.0.1/etc/passwd"),
+        *("/page.html", "/server.py", "/style.css?x=1", "/app.js%00", "//[", "http://127.0.0.1/etc/passwd"),
     ],
 )
 def test_no_path_leads_to_a_file(client: Client, path: str) -> None:
@@ -342,17 +342,47 @@ def test_pictures_are_the_recorded_ones(tmp_path: Path) -> None:
         answers.get("picture", {"number": "0", "channel": "camera_head", "row": str(len(seen))})
 
 
-def test_a_store_cannot_choose_what_is_compiled(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [(), (3,), (1, 1, 1, 1)])
+def test_a_channel_that_only_says_that_it_is_a_picture(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    env = format_files.Env()
+    schema, one = make_schema(env), format_files.record(tmp_path / "good", [2]).read(0)
+    channels = [
+        c.model_copy(update={"shape": shape, "components": (), "storage": None}) if c.name == "camera_head" else c
+        for c in schema.channels
+    ]
+    store = Store.create(tmp_path / "bad", schema.model_copy(update={"channels": tuple(channels)}))
+    store.append(Episode(one.metadata, one.columns | {"camera_head": np.zeros((one.length + 1, *shape), np.uint8)}))
+    with pytest.raises(AgentError, match=r"'camera_head', uint8.*is no picture"):
+        Answers(store).get("picture", {"number": "0", "channel": "camera_head", "row": "0"})
+
+
+def with_poses(store: Store) -> tuple[DatasetSchema, Episode]:
+    """A schema with what a replay needs, and an episode of it in which nothing is a number."""
     shapes = {"base_position": (3,), "base_orientation": (4,), "joint_angle": (3,), "joint_torque": (3,)}
-    joint = store.schema.channels[0]
-    channels = [joint.model_copy(update={"name": n, "shape": s, "components": ()}) for n, s in shapes.items()]
-    schema = store.schema.model_copy(update={"channels": (*store.schema.channels, *channels)})
+    shapes |= {"push_velocity": (2,), "box_place": (3,)}
+    joint = store.schema.channels[0].model_copy(update={"role": "state", "frame": "world", "components": ()})
+    units = {name: "m" if name.endswith(("position", "place")) else "rad" for name in shapes}
+    channels = [joint.model_copy(update={"name": n, "shape": s, "unit": units[n]}) for n, s in shapes.items()]
+    schema = store.schema.model_copy(update={"channels": (*store.schema.channels, *channels), "robot": "g1"})
+    one = store.read(0)
+    return schema, Episode(one.metadata, one.columns | {n: np.full((7, *s), np.nan) for n, s in shapes.items()}, 0)
+
+
+def test_a_store_cannot_choose_what_is_compiled(store: Store, tmp_path: Path) -> None:
+    schema, _ = with_poses(store)
     for robot in (str(tmp_path / "evil.yaml"), "../g1", "fake", "evil.yaml"):
         replay = Replay(schema.model_copy(update={"robot": robot}))
         with pytest.raises(AgentError, match="there is no robot"):
             replay.figure()
     with pytest.raises(AgentError, match="no channel base_position"):
         Replay(store.schema).motion(store.read(0))
+
+
+def test_poses_that_are_no_numbers(store: Store) -> None:
+    schema, episode = with_poses(store)
+    motion = Replay(schema).motion(episode)
+    json.dumps(motion, allow_nan=False)
+    assert (motion["count"], [point["name"] for point in motion["points"]]) == (4, ["box"])
 
 
 # ---- labels ---------------------------------------------------------------------------------------------------------

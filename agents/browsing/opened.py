@@ -74,7 +74,7 @@ class Opened:
             with self._decoding, np.errstate(all="ignore"):
                 pixels = viewable(rows[row], self._extremes(episode, name))
             Image.fromarray(pixels).save(raw, "PNG", compress_level=1)
-        except (TypeError, ValueError, KeyError) as problem:
+        except (TypeError, ValueError, KeyError, IndexError) as problem:
             raise AgentError(f"channel '{name}', {rows.dtype} {list(rows.shape[1:])}: is no picture") from problem
         return raw.getvalue()
 

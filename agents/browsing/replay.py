@@ -81,7 +81,8 @@ class Replay:
         """
         if text := self.missing():
             raise AgentError(f"no replay: {text}")
-        columns = episode.columns | {name: _finite(episode.columns[name]) for name in NEEDED}
+        columns = dict(episode.columns)
+        columns |= {name: _finite(columns[name]) for name in (*NEEDED, "push_velocity") if name in columns}
         try:
             measured = measure(Episode(episode.metadata, columns, episode.number))
         except (ValueError, IndexError, TypeError) as problem:

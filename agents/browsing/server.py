@@ -155,7 +155,10 @@ class Handler(BaseHTTPRequestHandler):
         return self.server
 
     def _get(self) -> tuple[str, bytes]:
-        address = urlsplit(self.path)
+        try:
+            address = urlsplit(self.path)
+        except ValueError as problem:
+            raise Refused(404, "there is no such page") from problem
         if address.path in ASSETS and not address.query:
             return _asset(address.path)
         if not address.path.startswith("/api/"):

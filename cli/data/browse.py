@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import webbrowser
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def command(store: Path, port: int, host: str, author: str, no_open: bool, as_js
         emit(data, as_json, [f"{store}: {server.url}", "Ctrl-C ends it."])
         sys.stdout.flush()  # whoever started this reads the address from a pipe
         if not (no_open or as_json):
-            webbrowser.open(server.url)
+            threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
         try:
             server.serve_forever(poll_interval=0.2)
         except KeyboardInterrupt:
