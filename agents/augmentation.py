@@ -23,6 +23,7 @@ from training_ground.agents.transplant import Transplant, TransplantWithTrunk
 from training_ground.configs.augmentation import AugmentFile, load_augment
 from training_ground.configs.errors import AgentError, DatasetError
 from training_ground.datasets.episode_file import Episode
+from training_ground.datasets.index import Index
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder, check_fit, open_or_create
 from training_ground.datasets.schema import EpisodeMetadata, Origin, PlacedSegment, PolicyInfo, canonical_json
@@ -180,6 +181,8 @@ def augment(
 def usable(store: Store, chosen: Sequence[int] | None = None) -> list[int]:
     """Return the numbers of the episodes of a store that can be done again: complete, successful, and no copies.
 
+    Success is that in force, and what is labelled as dropped is left out.
+
     Args:
         store: Of the demonstrations.
         chosen: Only these, each of which must be usable.
@@ -188,7 +191,10 @@ def usable(store: Store, chosen: Sequence[int] | None = None) -> list[int]:
         DatasetError: There is none, one of those chosen is not, or they are of different environments.
     """
     every = {number: store.metadata(number) for number in (store.episodes() if chosen is None else chosen)}
-    bad = {number: why for number, metadata in every.items() if (why := _unusable(metadata))}
+    index = Index.open(store)
+    said = dict(zip(index.numbers.tolist(), index.column("success"), strict=True))
+    bad = {number: why for number, metadata in every.items() if (why := _unusable(metadata, said[number]))}
+    bad |= dict.fromkeys(index.dropped().intersection(every), "is labelled as dropped")
     if chosen is not None and bad:
         number, why = next(iter(bad.items()))
         raise DatasetError(f"{store.path}: episode {number} {why}; only demonstrations that succeeded are done again")
@@ -205,14 +211,14 @@ def usable(store: Store, chosen: Sequence[int] | None = None) -> list[int]:
     return numbers
 
 
-def _unusable(metadata: EpisodeMetadata) -> str:
+def _unusable(metadata: EpisodeMetadata, success: bool | None) -> str:
     if metadata.origin is not None:
         return "is augmented itself"
     if not metadata.as_recorded:
         return "was cleaned, so that it does not follow from its seed"
     if not metadata.complete:
         return "was cut off"
-    return "" if metadata.success else "did not succeed"
+    return "" if success else "did not succeed"
 
 
 def _require_unseen(seeds: Sequence[int], seen: Sequence[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,16 +9,13 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
-from training_ground.configs.errors import ConfigError, unknown
+from training_ground.configs.errors import ConfigError, short, unknown
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 MAX_BYTES = 4_000_000
 MAX_PROBLEM = 600
-"""Letters that an error says of one key: what a file holds may be of any length."""
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
-_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
+"""Letters that an error says of one key."""
 
 
 class StrictModel(pydantic.BaseModel):
@@ -109,9 +105,9 @@ def validate(model: type[Model], data: dict[str, Any], where: str, error: type[E
             elif item["type"] == "missing":
                 lines.append(f"the key '{key}' is missing")
             else:  # a check of several keys together names them itself
-                lines.append(f"{key} = {_SHORT.repr(item['input'])}: {message}" if key else message)
-        short = [line if len(line) <= MAX_PROBLEM else f"{line[:MAX_PROBLEM]}…" for line in lines]
-        raise error(f"{where}: {'; '.join(short)}") from problem
+                lines.append(f"{key} = {short(item['input'])}: {message}" if key else message)
+        cut = [line if len(line) <= MAX_PROBLEM else f"{line[:MAX_PROBLEM]}…" for line in lines]
+        raise error(f"{where}: {'; '.join(cut)}") from problem
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

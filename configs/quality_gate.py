@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +13,11 @@ from pydantic import Field, model_validator
 
 from training_ground.configs.errors import ConfigError, unknown
 from training_ground.configs.loading import StrictModel, load_yaml, validate
-from training_ground.configs.presets import preset_path
+from training_ground.configs.presets import preset_names, preset_path
 
 VERB = "quality"
+MEASURES_VERSION = 1
+"""Goes up where a measure comes to give another value for the same episode: verdicts from before are stale then."""
 
 
 class Limit(StrictModel):
@@ -66,3 +71,17 @@ def load_quality(
             if level == "dataset" and limit.outlier is not None:
                 raise ConfigError(f"{path}: dataset.{name}.outlier: a dataset has nothing to be an outlier of")
     return path.stem, found
+
+
+def limits_sha256(limits: QualityFile) -> str:
+    """Return a hash of what decides about the verdict on an episode: its limits, and the version of the measures."""
+    given = {name: limit.model_dump(exclude_none=True) for name, limit in limits.episode.items()}
+    text = json.dumps({"version": MEASURES_VERSION, "episode": given}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@functools.cache
+def preset_hashes() -> dict[str, str]:
+    """Return the hash of each preset as it is now, by name."""
+    paths = {name: preset_path(VERB, name) for name in preset_names(VERB)}
+    return {name: limits_sha256(validate(QualityFile, load_yaml(path), str(path))) for name, path in paths.items()}

@@ -6,7 +6,8 @@ an episode's file changes; of the records of a field the newest holds (`labels.p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,7 @@ from training_ground.datasets.derived import Progress, Source, refresh
 from training_ground.datasets.files import describe, read_regular, remove_leftovers, write_new
 from training_ground.datasets.schema import SCHEMA_VERSION, Count, Text, canonical_json, check_version, parse_json
 from training_ground.datasets.store import Store
+from training_ground.datasets.video_schema import brief
 
 ANNOTATIONS = "annotations"
 MAX_FILE_BYTES = 32 << 20
@@ -52,11 +54,30 @@ class Event(StrictModel):
     name: ShortName
 
 
+class Limits(StrictModel):
+    """What a verdict was made with: the name of the limits, and a hash of them and of how is measured."""
+
+    preset: ShortName
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class Quality(StrictModel):
-    """A verdict on an episode, and what each measure gave."""
+    """A verdict on an episode.
+
+    Attributes:
+        scores: What each measure gave.
+        reasons: Measures that are beyond a limit, and what was said of each; not written where there are none.
+        limits: Not written where nobody said.
+    """
 
     verdict: Literal["pass", "warn", "fail"]
     scores: Annotated[dict[ShortName, float], Field(max_length=1000)] = Field(default_factory=dict)
+    reasons: Annotated[dict[ShortName, Text], Field(max_length=1000)] = Field(default_factory=dict)
+    limits: Limits | None = None
+
+    @pydantic.model_serializer(mode="wrap")
+    def _brief(self, write: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return brief(write(self), ("reasons", "limits"))
 
 
 def _in_order(ranges: list[PhaseRange]) -> list[PhaseRange]:
@@ -147,6 +168,7 @@ COLUMNS = pa.schema(
         ("content_sha256", pa.string()),
         ("field", pa.dictionary(pa.int32(), pa.string())),
         ("value", pa.string()),  # JSON
+        ("scores", pa.string()),  # JSON; of a verdict, whose value is without them: it is one of a few then
         ("source", pa.dictionary(pa.int32(), pa.string())),
         ("author", pa.dictionary(pa.int32(), pa.string())),
         ("confidence", pa.float64()),
@@ -159,23 +181,33 @@ COLUMNS = pa.schema(
 def append(store: Store, records: Sequence[Record]) -> list[str]:
     """Write the records of one action and return the names of the files; when this returns they are on the disk.
 
-    A file appears whole or not at all; an action of more than `MAX_RECORDS` records becomes several files.
+    A file appears whole or not at all; an action that is too large for one becomes several.
 
     Raises:
-        DatasetError: There are no records, or they cannot be written.
+        DatasetError: There are no records, one is too large for a file, or they cannot be written.
     """
     folder = store.path / ANNOTATIONS
     if not records:
         raise DatasetError(f"{folder}: there is no record to write")
+    contents = list(_contents(folder, records))
     _make_folder(folder)
-    written = []
-    for first in range(0, len(records), MAX_RECORDS):
-        content = _File(records=tuple(records[first : first + MAX_RECORDS]))
-        data = canonical_json(content.model_dump(mode="json"), "annotation")
-        if len(data) > MAX_FILE_BYTES:
-            raise DatasetError(f"{folder}: the records need {len(data)} bytes, {MAX_FILE_BYTES} are allowed in a file")
-        written.append(write_new(folder, data + b"\n", lambda: _free_names(folder)))
-    return written
+    return [write_new(folder, data, lambda: _free_names(folder)) for data in contents]
+
+
+def _contents(folder: Path, records: Sequence[Record]) -> Iterator[bytes]:
+    """Give the bytes of the files that hold the records."""
+    content = _File(records=tuple(records[:MAX_RECORDS]))
+    data = canonical_json(content.model_dump(mode="json"), "annotation") + b"\n"
+    if len(data) <= MAX_FILE_BYTES:
+        yield data
+        first = MAX_RECORDS
+    elif len(content.records) == 1:
+        raise DatasetError(f"{folder}: a record needs {len(data)} bytes, {MAX_FILE_BYTES} are allowed in a file")
+    else:
+        first = len(content.records) // 2
+        yield from _contents(folder, records[:first])
+    if first < len(records):
+        yield from _contents(folder, records[first:])
 
 
 def read_file(path: Path) -> list[Record]:
@@ -192,20 +224,34 @@ def read_file(path: Path) -> list[Record]:
 def history(store: Store, progress: Progress | None = None) -> pa.Table:
     """Return every record of a store, one row each, in the order of files and within one; see `COLUMNS`.
 
-    `value` is JSON. A file that cannot be read is one row with nothing but `problem`, and `file`, its number.
+    `value` is JSON; `value_of` returns it as plain data. A file that cannot be read is one row with nothing but
+    `problem`, and `file`, its number.
     """
     return refresh(store.path, _source(store), progress)
+
+
+def value_of(row: Mapping[str, Any]) -> Any:
+    """Return the value of a record in a row of `history`, as plain data."""
+    value = json.loads(row["value"])
+    return value if row["scores"] is None else value | {"scores": json.loads(row["scores"])}
+
+
+def _written(record: Record, where: str) -> dict[str, str]:
+    if record.field != "quality" or record.value is None:
+        return {"value": canonical_json(record.value, where).decode()}
+    rest = {key: value for key, value in record.value.items() if key != "scores"}
+    return {
+        "value": canonical_json(rest, where).decode(),
+        "scores": canonical_json(record.value["scores"], where).decode(),
+    }
 
 
 def _source(store: Store) -> Source:
     def read(path: Path) -> list[dict[str, Any]]:
         return [
             record.model_dump(exclude={"value"})
-            | {
-                "position": position,
-                "value": canonical_json(record.value, str(path)).decode(),
-                "last_row": record.last_row(),
-            }
+            | {"position": position, "last_row": record.last_row()}
+            | _written(record, str(path))
             for position, record in enumerate(read_file(path))
         ]
 

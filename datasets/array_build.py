@@ -41,6 +41,7 @@ from training_ground.datasets.arrays import (
 )
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import TEMPORARY_PREFIX, describe, folder_lock, read_regular, sync_folder
+from training_ground.datasets.frames import Frames
 from training_ground.datasets.npy import Writer
 from training_ground.datasets.schema import PHASE, DatasetSchema, canonical_json
 from training_ground.datasets.statistics import moments
@@ -76,7 +77,7 @@ def refresh(
 
     Args:
         store: Its episodes are checked by their hashes on the way.
-        columns: Which; all but pictures where absent.
+        columns: Which; all but pictures and videos where absent.
         episodes: Numbers of those to take; all where absent.
         folder: Where views are kept, such as on a faster disk; `arrays/` of the store where absent.
         progress: Called with the number of each episode that was decoded.
@@ -113,7 +114,7 @@ def refresh(
 def _names(schema: DatasetSchema, columns: Sequence[str] | None) -> list[str]:
     there = schema.columns()
     if columns is None:
-        pictures = {channel.name for channel in schema.channels if channel.role == "picture"}
+        pictures = {c.name for c in schema.channels if c.role == "picture" or c.storage is not None}
         return [name for name in there if name not in pictures]
     for name in columns:
         if name not in there:
@@ -268,14 +269,24 @@ def _build(
             raise DatasetError(f"{store.file(entry.number)}: was replaced while the view was made; try again")
         for name in names:
             values = _values(episode, name, phases)
-            first, last = without_value(store.schema, name)
-            rows = values[first : len(values) - last].reshape(entry.rows - first - last, -1)
-            written.add(name, values, moments(rows)[None] if name in written.statistics else None)
+            measured = None
+            if name in written.statistics:
+                first, last = without_value(store.schema, name)
+                rows = values[first : len(values) - last].reshape(entry.rows - first - last, -1)
+                measured = moments(rows)[None]
+            for piece in _pieces(values):
+                written.add(name, piece, measured)
+                measured = None
         progress(entry.number)
     written.flush()
+    manifest = _manifest(store.schema, written, phases, entries)
+    (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False), encoding="utf-8")
+
+
+def _manifest(schema: DatasetSchema, written: _Columns, phases: dict[str, int], entries: list[Entry]) -> ViewManifest:
     texts = {text: index for index, text in enumerate(dict.fromkeys(entry.instruction for entry in entries))}
-    manifest = ViewManifest(
-        dataset=store.schema,
+    return ViewManifest(
+        dataset=schema,
         columns={name: writer.finish() for name, writer in written.writers.items()},
         statistics={name: writer.finish() for name, writer in written.statistics.items()},
         phases=tuple(phases),
@@ -290,7 +301,6 @@ def _build(
         seed=tuple(entry.seed for entry in entries),
         instruction=tuple(texts[entry.instruction] for entry in entries),
     )
-    (folder / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False), encoding="utf-8")
 
 
 def _values(episode: Episode, name: str, phases: dict[str, int]) -> NDArray[Any]:
@@ -298,6 +308,16 @@ def _values(episode: Episode, name: str, phases: dict[str, int]) -> NDArray[Any]
         return episode.columns[name]
     codes = [phases.setdefault(text, len(phases)) for text in episode.columns[PHASE].tolist()]
     return np.array(codes, np.int32)
+
+
+def _pieces(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Give a column whole, and a video in pieces that are decoded one after the other."""
+    if not isinstance(values, Frames):
+        yield values
+        return
+    rows = max(1, _BUFFER_BYTES * len(values) // values.nbytes)
+    for first in range(0, len(values), rows):
+        yield values[first : first + rows]
 
 
 def _remove_abandoned(folder: Path) -> None:

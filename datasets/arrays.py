@@ -8,7 +8,7 @@ STORE/arrays/<key>/
 ```
 
 It is derived (`array_build.refresh` makes it) and may be deleted at any time. `phase` is a number into
-`manifest.phases`; pictures are left out unless they are asked for by name.
+`manifest.phases`; pictures and videos are left out unless they are asked for by name.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pydantic import Field
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.configs.loading import StrictModel, validate
 from training_ground.datasets.files import open_regular
+from training_ground.datasets.frames import Frames
 from training_ground.datasets.npy import file_hash, header, map_array
 from training_ground.datasets.schema import PHASE, REWARD, Column, Count, DatasetSchema, Name, check_version, parse_json
 from training_ground.datasets.statistics import Statistics, merge
@@ -188,11 +189,13 @@ class View:
         """Return where episodes of these numbers stand in the view; all where absent.
 
         Raises:
-            DatasetError: One is not in the view.
+            DatasetError: One is not in the view, or there is none.
         """
         if numbers is None:
             return np.arange(len(self))
         wanted = np.array(numbers, np.int64).reshape(-1)
+        if not len(wanted):
+            raise DatasetError(f"{self.path}: no episode was chosen; the view has {len(self)}")
         order = np.argsort(self.numbers)
         found = order[np.minimum(np.searchsorted(self.numbers, wanted, sorter=order), len(order) - 1)]
         missing = wanted[self.numbers[found] != wanted]
@@ -286,10 +289,17 @@ class View:
                 inside = ((ours >= 0) & (ours < len(names))).all()
                 same = len(ours) == len(theirs) and inside and names[ours].tolist() == theirs.tolist()
             else:
-                same = ours.shape == theirs.shape and ours.tobytes() == theirs.tobytes()
+                same = ours.shape == theirs.shape and _equal(ours, theirs)
             if not same:
                 problems.append(f"{self.file(name)}: differs from episode {number} of {store.path}")
         return problems
+
+
+def _equal(ours: NDArray[Any], theirs: Any) -> bool:
+    """Whether values are the same in every bit; a video's picture by picture."""
+    if isinstance(theirs, Frames):
+        return all(mine.tobytes() == sample.tobytes() for mine, sample in zip(ours, theirs, strict=True))
+    return ours.tobytes() == theirs.tobytes()
 
 
 def read_manifest(raw: bytes, where: str) -> ViewManifest:

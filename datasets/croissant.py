@@ -63,7 +63,7 @@ def write_croissant(store: Store, summary: Summary) -> tuple[Path, tuple[str, ..
 def to_croissant(store: Store, summary: Summary) -> dict[str, Any]:
     """Return a store's Croissant metadata as plain data."""
     about = summary.about
-    listed = list(summary.metadata) if len(summary.metadata) <= MOST_LISTED else []
+    listed = list(summary.episodes) if len(summary.episodes) <= MOST_LISTED else []
     data = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -77,7 +77,7 @@ def to_croissant(store: Store, summary: Summary) -> dict[str, Any]:
         "version": about.version,
         "keywords": ["robotics", "humanoid", "simulation", printable(summary.schema.robot, 80)],
         "distribution": [*_files(store, listed), _file_set()],
-        "recordSet": [*([_episodes(summary)] if listed else []), *([_steps(summary)] if summary.metadata else [])],
+        "recordSet": [*([_episodes(summary)] if listed else []), *([_steps(summary)] if summary.episodes else [])],
     }
     return {key: value for key, value in data.items() if value or key == "recordSet"}
 
@@ -122,17 +122,19 @@ def _episodes(summary: Summary) -> dict[str, Any]:
         "number": ("sc:Integer", "Number of the episode, as in its file's name."),
         "seed": ("sc:Integer", "Seed with which it began."),
         "length": ("sc:Integer", "Steps T; the file has T + 1 rows."),
-        "success": ("sc:Text", "What the task said at the end: true, false, or unknown."),
+        "success": ("sc:Text", "In force: as the task said at the end, until somebody corrected it; or unknown."),
+        "success_recorded": ("sc:Text", "What the task said at the end: true, false, or unknown."),
         "failure": ("sc:Text", "Kind of failure, empty where there was none."),
+        "quality": ("sc:Text", "Verdict of the quality gate: pass, warn, fail, or unknown."),
         "policy": ("sc:Text", "Who acted."),
         "instruction": ("sc:Text", "The task in words."),
         "content_sha256": ("sc:Text", "sha256 over all values, whatever the encoding."),
     }
     rows = []
-    for number, m in summary.metadata.items():
-        success = "unknown" if m.success is None else str(m.success).lower()
-        texts = (success, m.failure or "", m.policy.name, m.instruction, m.content_sha256)
-        values = (number, m.seed, m.length, *(printable(text) for text in texts))
+    for one in summary.episodes.values():
+        success, recorded = ("unknown" if s is None else str(s).lower() for s in (one.success, one.success_recorded))
+        texts = (success, recorded, one.failure or "", one.quality or "unknown", one.policy, one.instruction)
+        values = (one.number, one.seed, one.length, *(printable(text) for text in (*texts, one.content_sha256)))
         rows.append({f"episodes/{key}": value for key, value in zip(kinds, values, strict=True)})
     fields = [_field("episodes", name, kind, text, None) for name, (kind, text) in kinds.items()]
     return {

@@ -14,14 +14,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import os
 import struct
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -39,6 +41,8 @@ from training_ground.datasets.schema import (
     parse_json,
 )
 
+pc: Any = pyarrow.compute  # its functions are made when it is imported: no type checker knows them
+
 METADATA_KEY = b"training_ground.episode"
 SEAL_KEY = b"training_ground.seal"
 _DIGITS = 64
@@ -54,6 +58,8 @@ MAX_FOOTER_BYTES = 64 << 20
 _LIMITS: Any = {"thrift_string_size_limit": MAX_FOOTER_BYTES, "thrift_container_size_limit": 1_000_000}
 MAX_TEXT = 1000
 """Longest text in a row, bytes."""
+_TEXTS_AT_ONCE = 10_000
+_CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +74,43 @@ class Episode:
         columns: (T + 1, *shape) for every column of the store's schema; a `Frames`, which decodes the rows that are
             asked for, where a channel is stored as a video.
         number: Its number in the store; None before it is written.
+        labels: What somebody has said since of `success`, `failure`, `instruction` and `phase`, where whoever gave the
+            episode looked for that, as an export does; see `labels.py`. Metadata and columns hold what was recorded.
     """
 
     metadata: EpisodeMetadata
     columns: dict[str, NDArray[Any]]
     number: int | None = None
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
         """Steps T."""
         return self.metadata.length
+
+    @property
+    def success(self) -> bool | None:
+        """Success in force."""
+        return self.labels.get("success", self.metadata.success)
+
+    @property
+    def failure(self) -> str | None:
+        """Kind of failure in force; None where there was none."""
+        return self.labels.get("failure", self.metadata.failure) or None
+
+    @property
+    def instruction(self) -> str:
+        """Instruction in force."""
+        return self.labels.get("instruction", self.metadata.instruction)
+
+    def phases(self) -> list[str]:
+        """Return the phase in force of each of the T + 1 rows; empty where there is none."""
+        if "phase" not in self.labels:
+            return [str(name) for name in self.columns[PHASE]]
+        names = [""] * (self.length + 1)
+        for one in self.labels["phase"]:
+            names[one["first"] : one["last"] + 1] = [one["name"]] * (one["last"] + 1 - one["first"])
+        return names
 
 
 def content_hash(columns: dict[str, NDArray[Any]], videos: Collection[str] = ()) -> str:
@@ -97,7 +130,9 @@ def content_hash(columns: dict[str, NDArray[Any]], videos: Collection[str] = ())
         kind = TEXT if values.dtype.kind in "UO" else values.dtype.name
         digest.update(f"{name}\0{kind}\0{list(values.shape)}\0".encode())
         if kind == TEXT:
-            digest.update("\0".join(values.tolist()).encode())
+            for first in range(0, len(values), _TEXTS_AT_ONCE):
+                part = "\0".join(values[first : first + _TEXTS_AT_ONCE].tolist())
+                digest.update((b"\0" if first else b"") + part.encode())
         else:
             digest.update(np.ascontiguousarray(values).view(np.uint8).data if values.size else b"")
     return digest.hexdigest()
@@ -141,11 +176,17 @@ def decode(data: bytes, schema: DatasetSchema, path: Path, number: int | None = 
     """
     check_seal(data, str(path))
     try:
-        with pq.ParquetFile(pa.BufferReader(data), **_LIMITS) as file:
+        # Texts are unpacked after their length is known: a few bytes may stand for a long one in every row.
+        with pq.ParquetFile(pa.BufferReader(data), read_dictionary=[PHASE], **_LIMITS) as file:
             metadata = _metadata(file, schema, path)
             _check_layout(file, schema, metadata, path)
             table = file.read(use_threads=False)
-        columns: dict[str, Any] = {n: _from_arrow(c, table.column(n)) for n, c in schema.stored_columns().items()}
+        columns: dict[str, Any] = {}
+        for name, column in schema.stored_columns().items():
+            columns[name] = _from_arrow(column, table.column(name))
+            table = table.drop_columns([name])  # of one column at a time there are two in memory
+    except KeyError as problem:
+        raise DatasetError(f"{path}: columns differ from dataset.json: there is no column '{PHASE}'") from problem
     except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
         raise DatasetError(f"{path}: is no episode file: {problem}") from problem
     columns |= _videos(columns, schema, metadata, path)
@@ -161,10 +202,56 @@ def read_metadata(path: Path, schema: DatasetSchema) -> EpisodeMetadata:
         DatasetError: There is none that could be read.
     """
     try:
-        with open_regular(path, MAX_FILE_BYTES) as stream, pq.ParquetFile(stream, **_LIMITS) as file:
-            return _metadata(file, schema, path)
+        with open_regular(path, MAX_FILE_BYTES) as stream:
+            _check_footer(stream, path)
+            with pq.ParquetFile(stream, **_LIMITS) as file:
+                return _metadata(file, schema, path)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
         raise DatasetError(f"{path}: is no episode file: {problem}") from problem
+
+
+def read_columns(
+    stream: Any, schema: DatasetSchema, where: str, names: Collection[str]
+) -> tuple[EpisodeMetadata, dict[str, NDArray[Any]]]:
+    """Read some columns of a file of which only parts are at hand, so that neither seal nor content hash is checked.
+
+    Args:
+        stream: What `pyarrow` can seek and read.
+        schema: Of the store.
+        where: Named first in errors.
+        names: Columns, videos excepted; with none, only the metadata are read.
+
+    Raises:
+        DatasetError: The file is larger than allowed, or does not fit the schema.
+    """
+    try:
+        _check_footer(stream, where)
+        with pq.ParquetFile(stream, read_dictionary=[PHASE], **_LIMITS) as file:
+            metadata = _metadata(file, schema, where)
+            _check_layout(file, schema, metadata, where)
+            table = file.read(columns=list(names), use_threads=False) if names else None
+        stored = schema.stored_columns()
+        columns = {} if table is None else {name: _from_arrow(stored[name], table.column(name)) for name in names}
+    except KeyError as problem:
+        raise DatasetError(f"{where}: columns differ from dataset.json: there is no column '{PHASE}'") from problem
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
+        raise DatasetError(f"{where}: is no episode file: {problem}") from problem
+    if any(len(values) != metadata.length + 1 for values in columns.values()):
+        raise DatasetError(f"{where}: columns have not as many rows as its metadata say")
+    return metadata, columns
+
+
+def _check_footer(stream: Any, path: Path | str) -> None:
+    """Refuse a footer that is too large before anybody reads it."""
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - 8))
+    end = stream.read(8)
+    footer = int.from_bytes(end[:4], "little")
+    if end[4:] != b"PAR1":
+        raise DatasetError(f"{path}: is no episode file: it does not end as a Parquet file does (cut short?)")
+    if footer > min(MAX_FOOTER_BYTES, size):
+        raise DatasetError(f"{path}: is no episode file: its footer says that it has {footer} bytes")
+    stream.seek(0)
 
 
 def check_seal(data: bytes, where: str) -> None:
@@ -195,7 +282,7 @@ def _seal_position(data: bytes | memoryview, where: str) -> int:
     return begin + position + len(_SEAL_MARK)
 
 
-def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> EpisodeMetadata:
+def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path | str) -> EpisodeMetadata:
     raw = (file.metadata.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise DatasetError(f"{path}: carries no episode metadata; it was not written by training-ground")
@@ -206,12 +293,12 @@ def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> Episod
     return metadata
 
 
-def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: EpisodeMetadata, path: Path) -> None:
+def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: EpisodeMetadata, path: Path | str) -> None:
     """Refuse what does not fit before memory is taken for it."""
     columns, rows = schema.stored_columns(), file.metadata.num_rows
     if rows != metadata.length + 1:
         raise DatasetError(f"{path}: has {rows} rows, its metadata says {metadata.length} steps (one row less)")
-    expected = {name: _arrow_type(column) for name, column in columns.items()}
+    expected = {name: _arrow_type(column) for name, column in columns.items()} | {PHASE: _CODED_TEXT}
     found = {field.name: field.type for field in file.schema_arrow}
     if found != expected or len(file.schema_arrow) != len(expected):
         wrong = [name for name in {**expected, **found} if expected.get(name) != found.get(name)]
@@ -273,9 +360,18 @@ def _from_arrow(column: Column, values: pa.ChunkedArray) -> NDArray[Any]:
     if array.null_count:
         raise ValueError(f"column '{column.name}' has {array.null_count} values missing")
     if column.dtype == TEXT:
-        return np.array(array.to_pylist(), dtype=object)
+        return _texts(column, array)
     if not column.shape:
         return array.to_numpy(zero_copy_only=False).astype(column.dtype, copy=True)
     width = column.row_bytes
     raw = array.buffers()[1][array.offset * width : (array.offset + len(array)) * width]
     return np.frombuffer(raw, dtype=column.dtype).reshape(-1, *column.shape).copy()
+
+
+def _texts(column: Column, array: pa.DictionaryArray) -> NDArray[Any]:
+    longest = pc.max(pc.binary_length(array.dictionary)).as_py() or 0
+    if longest > MAX_TEXT:
+        raise ValueError(f"column '{column.name}' holds a text of {longest} bytes, more than the {MAX_TEXT} allowed")
+    texts = np.empty(len(array.dictionary), dtype=object)
+    texts[:] = array.dictionary.to_pylist()
+    return texts[array.indices.to_numpy(zero_copy_only=False)]

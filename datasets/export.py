@@ -17,11 +17,12 @@ import numpy as np
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.datasets import formats as format_package
-from training_ground.datasets.carrying import ANNOTATIONS
+from training_ground.datasets.annotations import FIELDS
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.files import describe, names_in, sync_folder
+from training_ground.datasets.files import describe, sync_folder
 from training_ground.datasets.frames import Frames
 from training_ground.datasets.index import Index
+from training_ground.datasets.labels import RECORDED, spoken_of
 from training_ground.datasets.store import Store
 
 Progress = Callable[[int], None]
@@ -58,11 +59,13 @@ def export(
 ) -> ExportReport:
     """Write a store in another format. The folder appears complete or not at all.
 
+    Success, failure and instruction are those in force: as recorded, until somebody has corrected them.
+
     Args:
         store: What to export; every episode is checked by its hashes on the way.
         path: A folder that does not exist.
         format: One of `formats()`.
-        episodes: Numbers of those to export; where absent, all but those that somebody has labelled as dropped.
+        episodes: Numbers of those to export; all that are not labelled as dropped where absent.
         progress: Called with the number of each episode that is done.
 
     Raises:
@@ -70,24 +73,39 @@ def export(
     """
     if format not in formats():
         raise DatasetError(unknown("format", format, formats()))
-    dropped = set[int]() if episodes is not None else _dropped(store)
-    numbers = [number for number in store.episodes() if number not in dropped] if episodes is None else list(episodes)
+    index = Index.open(store)
+    dropped = index.dropped() if episodes is None else set()
+    numbers = [n for n in store.episodes() if n not in dropped] if episodes is None else list(episodes)
     if not numbers:
-        raise DatasetError(f"{store.path}: there is no episode to export")
+        left = f"; {len(dropped)} are labelled as dropped" if dropped else ""
+        raise DatasetError(f"{store.path}: there is no episode to export{left}")
     module = importlib.import_module(f"training_ground.datasets.formats.{format}")
     if not hasattr(module, "export"):
         raise DatasetError(f"format '{format}': can be imported, not exported")
-    report: ExportReport = module.export(store, Path(path), numbers, progress or (lambda number: None))
-    left_out = tuple(f"episode {number}: is labelled as dropped" for number in sorted(dropped))
-    return replace(report, skipped=(*left_out, *report.skipped))
+    report = module.export(_InForce(store, index), Path(path), numbers, progress or (lambda number: None))
+    left_out = [f"episode {number}: is labelled as dropped" for number in sorted(dropped)]
+    left_out += index.unheard
+    return replace(report, skipped=(*report.skipped, *left_out), losses=(*report.losses, *_unsaid(index, numbers)))
 
 
-def _dropped(store: Store) -> set[int]:
-    """Return the episodes that stay in a store and are not to be used."""
-    if not names_in(store.path / ANNOTATIONS):
-        return set()
-    index = Index.open(store)
-    return {number for number, out in zip(index.numbers.tolist(), index.column("dropped"), strict=True) if out}
+class _InForce(Store):
+    """A store whose episodes carry their labels in force."""
+
+    def __init__(self, store: Store, index: Index) -> None:
+        super().__init__(store.path, store.schema, store.recovered)
+        self._store, self._labels = store, spoken_of(index, [*RECORDED, "phase"])
+
+    def read(self, number: int) -> Episode:
+        return replace(self._store.read(number), labels=self._labels.get(number, {}))
+
+
+def _unsaid(index: Index, numbers: Sequence[int]) -> list[str]:
+    """Name the labels that no format of others gets from us."""
+    fields = [field for field in FIELDS if field not in (*RECORDED, "phase", "dropped")]
+    said = spoken_of(index, fields)
+    found = [said[number] for number in numbers if number in said]
+    names = [field for field in fields if any(field in one for one in found)]
+    return [f"labels: {', '.join(names)} of {len(found)} episodes"] if names else []
 
 
 def complete_episodes(store: Store, numbers: Sequence[int]) -> tuple[list[int], tuple[str, ...]]:
@@ -111,9 +129,9 @@ def check_finite(episode: Episode) -> None:
         DatasetError: A channel is not finite.
     """
     for name, values in episode.columns.items():
-        if isinstance(values, Frames) or values.dtype.kind != "f":
-            continue  # a video holds nothing that is not finite
-        if not np.isfinite(values).all():
+        if isinstance(values, Frames):
+            continue  # a video holds nothing that is not finite, and need not be decoded for that
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise DatasetError(
                 f"episode {episode.number}: '{name}' is not finite; readers of the export would not notice"
             )

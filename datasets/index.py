@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.datasets import annotations, labels
+from training_ground.datasets.annotations import value_of
 from training_ground.datasets.derived import PROBLEM, Progress, Source, refresh
 from training_ground.datasets.episode_file import read_metadata
 from training_ground.datasets.schema import EpisodeMetadata, canonical_json
@@ -71,8 +72,10 @@ class Index:
     Attributes:
         store: What it is of.
         episodes: One row for each episode whose metadata could be read, by number.
-        records: Every record of the annotations, in the order of files, with its `status`; `value` is JSON.
+        records: Every record of the annotations, in the order of files, with its `status`; `value` is JSON, and of a
+            verdict `scores` is as well.
         problems: One sentence each: files that cannot be read, records that are not applied.
+        unheard: Those of them that are about annotations.
         newest_ns: Time of the newest record.
     """
 
@@ -80,6 +83,7 @@ class Index:
     episodes: pa.Table
     records: pa.Table
     problems: tuple[str, ...]
+    unheard: tuple[str, ...]
     newest_ns: int
 
     @classmethod
@@ -94,17 +98,18 @@ class Index:
             DatasetError: A folder cannot be listed. Damaged files are in `problems`.
         """
         table = refresh(store.path, _source(store), progress)
-        said = [str(text) for text in table.column(PROBLEM).drop_null().to_pylist()]
+        unread = [str(text) for text in table.column(PROBLEM).drop_null().to_pylist()]
         table = table.filter(pc.is_null(table.column(PROBLEM))).drop_columns(["inode", "changed_ns", PROBLEM])
         table = table.rename_columns({"file": "number", "size": "bytes"})
         found = annotations.history(store, progress)
-        said += labels.problems(found)
+        said = labels.problems(found)
         found = found.filter(pc.is_null(found.column(PROBLEM)))
         newest = pc.max(found.column("time_ns")).as_py() or 0
         table, found = labels.in_force(table, found)
         said += labels.problems(found)
         keep = ["file", *annotations.COLUMNS.names, "status"]
-        return cls(store, table, found.select([name for name in keep if name != "last_row"]), tuple(said), newest)
+        shown = found.select([name for name in keep if name != "last_row"])
+        return cls(store, table, shown, (*unread, *said), tuple(said), newest)
 
     @property
     def numbers(self) -> NDArray[np.int64]:
@@ -114,21 +119,41 @@ class Index:
     def __len__(self) -> int:
         return len(self.episodes)
 
-    def column(self, name: str) -> list[Any]:
+    def column(self, name: str, numbers: Sequence[int] | None = None) -> list[Any]:
         """Return a column as plain values, one an episode.
 
+        Args:
+            name: Such as `success`, the label in force.
+            numbers: Of episodes, in the order that is wanted; all by number where absent.
+
         Raises:
-            DatasetError: There is no such column.
+            DatasetError: There is no such column or episode.
         """
         if name not in self.episodes.column_names:
             raise DatasetError(unknown("column", name, self.episodes.column_names))
-        return self.episodes.column(name).to_pylist()
+        values = self.episodes.column(name)
+        if numbers is None:
+            return values.to_pylist()
+        wanted = np.asarray(numbers, np.int64).reshape(-1)
+        at = np.minimum(np.searchsorted(self.numbers, wanted), max(len(self) - 1, 0))
+        missing = wanted if not len(self) else wanted[self.numbers[at] != wanted]
+        if len(missing):
+            raise DatasetError(f"{self.store.path}: there is no episode {missing[0]} in the index; open it again")
+        return values.take(pa.array(at)).to_pylist()
+
+    def dropped(self) -> set[int]:
+        """Return the numbers of the episodes that are labelled as dropped: they stay, and are not to be used."""
+        return set(self.numbers[self.episodes.column("dropped").to_numpy()].tolist())
+
+    def usable(self) -> list[int]:
+        """Return the numbers of the episodes that are not labelled as dropped, in order."""
+        return self.numbers[~self.episodes.column("dropped").to_numpy()].tolist()
 
     def history(self, number: int) -> list[dict[str, Any]]:
         """Return every record about an episode, oldest first, the values as plain data; see `Record` and `STATUS`."""
         rows = self.records.filter(pc.equal(self.records.column("episode"), number)).to_pylist()
         rows.sort(key=lambda row: row["time_ns"])
-        return [row | {"value": json.loads(row["value"])} for row in rows]
+        return [{k: v for k, v in row.items() if k != "scores"} | {"value": value_of(row)} for row in rows]
 
 
 def _source(store: Store) -> Source:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
-from training_ground.datasets.annotations import FIELDS, ActorKind, Record, append
+from training_ground.configs.quality_gate import preset_hashes
+from training_ground.datasets.annotations import FIELDS, ActorKind, Record, append, value_of
 from training_ground.datasets.derived import PROBLEM
 
 if TYPE_CHECKING:
@@ -78,9 +79,68 @@ def in_force(episodes: pa.Table, records: pa.Table) -> tuple[pa.Table, pa.Table]
             values = _values(records, winner[:, FIELDS.index(field)], make, kind)
             table = table.append_column(name, pc.fill_null(values, False) if field == "dropped" else values)
     quality = winner[:, FIELDS.index("quality")]
-    scores = _values(records, quality, lambda value: list(value["scores"].items()), _SCORES)
-    table = table.append_column("scores", scores)
+    reasons = _values(records, quality, lambda value: list(value.get("reasons", ())), _TEXTS)
+    table = table.append_column("quality_reasons", reasons)
+    table = table.append_column("quality_stale", _stale(records, winner))
     return table, records.append_column("status", pa.array(np.array(STATUS, object)[status], pa.string()))
+
+
+def _stale(records: pa.Table, winner: NDArray[np.int64]) -> pa.Array | pa.ChunkedArray:
+    """Say of each verdict whether it would be another one today: other limits, or a person has corrected success since.
+
+    Null where there is no verdict, or nobody can know: it names no limits, or none that are known here by that name.
+    """
+
+    def outdated(value: Any) -> bool | None:
+        limits = value.get("limits")
+        known = preset_hashes().get(limits["preset"]) if limits else None
+        return None if known is None else known != limits["sha256"]
+
+    verdict, success = (winner[:, FIELDS.index(field)] for field in ("quality", "success"))
+    changed = _values(records, verdict, outdated, pa.bool_())
+    if not (both := (verdict >= 0) & (success >= 0)).any():
+        return changed
+    times = records.column("time_ns").to_numpy()
+    person = pc.equal(records.column("source").cast(pa.string()), "person").to_numpy(zero_copy_only=False)
+    later = both & (times[success] > times[verdict]) & person[success]
+    return pc.or_kleene(changed, pa.array(later, mask=verdict < 0))
+
+
+def said_by_people(index: Index) -> dict[int, bool]:
+    """Return what people said last of the success of episodes, whoever else has said something since.
+
+    What a person took back again is not in it.
+    """
+    rows = records_of(index, ["success"], [IN_FORCE, SUPERSEDED, TAKEN_BACK])
+    rows = rows.filter(pc.equal(rows.column("source").cast(pa.string()), "person"))
+    found = sorted(rows.select(["time_ns", "episode", "value"]).to_pylist(), key=lambda row: row["time_ns"])
+    last = {row["episode"]: json.loads(row["value"]) for row in found}
+    return {number: value for number, value in last.items() if value is not None}
+
+
+def with_scores(index: Index) -> pa.Table:
+    """Return the index's episodes with a column `scores`, what each measure of the verdict in force gave."""
+    rows = records_of(index, ["quality"])
+    at = pc.index_in(index.episodes.column("number"), rows.column("episode"))
+    texts = rows.column("scores").to_pylist()
+    scores = pa.array([None if text is None else list(json.loads(text).items()) for text in texts], _SCORES)
+    return index.episodes.append_column("scores", scores.take(at))
+
+
+def records_of(index: Index, fields: Collection[str], statuses: Collection[str] = (IN_FORCE,)) -> pa.Table:
+    """Return the records about some fields that have one of some statuses, in the order of files."""
+    rows = index.records
+    for name, wanted in (("field", fields), ("status", statuses)):
+        rows = rows.filter(pc.is_in(rows.column(name).cast(pa.string()), pa.array(list(wanted), pa.string())))
+    return rows
+
+
+def spoken_of(index: Index, fields: Collection[str]) -> dict[int, dict[str, Any]]:
+    """Return what is in force by a record and not as recorded: number → field → value as plain data."""
+    found: dict[int, dict[str, Any]] = {}
+    for row in records_of(index, fields).select(["episode", "field", "value", "scores"]).to_pylist():
+        found.setdefault(row["episode"], {})[row["field"]] = value_of(row)
+    return found
 
 
 def label(

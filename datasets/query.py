@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.index import Index
+from training_ground.datasets.labels import with_scores
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,7 +69,7 @@ def select(index: Index, where: str) -> list[int]:
 def sql(index: Index, text: str) -> list[dict[str, Any]]:
     """Answer one SELECT over the tables `episodes` and `records` (every annotation), one dict a row.
 
-    A column `split_<name>` for each split of the store is there where `text` speaks of one.
+    A column `split_<name>` for each split of the store, and the column `scores`, are there where `text` speaks of them.
 
     Raises:
         DatasetError: It is no single SELECT, is wrong, or takes longer than `TIMEOUT_S` or more than `MEMORY`.
@@ -86,11 +88,13 @@ def _answering(index: Index, asked: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection that knows the tables and nothing else, and turn its errors into ours."""
     import duckdb
 
-    episodes = index.episodes
+    if "scores" in asked.lower():  # most questions are about something else, and it takes seconds for 100,000 episodes
+        index = replace(index, episodes=with_scores(index))
     if "split_" in asked.lower():
         from training_ground.datasets.split import with_splits
 
-        episodes = with_splits(index)
+        index = replace(index, episodes=with_splits(index))
+    episodes = index.episodes
     with duckdb.connect(":memory:", config={"threads": 1, "memory_limit": MEMORY}) as connection:
         connection.register("episodes", episodes)
         connection.register("records", index.records)

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, Episode
-from training_ground.datasets.media import Recording, media_folder
+from training_ground.datasets.files import make_folder
+from training_ground.datasets.layout import MEDIA
+from training_ground.datasets.media import Recording
 from training_ground.datasets.provenance import (
     as_stored,
     code_commit,
@@ -191,7 +193,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         if store is not None:
             self.schema = as_stored(self.schema, store.schema)
             check_fit(self.schema, store.schema, str(store.path))
-            folder = media_folder(store.path) if self.schema.videos() else None
+            folder = make_folder(store.path / MEDIA) if self.schema.videos() else None
         self._base: Any = env.unwrapped
         # What is copied at once need not be made an array first; shapes are checked by `frame` at each reset.
         raw = hasattr(self._base, "raw_frame") and hasattr(self._base, "expand")

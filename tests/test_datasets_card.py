@@ -87,7 +87,7 @@ def test_the_card_tells_what_is_in_the_store(carded: tuple[Store, Summary]) -> N
     returns = {n: store.read(n).columns["reward"].sum() for n in store.episodes()}
     assert summary.returns == pytest.approx(returns)
     assert summary.limits is None, "a robot that nobody here knows has no limits"
-    assert {e.metadata.success for e in summary.examples} == {True, False}
+    assert {e.episode.success for e in summary.examples} == {True, False}
 
 
 def test_the_page_needs_no_network_and_runs_nothing(carded: tuple[Store, Summary]) -> None:
@@ -223,7 +223,7 @@ def test_an_empty_store_and_a_damaged_one_have_cards(carded: tuple[Store, Summar
 def test_of_many_episodes_a_sample_is_read(carded: tuple[Store, Summary], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(summaries, "MOST_READ", 3)
     summary = summarise(carded[0])
-    assert list(summary.returns) == [0, 3, 6] and len(summary.metadata) == 7
+    assert list(summary.returns) == [0, 3, 6] and len(summary.episodes) == 7
 
 
 def test_about_is_kept_and_checked(tmp_path: Path) -> None:

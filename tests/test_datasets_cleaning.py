@@ -115,6 +115,35 @@ def test_short_runs_of_missing_states_are_filled_and_marked(store: Store, tmp_pa
     check_cleaned(made, source, store.schema)
 
 
+def test_what_was_filled_is_known_after_further_cleaning(store: Store, tmp_path: Path) -> None:
+    def holes(columns: planted.Columns) -> None:
+        columns["joint_angle"][60:63, 1] = np.nan
+        columns["joint_angle"][2, 0] = np.nan  # cut off later
+        columns["joint_speed"][71, 2] = np.nan  # of a row that is not kept later
+
+    one(store, tmp_path, holes, Repair(rows=3))
+    clean(Store.open(tmp_path / "clean"), [TrimIdle(keep_s=0.1)], tmp_path / "trimmed")
+    clean(Store.open(tmp_path / "trimmed"), [Resample(every=2)], tmp_path / "slow")
+    for name in ("trimmed", "slow"):
+        made = Store.open(tmp_path / name).read(0)
+        rows = np.arange(151)
+        for step in made.metadata.cleaned:
+            rows = rows[step.rows[0] : step.rows[1] + 1 : step.step]
+        mask = filled_mask(made)
+        expected = [[row, 1] for row in np.flatnonzero(np.isin(rows, (60, 61, 62))).tolist()]
+        assert expected and np.argwhere(mask["joint_angle"]).tolist() == expected, name
+        assert ("joint_speed" in mask) == (71 in rows)
+
+
+def test_a_lineage_of_a_stranger_takes_no_memory(store: Store) -> None:
+    source, run = store.read(0), {"channel": "joint_angle", "component": 0}
+    huge = {"episode": 0, "content_sha256": "a" * 64, "length": 2**62, "operations": (), "rows": (0, 2**62)}
+    steps = [CleaningStep.model_validate(huge | {"filled": [run | {"rows": (0, 2**62)}]})]
+    steps += [CleaningStep.model_validate(huge | {"step": 10**8}) for _ in range(300)]
+    metadata = source.metadata.model_copy(update={"cleaned": tuple(steps)})
+    assert np.argwhere(filled_mask(Episode(metadata, source.columns))["joint_angle"]).tolist() == [[0, 0]]
+
+
 def test_an_angle_is_not_filled_across_a_whole_turn(store: Store, tmp_path: Path) -> None:
     def wrap(columns: planted.Columns) -> None:
         columns["joint_angle"][61:] -= 6.28

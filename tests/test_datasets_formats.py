@@ -89,7 +89,7 @@ def test_what_a_store_has_beside_its_episodes_is_named_as_lost(tmp_path: Path, s
     report = export(opened, tmp_path / "out-v0", format)
     assert (report.episodes, report.skipped) == (1, ("episode 1: is labelled as dropped",))
     text = "\n".join(report.losses)
-    for part in ("units, frames", "annotations/: labels and corrections", "manifest and signature"):
+    for part in ("units, frames", "annotations/: who labelled what and when", "manifest and signature"):
         assert part in text, part
     assert "splits/" not in text and "rates" not in text
 

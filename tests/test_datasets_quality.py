@@ -16,6 +16,8 @@ from training_ground.cli.main import main
 from training_ground.configs.errors import ConfigError, DatasetError
 from training_ground.configs.quality_gate import Limit
 from training_ground.datasets.episode_file import Episode
+from training_ground.datasets.index import Index
+from training_ground.datasets.labels import label
 from training_ground.datasets.quality import report as reports
 from training_ground.datasets.quality.activity import idle_rows
 from training_ground.datasets.quality.collection import Collection
@@ -83,7 +85,9 @@ def test_what_needs_other_episodes(store: Store, tmp_path: Path) -> None:
     raw = bytearray(mixed.file(2).read_bytes())
     raw[len(raw) // 2] ^= 1
     mixed.file(2).write_bytes(raw)
-    found = check(mixed, LIMITS, people={0: True, 1: False})
+    label(Index.open(mixed), {0: {"success": True}, 1: {"success": False}}, "ann")
+    label(Index.open(mixed), {1: {"success": True}}, "a net", "model")  # what a person said last is what counts
+    found = check(mixed, LIMITS)
     reasons = {e.number: {r.measure for r in e.reasons} for e in found.episodes if e.reasons}
     assert reasons[2] == {"readable"} and reasons[1] == {"person_mismatch"} and 0 not in reasons
     assert reasons[10] == {"duplicate", "nearest_distance"} and reasons[11] == {"nearest_distance"}

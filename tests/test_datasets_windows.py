@@ -116,6 +116,9 @@ def test_mistakes_are_named(view: View) -> None:
         Windows(view, {"action": range(20)}, padding=False)
     with pytest.raises(DatasetError, match="episode 9"):
         Windows(view, {"action": 0}, episodes=[9])
+    for ask in (lambda: Windows(view, {"action": 0}, episodes=[]), lambda: view.statistics("action", [])):
+        with pytest.raises(DatasetError, match="no episode was chosen"):
+            ask()
     with pytest.raises(DatasetError, match="has 3 components, the column has 4"):
         Windows(view, {"base_pose": 0}, scaling={"base_pose": Scaling(np.zeros(3), np.ones(3))})
     windows = Windows(view, {"action": 0})
@@ -236,7 +239,13 @@ def test_the_page_of_the_documentation_does_what_it_says(tmp_path: Path, monkeyp
     assert len(blocks) == 6
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(gymnasium, "make", lambda name, **options: fake_env.FakeEnv(steps=20))
-    monkeypatch.setattr(gymnasium.vector, "AsyncVectorEnv", gymnasium.vector.SyncVectorEnv)
+
+    def vector(makers: Any) -> gymnasium.vector.SyncVectorEnv:
+        envs = gymnasium.vector.SyncVectorEnv(makers)
+        envs.action_space.seed(0)  # its actions are noise, and of some noise a network learns less in 20 epochs
+        return envs
+
+    monkeypatch.setattr(gymnasium.vector, "AsyncVectorEnv", vector)
     torch.manual_seed(0)
     (tmp_path / "page.py").write_text("\n".join(blocks), encoding="utf-8")
     names = runpy.run_path(str(tmp_path / "page.py"))

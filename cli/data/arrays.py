@@ -32,6 +32,7 @@ def command(
 ) -> int:
     """Make the training view of STORE, memory-mapped arrays for fast random windows, or bring it up to date."""
     from training_ground.datasets.array_build import refresh
+    from training_ground.datasets.index import Index
     from training_ground.datasets.store import Store
 
     opened, decoded, begin = Store.open(store), 0, time.monotonic()
@@ -44,6 +45,7 @@ def command(
             shown.advance(1, f"episode {number}")
 
         view = refresh(opened, columns or None, chosen or None, folder, tell)
+    dropped = sorted(Index.open(opened).dropped().intersection(view.numbers.tolist()))
     problems: list[str] = []
     if verify:
         with progress("verifying", total, unit="episodes", quiet=as_json) as shown:
@@ -56,12 +58,15 @@ def command(
         "bytes": size,
         "columns": {name: [str(values.dtype), *values.shape[1:]] for name, values in view.columns.items()},
         "decoded": decoded,
+        "dropped": dropped,
         "seconds": round(time.monotonic() - begin, 3),
         "verified": verify and not problems,
         "problems": problems,
     }
     lines = [*problems, f"{view.path}: {len(view)} episodes, {view.starts[-1]:,} rows, {len(view.columns)} columns"]
     lines.append(f"{size / 1e6:,.1f} MB, {decoded} episodes decoded now")
+    if dropped:
+        lines.append(f"labelled as dropped, and in it nevertheless: {len(dropped)}; leave them out with Index.usable()")
     if verify:
         verdict = f"{len(problems)} problems" if problems else "every value is that of its episode"
         lines.append(f"verified: {verdict}")

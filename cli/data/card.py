@@ -45,7 +45,7 @@ def command(store: Path, as_json: bool, **about: str | tuple[str, ...]) -> None:
     data = {
         "path": str(store),
         "files": [str(file) for file in files],
-        "episodes": len(summary.metadata),
+        "episodes": len(summary.episodes),
         "success": success_line(summary),
         "missing": list(missing),
         "damaged": list(summary.damaged),
@@ -53,4 +53,4 @@ def command(store: Path, as_json: bool, **about: str | tuple[str, ...]) -> None:
     lines = [str(file) for file in files]
     lines += [f"not given, and asked for by Croissant: {', '.join(missing)}"] if missing else []
     lines += [f"damaged: {line}" for line in summary.damaged]
-    emit(data, as_json, [*lines, f"{store}: {len(summary.metadata)} episodes, success {success_line(summary)}"])
+    emit(data, as_json, [*lines, f"{store}: {len(summary.episodes)} episodes, success {success_line(summary)}"])

@@ -18,7 +18,7 @@ Examples:
 
 Operations and their parameters stand in configs/clean. STORE is only read. Each episode of the new dataset says
 under `cleaned` which rows of which episode it holds and what was done to them; cleaning.json says what was dropped,
-and why."""
+and why. Episodes that are labelled dropped=true are left out; labels, media, splits and lineage go along."""
 )
 @store_argument
 @click.option(
@@ -47,5 +47,6 @@ def command(store: Path, out: Path | None, preset: str, as_json: bool) -> None:
     shown_table = [table("", ["episode", "steps", "kept", "rows", "filled in", "dropped"], rows)] if rows else []
     counts = f"{data['kept']} of {len(report.episodes)} episodes kept, {data['changed']} of them changed"
     steps = f"{data['steps_after']:,} of {data['steps_before']:,} steps"
+    shown_table += [f"note: {note}" for note in report.notes]
     tail = f"{out}: {counts}; {steps}" if out else f"{store}: {counts}; {steps}; nothing written, give --out"
     emit(data, as_json, [*shown_table, tail])

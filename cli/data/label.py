@@ -108,5 +108,7 @@ def _history(index: Index, numbers: list[int]) -> list[Any]:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):  # a verdict: its scores and limits stand in the JSON
+        value = ": ".join([value["verdict"], *filter(None, [", ".join(value.get("reasons", ()))])])
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:59] + "…"

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training_ground.cli.common import emit, json_option, store_argument, table
+from training_ground.cli.common import emit, json_option, progress, table
 from training_ground.cli.data._index import open_index
+from training_ground.cli.data._place import place_argument
 
 if TYPE_CHECKING:
     from training_ground.datasets.index import Index
+    from training_ground.datasets.remote.store import RemoteStore
+    from training_ground.datasets.schema import EpisodeMetadata
     from training_ground.datasets.video_schema import VideoStorage
 
 LABELS = ("quality", "dropped", "tags", "phases", "events", "note")
@@ -25,20 +28,23 @@ Examples:
   tg data ls data/stand --where "not success and seed < 100"
   tg data ls data/stand --channels
   tg data ls data/stand --json
+  tg data ls s3://bucket/stand               what each episode's own metadata say, without labels
 
 Outcomes are those in force; where somebody corrected one, what was recorded stands beside it. `tg data query` answers
 other questions, `tg data label` corrects.""",
 )
-@store_argument
+@place_argument
 @click.option("--channels", is_flag=True, help="List the channels instead of the episodes.")
 @click.option("--where", default="", metavar="SQL", help="Only episodes for which this holds; see `tg data query`.")
 @json_option
-def command(store: Path, channels: bool, where: str, as_json: bool) -> None:
+def command(store: Path | str, channels: bool, where: str, as_json: bool) -> None:
     """List the episodes of STORE: seed, length, outcome, policy, labels."""
+    from training_ground.configs.errors import DatasetError
     from training_ground.datasets.query import select
+    from training_ground.datasets.remote.store import RemoteStore
     from training_ground.datasets.store import Store
 
-    opened = Store.open(store)
+    opened = RemoteStore.open(store) if isinstance(store, str) else Store.open(store)
     schema = opened.schema
     head = f"{store}: '{schema.instruction}', robot {schema.robot}, {schema.control_rate:g} Hz"
     data: dict[str, Any] = {
@@ -58,6 +64,14 @@ def command(store: Path, channels: bool, where: str, as_json: bool) -> None:
         ]
         emit(data, as_json, [head, table("", columns, rows)])
         return
+    if isinstance(opened, RemoteStore):
+        if where:
+            raise DatasetError(f"--where {where!r}: asks the index, which a dataset at an address has none of; pull it")
+        listed = _fetched(opened, as_json)
+        data["episodes"] = [{"number": number, **one.model_dump(mode="json")} for number, one in listed]
+        brief = [_brief(opened.schema.control_rate, number, one) for number, one in listed]
+        emit(data, as_json, [head, *_rows(brief), _tail(brief)])
+        return
     index = open_index(opened, as_json)
     episodes = index.episodes.to_pylist()
     if where:
@@ -68,10 +82,28 @@ def command(store: Path, channels: bool, where: str, as_json: bool) -> None:
     emit(data, as_json, [head, *_rows(episodes), _tail(episodes)])
 
 
+def _fetched(store: RemoteStore, as_json: bool) -> list[tuple[int, EpisodeMetadata]]:
+    with progress("fetching", len(store), unit="episodes", quiet=as_json) as shown:
+        found = []
+        for number, metadata in store.stream_metadata():
+            found.append((number, metadata))
+            shown.advance(1, f"episode {number}")
+    return found
+
+
+def _brief(rate: float, number: int, one: EpisodeMetadata) -> dict[str, Any]:
+    """An episode as the index has it, without labels: what was recorded is in force."""
+    listed = {"number": number, "seed": one.seed, "length": one.length, "seconds": one.length / rate}
+    listed |= {"success": one.success, "failure": one.failure, "policy": one.policy.name} | dict.fromkeys(LABELS)
+    listed |= {"quality_reasons": (), "quality_stale": False}
+    return listed | {"success_recorded": one.success, "failure_recorded": one.failure}
+
+
 def _full(index: Index, one: dict[str, Any]) -> dict[str, Any]:
     """An episode's metadata as recorded, and its labels in force."""
     metadata = index.store.metadata(one["number"]).model_dump(mode="json")
-    labels = {name: one[name] for name in ("success", "failure", "instruction", *LABELS)}
+    more = ("quality_reasons", "quality_stale")
+    labels = {name: one[name] for name in ("success", "failure", "instruction", *LABELS, *more)}
     return {"number": one["number"], **metadata, "labels": labels}
 
 
@@ -82,7 +114,7 @@ def _rows(episodes: list[dict[str, Any]]) -> list[Any]:
         (
             *(one["number"], one["seed"], one["length"], one["seconds"]),
             *(_corrected(one, "success"), _corrected(one, "failure"), one["policy"]),
-            *(", ".join(one[name]) if isinstance(one[name], list) else one[name] for name in labels),
+            *(_label(one, name) for name in labels),
         )
         for one in episodes
     ]
@@ -98,9 +130,19 @@ def _corrected(one: dict[str, Any], name: str) -> Any:
     return f"{words.get(value, value)} (recorded: {words.get(recorded, recorded)})"
 
 
+def _label(one: dict[str, Any], name: str) -> Any:
+    """A label in words; of a verdict also its reasons, and whether it is out of date."""
+    if name == "quality" and one[name]:
+        reasons = f": {', '.join(one['quality_reasons'])}" if one["quality_reasons"] else ""
+        return one[name] + reasons + (" (stale)" if one["quality_stale"] else "")
+    return ", ".join(one[name]) if isinstance(one[name], list) else one[name]
+
+
 def _tail(episodes: list[dict[str, Any]]) -> str:
     steps, seconds = sum(one["length"] for one in episodes), sum(one["seconds"] for one in episodes)
-    return f"{len(episodes)} episodes, {steps:,} steps, {seconds:,.0f} s"
+    stale = sum(bool(one["quality_stale"]) for one in episodes)
+    said = f"; verdicts that are stale: {stale}, `tg data check --label` gives new ones" if stale else ""
+    return f"{len(episodes)} episodes, {steps:,} steps, {seconds:,.0f} s{said}"
 
 
 def _stored(storage: VideoStorage | None) -> str:

@@ -36,6 +36,7 @@ def command(preset: str | None, out: Path | None, workers: int, listed: bool, as
     from training_ground.datasets.card.writing import write_card
     from training_ground.datasets.croissant import write_croissant
     from training_ground.datasets.quality.gate import check, load_limits
+    from training_ground.datasets.quality.verdicts import keep
     from training_ground.datasets.store import Store
 
     if listed:
@@ -62,6 +63,7 @@ def command(preset: str | None, out: Path | None, workers: int, listed: bool, as
     store = Store.open(out)
     name, limits = load_limits("default")
     report = check(store, limits, name)
+    keep(store, report)
     update(out, **sample.about)
     summary = write_card(store)
     write_croissant(store, summary)

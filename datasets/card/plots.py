@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from training_ground.datasets.card.document import Picture, printable
-from training_ground.datasets.card.summary import Example, Spread, Summary
+from training_ground.datasets.card.gathering import Spread
+from training_ground.datasets.card.summary import Example, Summary
 from training_ground.datasets.statistics import wilson_interval
 
 INK, SOFT, FAINT = "#191d22", "#5a646f", "#e2e5e9"
@@ -48,7 +49,7 @@ MOST_VALUE = 1e9
 def outcome_plots(summary: Summary) -> list[Picture]:
     """Return the plots of lengths, returns and success."""
     rate = summary.schema.control_rate
-    seconds = {n: m.length / rate for n, m in summary.metadata.items()}
+    seconds = {n: one.length / rate for n, one in summary.episodes.items()}
     pictures = []
     for values, label, caption in (
         (seconds, "Length, s", "Episode lengths by outcome"),
@@ -95,9 +96,9 @@ def example_plot(summary: Summary) -> Picture | None:
 def _curves(panel: Any, example: Example, chosen: Any, names: Sequence[str]) -> None:
     for color, index, name in zip(CURVES, chosen, names, strict=False):
         panel.plot(example.time, example.joints[:, index], color=color, lw=1.2, label=name)
-    m = example.metadata
-    result = "success" if m.success else printable(m.failure or "no success", 30)
-    panel.set_title(f"episode {example.number}, seed {m.seed}: {result}")
+    one = example.episode
+    result = "success" if one.success else printable(one.failure or "no success", 30)
+    panel.set_title(f"episode {one.number}, seed {one.seed}: {result}")
     panel.set_xlabel("time, s")
     panel.grid(axis="y", color=FAINT, lw=0.7)
     panel.margins(x=0)
@@ -105,7 +106,7 @@ def _curves(panel: Any, example: Example, chosen: Any, names: Sequence[str]) -> 
 
 def _by_outcome(summary: Summary, values: dict[int, float], label: str, caption: str) -> Picture:
     kinds = [("success", GOOD, True), ("no success", BAD, False), ("not judged", UNKNOWN, None)]
-    found = {name: [v for n, v in values.items() if summary.metadata[n].success is k] for name, _, k in kinds}
+    found = {name: [v for n, v in values.items() if summary.episodes[n].success is k] for name, _, k in kinds}
     low, high = min(values.values()), max(values.values())
     pad = 0.5 * max(1e-3, 0.02 * abs(high)) if high - low <= 1e-6 * max(1.0, abs(high)) else 0.0
     edges = np.linspace(low - pad, high + pad, min(24, max(8, len(values) // 8)) + 1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from training_ground.datasets.card.document import Code, Paragraph, Points, Section, Table, printable
+from training_ground.datasets.card.document import Block, Code, Paragraph, Points, Section, Table, printable
 from training_ground.datasets.card.plots import example_plot, outcome_plots, range_plots
 from training_ground.datasets.card.summary import MOST_READ, Summary
 from training_ground.datasets.schema import ACTION, REWARD, TEXT
@@ -25,6 +25,7 @@ def sections(summary: Summary) -> list[Section]:
     found = [
         Section("What is in it", [Table(("", ""), _facts(summary))]),
         _outcomes(summary),
+        _quality(summary),
         _examples(summary),
         Section("Ranges", range_plots(summary)),
         _channels(summary),
@@ -44,7 +45,7 @@ def title(summary: Summary) -> str:
 
 def lead(summary: Summary) -> str:
     """Return what the dataset is, in one paragraph."""
-    counted = f"{len(summary.metadata):,} episodes, {summary.steps:,} steps, {duration(summary)} of simulated time"
+    counted = f"{len(summary.episodes):,} episodes, {summary.steps:,} steps, {duration(summary)} of simulated time"
     said = printable(summary.about.description, 2_000) or f"Task: {printable(summary.schema.instruction or 'not said')}"
     return f"{said} {counted}."
 
@@ -71,27 +72,28 @@ def success_line(summary: Summary) -> str:
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
-    schema, metadata = summary.schema, list(summary.metadata.values())
-    lengths = sorted(m.length / schema.control_rate for m in metadata)
+    schema, episodes = summary.schema, list(summary.episodes.values())
+    lengths = sorted(one.length / schema.control_rate for one in episodes)
     span = f"{lengths[0]:.2f} to {lengths[-1]:.2f} s, median {lengths[len(lengths) // 2]:.2f} s" if lengths else "none"
-    days = sorted(_day(m.started_ns) for m in metadata)
+    days = sorted({one.started.strftime("%Y-%m-%d") for one in episodes})
+    dropped = f"; {summary.dropped:,} more are labelled as dropped, not to be used, and not on this card"
     return [
-        ("Tasks", _listed(name for name, _ in summary.counted(lambda m: m.env_id)) or "none"),
-        ("Instructions", _listed(text for text, _ in summary.counted(lambda m: m.instruction)) or "none"),
+        ("Tasks", _listed(name for name, _ in summary.counted(lambda one: one.env_id)) or "none"),
+        ("Instructions", _listed(text for text, _ in summary.counted(lambda one: one.instruction)) or "none"),
         ("Robot", f"{schema.robot}, {len(schema.joint_names)} joints"),
-        ("Episodes", f"{len(metadata):,}"),
+        ("Episodes", f"{len(episodes):,}{dropped if summary.dropped else ''}"),
         ("Steps", f"{summary.steps:,} at {schema.control_rate:g} Hz"),
         ("Lengths", span),
         ("Success", success_line(summary)),
-        ("Policies", _listed(name for name, _ in summary.counted(lambda m: m.policy.name)) or "none"),
-        ("Recorded", days[0] if days and days[0] == days[-1] else f"{days[0]} to {days[-1]}" if days else "never"),
+        ("Policies", _listed(name for name, _ in summary.counted(lambda one: one.policy)) or "none"),
+        ("Recorded", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else "never"),
         ("Licence", licence(summary)),
         ("Made by", _listed(summary.about.creators) or "not said"),
     ]
 
 
 def _outcomes(summary: Summary) -> Section:
-    if not summary.metadata:
+    if not summary.episodes:
         return Section("Outcomes", [])
     rows = []
     for group in summary.groups[:MOST_ROWS]:
@@ -99,9 +101,42 @@ def _outcomes(summary: Summary) -> Section:
         interval = f"{low:.0%} to {high:.0%}" if group.judged else "not judged"
         rows.append((group.task, group.tier, group.policy, group.episodes, group.successes, interval))
     head = ("task", "tier", "policy", "episodes", "successes", "95 % interval")
-    listed = [(printable(kind), n) for kind, n in summary.counted(lambda m: m.failure) if kind][:MOST_LISTED]
+    listed = [(printable(kind), n) for kind, n in summary.counted(lambda one: one.failure) if kind][:MOST_LISTED]
     more = [Table(("failure", "episodes"), listed)] if listed else []
-    return Section("Outcomes", [*outcome_plots(summary), Table(head, rows), *more])
+    return Section("Outcomes", [*outcome_plots(summary), *_corrections(summary), Table(head, rows), *more])
+
+
+def _corrections(summary: Summary) -> list[Paragraph]:
+    """Say whose word the outcomes are where somebody has corrected the simulator."""
+    corrected = [one for one in summary.episodes.values() if one.corrected]
+    if not corrected:
+        return []
+    judged = [one.success_recorded for one in summary.episodes.values() if one.success_recorded is not None]
+    sources = summary.counted(lambda one: one.success_source if one.success != one.success_recorded else None)
+    said = ", ".join(f"{source or 'nobody'} {count}" for source, count in sources if source)
+    text = f"Outcomes that were corrected after the recording: {len(corrected)}"
+    text += f" (success by: {said})" if said else ""
+    return [Paragraph(f"{text}. The simulator said success of {sum(judged)} of {len(judged)}.")]
+
+
+def _quality(summary: Summary) -> Section:
+    """Verdicts that `tg data check --label` has kept."""
+    if not any(one.quality for one in summary.episodes.values()):
+        return Section("Quality", [])
+    verdicts = dict(summary.counted(lambda one: one.quality))
+    rows = [(name, verdicts[key]) for name, key in _VERDICTS if key in verdicts]
+    reasons = Counter(name for one in summary.episodes.values() for name in one.quality_reasons or ())
+    listed = [(printable(name, 80), count) for name, count in reasons.most_common(MOST_LISTED)]
+    blocks: list[Block] = [
+        Paragraph("Verdicts of tg data check; what it measures stands in the standard, part testing.")
+    ]
+    if stale := sum(bool(one.quality_stale) for one in summary.episodes.values()):
+        blocks.append(Paragraph(f"Stale, for limits, measures or labels have changed since: {stale}."))
+    blocks.append(Table(("verdict", "episodes"), rows))
+    return Section("Quality", [*blocks, *([Table(("beyond a limit", "episodes"), listed)] if listed else [])])
+
+
+_VERDICTS = (("pass", "pass"), ("warn", "warn"), ("fail", "fail"), ("not checked", None))
 
 
 def _examples(summary: Summary) -> Section:
@@ -140,19 +175,18 @@ _OWN = {
 
 
 def _seeds(summary: Summary) -> Section:
-    seeds = sorted({m.seed for m in summary.metadata.values()})
+    seeds = sorted({one.seed for one in summary.episodes.values()})
     if not seeds:
         return Section("Seeds and randomisation", [])
-    failed = sorted({m.seed for m in summary.metadata.values() if m.success is False})
+    failed = sorted({one.seed for one in summary.episodes.values() if one.success is False})
     text = f"{len(seeds):,} seeds between {seeds[0]} and {seeds[-1]}. "
     text += f"Without success: {_listed(map(str, failed))}." if failed else "None without success among those judged."
     rows = []
-    for name, values in sorted(summary.drawn.items()):
-        numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
-        if len(numbers) == len(values):
-            rows.append((name, len(values), f"{min(numbers):.4g} to {max(numbers):.4g}"))
+    for name, drawn in sorted(summary.drawn.items()):
+        if drawn.numbers == drawn.count:
+            rows.append((name, drawn.count, f"{drawn.low:.4g} to {drawn.high:.4g}"))
         else:
-            rows.append((name, len(values), _listed(sorted({printable(v, 60) for v in values}), 5)))
+            rows.append((name, drawn.count, _listed(sorted({printable(text, 60) for text in drawn.texts}), 5)))
     if not rows:
         return Section("Seeds and randomisation", [Paragraph(text), Paragraph("Nothing was randomised.")])
     drawn = Table(("drawn", "episodes", "smallest to largest, or values"), rows)
@@ -169,14 +203,13 @@ def _provenance(summary: Summary) -> Section:
         if len(counted) > MOST_LISTED:
             rows.append((what, f"{len(counted) - MOST_LISTED} more", ""))
 
-    add("code commit", summary.counted(lambda m: m.code_commit or "unknown"))
-    add("policy", summary.counted(lambda m: m.policy.name + (f", sha256 {m.policy.hash}" if m.policy.hash else "")))
-    operators = summary.counted(lambda m: m.policy.operator)
+    add("code commit", summary.counted(lambda one: one.code_commit or "unknown"))
+    add("policy", summary.counted(lambda one: one.policy + (f", sha256 {one.policy_hash}" if one.policy_hash else "")))
+    operators = summary.counted(lambda one: one.operator)
     add("operator", [(name, n) for name, n in operators if name])
-    versions = summary.counted(lambda m: ", ".join(f"{name} {v}" for name, v in sorted(m.versions.items())))
-    add("versions", versions)
-    add("configuration", summary.counted(lambda m: m.config_hash))
-    made = sum(m.origin is not None for m in summary.metadata.values())
+    add("versions", summary.versions.most_common())
+    add("configuration", summary.counted(lambda one: one.config_hash))
+    made = sum(one.origin_sha256 is not None for one in summary.episodes.values())
     if made:
         rows.append(("made from other episodes", "see origin in their metadata", made))
     physics = schema.environment.get("physics")
@@ -191,11 +224,11 @@ def _provenance(summary: Summary) -> Section:
 
 def _limits(summary: Summary) -> list[str]:
     """What a user must know: what the numbers show, then what the makers say."""
-    metadata = _all(summary)
-    cut = sum(not m.complete for m in metadata)
-    dirty = sum((m.code_commit or "").endswith("+dirty") for m in metadata)
-    unknown = sum(m.success is None for m in metadata)
-    judged = len(metadata) - unknown
+    episodes = list(summary.episodes.values())
+    cut = sum(not one.complete for one in episodes)
+    dirty = sum((one.code_commit or "").endswith("+dirty") for one in episodes)
+    unknown = sum(one.success is None for one in episodes)
+    judged = len(episodes) - unknown
     found = ["Simulated: contact, friction and sensors are a model's, and no real robot was recorded."]
     found += list(summary.about.limits)
     if 0 < judged < 30:
@@ -204,23 +237,29 @@ def _limits(summary: Summary) -> list[str]:
         found.append(f"{unknown} episodes are not judged by their task.")
     if cut:
         found.append(f"{cut} episodes were cut off before their end.")
+    if summary.changed:
+        found.append(
+            f"{summary.changed} episodes are not as recorded: rows were cut off or values filled in (cleaned, in their "
+            "metadata). They do not follow from their seed."
+        )
     if dirty:
         found.append(f"{dirty} episodes were recorded by code with uncommitted changes: they may not replay.")
-    if len(summary.counted(lambda m: tuple(sorted(m.versions.items())))) > 1:
+    if len(summary.versions) > 1:
         found.append("Recorded with several versions of packages; see Provenance.")
-    if not summary.drawn and metadata:
+    if not summary.drawn and episodes:
         found.append("No quantity was randomised: what is learned may hold for this one setting only.")
-    if len(metadata) > MOST_READ:
+    if len(episodes) > MOST_READ:
         found.append(f"Ranges and returns on this card are those of {len(summary.returns)} episodes, drawn evenly.")
-    found.append(
-        "Success is what the simulator's own predicate said; later corrections by people are not counted here."
-    )
+    if episodes and not any(one.quality for one in episodes):
+        found.append("No verdict on the quality of an episode is kept: tg data check --label gives them.")
+    if episodes and not any(one.corrected for one in episodes):
+        found.append("Success is what the simulator's own predicate said; nobody has corrected it.")
     found += [f"Damaged: {problem}" for problem in summary.damaged[:MOST_LISTED]]
     return found
 
 
 def _loading(summary: Summary) -> Section:
-    numbers = sorted(summary.metadata)
+    numbers = sorted(summary.episodes)
     vectors = [c for c in summary.schema.channels if len(c.shape) == 1 and c.dtype != "bool"]
     if not numbers or not vectors:
         return Section("How to load it", [])
@@ -266,14 +305,3 @@ def _listed(texts: Iterable[str], most: int = 8) -> str:
     listed = [printable(text, 200) for text in texts]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return " · ".join(listed[:most]) + more
-
-
-def _all(summary: Summary) -> list[Any]:
-    return list(summary.metadata.values())
-
-
-def _day(time_ns: int) -> str:
-    try:
-        return time.strftime("%Y-%m-%d", time.gmtime(time_ns // 1_000_000_000))
-    except (OverflowError, OSError, ValueError):
-        return "unknown"

@@ -72,7 +72,7 @@ def _tiles(summary: Summary) -> Html:
     good, judged = sum(g.successes for g in summary.groups), sum(g.judged for g in summary.groups)
     low, high = wilson_interval(good, judged)
     tiles = [
-        (f"{len(summary.metadata):,}", "episodes"),
+        (f"{len(summary.episodes):,}", "episodes"),
         (told.duration(summary), f"{summary.steps:,} steps at {summary.schema.control_rate:g} Hz"),
         (f"{good / judged:.0%}" if judged else "–", f"success, 95 % interval {low:.0%} to {high:.0%}"),
         (str(len(summary.schema.channels)), "channels"),

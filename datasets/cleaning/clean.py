@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,20 @@ from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
 from training_ground.datasets.cleaned import AppliedOperation, CleaningStep
 from training_ground.datasets.cleaning import operations as work
+from training_ground.datasets.cleaning.carried import OF_THE_END, Made, carry
 from training_ground.datasets.cleaning.draft import Draft, Dropped
 from training_ground.datasets.episode_file import Episode, content_hash
 from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import write_new
+from training_ground.datasets.index import Index
+from training_ground.datasets.labels import spoken_of
+from training_ground.datasets.layout import RECORD
+from training_ground.datasets.lineage import places_of
 from training_ground.datasets.provenance import code_commit
 from training_ground.datasets.quality.collection import Collection
 from training_ground.datasets.quality.gate import judge, load_limits, measure_episode
 from training_ground.datasets.schema import DatasetSchema, canonical_json
 from training_ground.datasets.store import Store
-
-RECORD = "cleaning.json"
-"""File of the new store that says what was done to every episode of the source, those that were dropped included."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,14 @@ class CleaningReport:
         source, out: Folders; `out` is None where nothing was written.
         operations: Name and parameters of each, in order.
         episodes: Every episode of the source.
+        notes: Annotations that could not be read or applied, and what did not go along, one sentence each.
     """
 
     source: Path
     out: Path | None
     operations: tuple[dict[str, Any], ...]
     episodes: tuple[Cleaned, ...]
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data."""
@@ -91,6 +95,7 @@ class CleaningReport:
             "dropped": sum(bool(e.dropped) for e in self.episodes),
             "steps_before": sum(e.steps for e in self.episodes),
             "steps_after": sum(e.kept for e in self.episodes),
+            "notes": list(self.notes),
             "episodes": [asdict(e) for e in self.episodes],
         }
 
@@ -101,7 +106,9 @@ def clean(
     out: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> CleaningReport:
-    """Apply operations to every episode, in order, and write what is left.
+    """Apply operations to every episode that is not labelled as dropped, in order, and write what is left.
+
+    Labels go along, those about rows in the rows that they have now; so do media, splits and lineage.
 
     Args:
         store: The source; nothing in it is changed.
@@ -113,7 +120,7 @@ def clean(
         DatasetError: The dataset cannot be cleaned that way, every episode would be dropped, `out` exists or cannot be
             written.
     """
-    cleaner = _Cleaner(store, operations)
+    cleaner, before = _Cleaner(store, operations), places_of(store.path)
     if out is None:
         return cleaner.run(None, progress)
     with new_folder(out) as folder:
@@ -122,8 +129,11 @@ def clean(
         if not len(new):
             first = next((e.dropped for e in report.episodes), "there was none")
             raise DatasetError(f"{store.path}: every episode would be dropped; the first one: {first}")
-        report = CleaningReport(store.path, out, report.operations, report.episodes)
-        record = {"schema_version": 1, **report.to_json(), "source": store.path.name, "out": None}
+        notes = (*report.notes, *carry(store, before, folder, cleaner.made))
+        report = replace(report, out=out, notes=notes)
+        told = [note.replace(str(store.path), store.path.resolve().name) for note in notes]
+        plain = {**report.to_json(), "source": store.path.resolve().name, "out": None, "notes": told}
+        record = {"schema_version": 1, **plain}
         write_new(folder, canonical_json(record, RECORD) + b"\n", lambda: iter([RECORD]))
     return report
 
@@ -171,7 +181,11 @@ def check_cleaned(cleaned: Episode, source: Episode, schema: DatasetSchema) -> N
             draft = apply(draft, operation)
         except Dropped as why:
             raise DatasetError(f"{where}: lineage: {one.name} leaves nothing of the source: {why}") from why
-    if content_hash(draft.episode.columns) != content_hash(cleaned.columns) or draft.runs() != step.filled:
+    # What a video has lost once cannot be compared by hash with what it has lost twice.
+    exact = {name for name, storage in schema.videos().items() if storage.lossless and storage.depth_step is None}
+    names = [name for name in cleaned.columns if name in exact or name not in schema.videos()]
+    made, there = ({name: episode.columns[name] for name in names} for episode in (draft.episode, cleaned))
+    if content_hash(made, exact) != content_hash(there, exact) or draft.runs() != step.filled:
         raise DatasetError(f"{where}: is not what its lineage makes of the source")
 
 
@@ -183,6 +197,9 @@ class _Cleaner:
         self._applied = tuple(AppliedOperation(name=name_of(o), parameters=_parameters(o)) for o in operations)
         self._limits = {o.preset: load_limits(o.preset)[1] for o in operations if isinstance(o, Drop)}
         self._kept = Collection(store.schema)
+        self._index = Index.open(store)
+        self._dropped, self._labels = self._index.dropped(), spoken_of(self._index, OF_THE_END)
+        self.made: dict[int, Made] = {}
         self.schema = store.schema
         for operation in operations:
             if isinstance(operation, Resample):
@@ -196,13 +213,17 @@ class _Cleaner:
             if progress is not None:
                 progress(number)
         plain = tuple({"do": a.name, **a.parameters} for a in self._applied)
-        return CleaningReport(self._store.path, None, plain, tuple(done))
+        notes = self._index.unheard
+        return CleaningReport(self._store.path, None, plain, tuple(done), notes)
 
     def _one(self, number: int, new: Store | None) -> Cleaned:
         try:
             source = self._store.read(number)
         except DatasetError as problem:
             return Cleaned(number, 0, 0, None, dropped=f"cannot be read: {problem}")
+        if number in self._dropped:
+            return Cleaned(number, source.length, 0, None, dropped="is labelled as dropped")
+        source = replace(source, labels=self._labels.get(number, {}))
         draft = Draft.of(source, self._store.schema)
         compared = source
         try:
@@ -216,27 +237,30 @@ class _Cleaner:
         self._kept.add(compared)
         step = self._lineage(source, draft)
         metadata = draft.episode.metadata.model_copy(update={"cleaned": (*source.metadata.cleaned, step)})
-        written = None if new is None else new.append(Episode(metadata, draft.episode.columns))
+        written = None
+        if new is not None:
+            written = new.append(Episode(metadata, draft.episode.columns))
+            self.made[number] = Made(written, new.metadata(written).content_sha256, step)
         filled = sum(int(mask.sum()) for mask in draft.filled.values())
         return Cleaned(number, source.length, draft.episode.length, step.rows, filled, written)
 
     def _drop(self, draft: Draft, operation: Operation) -> None:
-        metadata = draft.episode.metadata
+        episode = draft.episode
         if isinstance(operation, Deduplicate):
-            compared = self._kept.compare(draft.episode)
+            compared = self._kept.compare(episode)
             if compared["duplicate"].value:
                 raise Dropped(f"same content as {compared['duplicate'].note.removeprefix('of ')}")
             near = compared["nearest_distance"]
             if operation.distance is not None and near.value is not None and near.value < operation.distance:
                 raise Dropped(f"{near.value:.3g} rad {near.note}")
         elif isinstance(operation, Drop) and operation.when == "quality_fail":
-            reasons = judge(measure_episode(draft.episode, draft.schema), self._limits[operation.preset].episode)
+            reasons = judge(measure_episode(episode, draft.schema), self._limits[operation.preset].episode)
             failed = [str(reason) for reason in reasons if reason.verdict == "fail"]
             if failed:
                 raise Dropped(failed[0])
-        elif isinstance(operation, Drop) and operation.when == "no_success" and not metadata.success:
-            raise Dropped("no success" if metadata.failure is None else f"no success: {metadata.failure}")
-        elif isinstance(operation, Drop) and operation.when == "cut_off" and not metadata.complete:
+        elif isinstance(operation, Drop) and operation.when == "no_success" and not episode.success:
+            raise Dropped("no success" if episode.failure is None else f"no success: {episode.failure}")
+        elif isinstance(operation, Drop) and operation.when == "cut_off" and not episode.metadata.complete:
             raise Dropped("was cut off before its end")
 
     def _lineage(self, source: Episode, draft: Draft) -> CleaningStep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.datasets.cleaned import FilledRun
+from training_ground.datasets.cleaning.pictures import some_rows
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.schema import IS_LAST, REWARD, DatasetSchema
 
@@ -45,7 +47,7 @@ class Draft:
 
         The clock goes on as recorded, no reward belongs to the first row and no action to the last. Where the end is
         cut off, the episode counts as truncated, and success is what the simulator's channel says in the last row that
-        is left.
+        is left: what people said of it was about another end.
 
         Raises:
             Dropped: Not even one step is left.
@@ -54,8 +56,9 @@ class Draft:
             return self
         if last <= first:
             raise Dropped(f"{last - first + 1} of {len(self.rows)} rows would be left")
-        columns = {name: values[first : last + 1].copy() for name, values in self.episode.columns.items()}
+        columns = {n: some_rows(values, slice(first, last + 1)) for n, values in self.episode.columns.items()}
         changes: dict[str, Any] = {"length": last - first}
+        labels = self.episode.labels
         if first:
             for name in (REWARD, *(c.name for c in self.schema.channels if c.role == "reward")):
                 columns[name][0] = 0
@@ -67,14 +70,21 @@ class Draft:
             known = held is not None and held.ndim == 1 and held.dtype == np.bool_
             success = bool(held[-1]) if held is not None and known else None
             changes |= {"terminated": False, "truncated": True, "success": success, "failure": None}
-        return self.changed(columns, self.rows[first : last + 1], slice(first, last + 1), changes)
+            labels = {field: value for field, value in labels.items() if field not in ("success", "failure")}
+        return self.changed(columns, self.rows[first : last + 1], slice(first, last + 1), changes, labels)
 
     def changed(
-        self, columns: dict[str, NDArray[Any]], rows: NDArray[np.int64], kept: slice, metadata: dict[str, Any]
+        self,
+        columns: dict[str, NDArray[Any]],
+        rows: NDArray[np.int64],
+        kept: slice,
+        metadata: dict[str, Any],
+        labels: Mapping[str, Any] | None = None,
     ) -> Draft:
         """Return a draft of other columns whose rows are `kept` of the rows here."""
         episode = self.episode
-        made = Episode(episode.metadata.model_copy(update=metadata), columns, episode.number)
+        labels = episode.labels if labels is None else labels
+        made = Episode(episode.metadata.model_copy(update=metadata), columns, episode.number, labels)
         filled = {name: mask[kept] for name, mask in self.filled.items()}
         return replace(self, episode=made, rows=rows, filled=filled)
 
@@ -92,16 +102,22 @@ class Draft:
 def filled_mask(episode: Episode) -> dict[str, NDArray[np.bool_]]:
     """Return which numbers of an episode were filled in and not recorded, by channel, (T + 1, n) of flattened samples.
 
-    Channels in which nothing was filled are left out. Of an episode that was cleaned more than once, this is the last
-    step's.
+    Channels in which nothing was filled are left out. What an earlier cleaning filled in counts in the rows that are
+    left of it.
     """
     masks: dict[str, NDArray[np.bool_]] = {}
-    steps = episode.metadata.cleaned
-    for run in steps[-1].filled if steps else ():
-        values = episode.columns.get(run.channel)
-        if values is not None:
-            rows = values.reshape(len(values), -1)
-            mask = masks.setdefault(run.channel, np.zeros(rows.shape, dtype=bool))
-            if run.component < mask.shape[1]:
-                mask[run.rows[0] : run.rows[1] + 1, run.component] = True
-    return masks
+    first, stride, last = 0, 1, episode.length  # row r after a step is row (r - first) / stride of the episode
+    for step in reversed(episode.metadata.cleaned):
+        for run in step.filled:
+            values = episode.columns.get(run.channel)
+            begin = max(-(-(run.rows[0] - first) // stride), 0)
+            end = (min(run.rows[1], last) - first) // stride
+            if values is not None and begin <= end:
+                rows = values.reshape(len(values), -1)
+                mask = masks.setdefault(run.channel, np.zeros(rows.shape, dtype=bool))
+                if run.component < mask.shape[1]:
+                    mask[begin : end + 1, run.component] = True
+        # The same of the rows before this step.
+        first, last = (step.rows[0] + step.step * row for row in (first, last))
+        stride *= step.step
+    return {name: mask for name, mask in masks.items() if mask.any()}

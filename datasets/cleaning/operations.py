@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from training_ground.configs.cleaning import CutGaps, Repair, Resample, TrimIdle
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.cleaning.draft import SUCCESS, Draft, Dropped
+from training_ground.datasets.cleaning.pictures import some_rows
 from training_ground.datasets.quality.activity import idle_rows
 from training_ground.datasets.quality.measure import unit_width
 from training_ground.datasets.schema import (
@@ -36,7 +37,9 @@ def trim_idle(draft: Draft, parameters: TrimIdle) -> Draft:
     """
     idle = idle_rows(draft.episode, parameters.speed, parameters.action)
     if idle is None:
-        raise DatasetError("trim_idle: the dataset has no channel of joint speeds")
+        raise DatasetError(
+            "trim_idle: the dataset has no channel joint_speed or joint_velocity; take operations without it (--preset)"
+        )
     if idle.all():
         raise Dropped("nothing happens in it")
     keep = round(parameters.keep_s * draft.schema.control_rate)
@@ -63,6 +66,8 @@ def repair(draft: Draft, parameters: Repair) -> Draft:
     for channel in draft.schema.channels:
         if channel.role not in ("observation", "state") or not channel.dtype.startswith("float"):
             continue
+        if channel.storage is not None:
+            continue  # a video holds nothing that is not finite
         if channel.name == POLICY_OBSERVATION:
             continue  # it is what was seen, and nothing was seen there
         values, mask = _filled(columns[channel.name], columns[TIMESTAMP], parameters.rows, channel)
@@ -119,10 +124,12 @@ def resample(draft: Draft, parameters: Resample) -> Draft:
     draft = draft.cut(last % every, last)
     count = (len(draft.rows) - 1) // every
     kept = slice(0, None, every)
-    columns = {name: values[kept].copy() for name, values in draft.episode.columns.items()}
-    by_name = {c.name: c for c in draft.schema.channels}
+    columns = {name: some_rows(values, kept) for name, values in draft.episode.columns.items()}
+    roles = {REWARD: "reward"} | {c.name: c.role for c in draft.schema.channels}
     for name, values in draft.episode.columns.items():
-        role = by_name[name].role if name in by_name else "reward" if name == REWARD else ""
+        role = roles.get(name, "")
+        if role not in ("action", "reward", "event") or not isinstance(values, np.ndarray):
+            continue
         # (count, every, *shape): of actions the rows from one that is kept to the next, of outcomes those after it.
         before = values[:-1].reshape(count, every, *values.shape[1:])
         after = values[1:].reshape(count, every, *values.shape[1:])

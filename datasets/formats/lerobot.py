@@ -35,7 +35,7 @@ from training_ground.datasets.formats._lerobot_features import features_of, loss
 from training_ground.datasets.formats._lerobot_import import import_
 from training_ground.datasets.formats._lerobot_layout import DATA_PATH, OWN_COLUMN, OWN_FILE
 from training_ground.datasets.formats._lerobot_video import CHUNK_FILES, VIDEO_MB, VIDEO_PATH, Camera, cameras
-from training_ground.datasets.schema import PHASE, TIMESTAMP, canonical_json
+from training_ground.datasets.schema import TIMESTAMP, canonical_json
 from training_ground.datasets.statistics import Statistics, merge, statistics
 from training_ground.datasets.store import Store
 
@@ -107,10 +107,10 @@ class _Writer:
             first = -self.frames % self._stride
             self._samples[name].append(values[first :: self._stride])
         chunk, file = self._write(columns)
-        metadata, count = episode.metadata, episode.length
+        count = episode.length
         line: dict[str, Any] = {
             "episode_index": self._episodes,
-            "tasks": [metadata.instruction],
+            "tasks": [episode.instruction],
             "length": count,
             "data/chunk_index": chunk,
             "data/file_index": file,
@@ -137,7 +137,7 @@ class _Writer:
                 raise DatasetError(f"episode {episode.number}: '{feature.name}' has numbers too large for float32")
             if feature.dtype == "uint64" and columns[feature.name].max() >= 1 << 63:
                 raise DatasetError(f"episode {episode.number}: '{feature.name}': LeRobot has no numbers from 2^63 on")
-        task = self.tasks.setdefault(episode.metadata.instruction, len(self.tasks))
+        task = self.tasks.setdefault(episode.instruction, len(self.tasks))
         frames = np.arange(count, dtype=np.int64)
         numbers = {
             "subtask_index": self._phase_numbers(episode),
@@ -151,7 +151,7 @@ class _Writer:
 
     def _phase_numbers(self, episode: Episode) -> NDArray[np.int64]:
         # A reset does not say which phase it starts in: the first step does.
-        names = [str(name) for name in episode.columns[PHASE]]
+        names = episode.phases()
         names[0] = names[0] or names[1]
         return np.array([self.phases.setdefault(name, len(self.phases)) for name in names[:-1]], dtype=np.int64)
 
@@ -260,8 +260,10 @@ def _own_columns(episode: Episode) -> dict[str, Any]:
     own = {
         "number": -1 if episode.number is None else episode.number,
         "seed": m.seed,
-        "success": m.success,
-        "failure": m.failure or "",
+        "success": episode.success,
+        "success_recorded": m.success,
+        "failure": episode.failure or "",
+        "failure_recorded": m.failure or "",
         "terminated": m.terminated,
         "env_id": m.env_id,
         "kwargs": json.dumps(m.kwargs),

@@ -97,8 +97,8 @@ def _write(writer: Writer, episode: Episode, schema: DatasetSchema) -> None:
     if times[0] < 0 or times[-1] >= 1 << 63:
         raise DatasetError(f"episode {episode.number}: began at {times[0]} ns since 1970; MCAP has no time before that")
     text = canonical_json(metadata.model_dump(mode="json"), "episode metadata").decode()
-    plain = {"seed": metadata.seed, "success": metadata.success, "failure": metadata.failure, "env_id": metadata.env_id}
-    plain |= {"policy": metadata.policy.name, "instruction": metadata.instruction}
+    plain = {"seed": metadata.seed, "success": episode.success, "failure": episode.failure, "env_id": metadata.env_id}
+    plain |= {"policy": metadata.policy.name, "instruction": episode.instruction}
     told = {key: str(value) for key, value in plain.items() if value is not None}
     writer.add_metadata(EPISODE_RECORD, {"json": text, **told})
     described = canonical_json(schema.model_dump(mode="json"), DESCRIPTION)

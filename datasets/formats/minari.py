@@ -99,9 +99,9 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
 def _write(group: Any, index: int, episode: Episode, schema: DatasetSchema, seen: list[ChannelSchema]) -> None:
     metadata, columns, count = episode.metadata, episode.columns, episode.length
     group.attrs.update({"id": index, "seed": metadata.seed, "total_steps": count})
-    group.attrs.update({"policy": metadata.policy.name, "instruction": metadata.instruction})
-    if metadata.success is not None:
-        group.attrs["success"] = metadata.success
+    group.attrs.update({"policy": metadata.policy.name, "instruction": episode.instruction})
+    if episode.success is not None:
+        group.attrs["success"] = episode.success
     group.attrs[METADATA] = json.dumps(metadata.model_dump(mode="json"), ensure_ascii=False)
     observations = group.create_group("observations")
     for channel in seen:

@@ -117,7 +117,7 @@ def _steps(episode: Episode, leaves: list[Leaf]) -> list[tuple[Leaf, NDArray[Any
         np.arange(rows) == 0,
         last,
         last & episode.metadata.terminated,
-        text_array(episode.metadata.instruction, rows),
+        text_array(episode.instruction, rows),
     )
     return values + list(zip(features.DERIVED, derived, strict=True))
 
@@ -125,9 +125,9 @@ def _steps(episode: Episode, leaves: list[Leaf]) -> list[tuple[Leaf, NDArray[Any
 def _of_episode(episode: Episode, reset: list[Leaf]) -> list[tuple[Leaf, NDArray[Any]]]:
     m = episode.metadata
     number = -1 if episode.number is None else episode.number
-    success = -1 if m.success is None else int(m.success)
+    success = -1 if episode.success is None else int(episode.success)
     own = canonical_json(m.model_dump(mode="json"), "episode metadata").decode()
-    texts = (m.failure or "", m.env_id, m.policy.name, m.content_sha256, own)
+    texts = (episode.failure or "", m.env_id, m.policy.name, m.content_sha256, own)
     values = [*(np.array([n], np.int64) for n in (number, m.seed, success)), *(text_array(text) for text in texts)]
     first = [(leaf, episode.columns[leaf.column][:1]) for leaf in reset if leaf.column is not None]
     return [*zip(features.EPISODE, values, strict=True), *first]

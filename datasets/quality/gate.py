@@ -2,116 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from training_ground.configs.errors import DatasetError, TrainingGroundError
-from training_ground.configs.quality_gate import Limit, QualityFile, load_quality
+from training_ground.configs.quality_gate import Limit, QualityFile, limits_sha256, load_quality
 from training_ground.datasets.episode_file import Episode
+from training_ground.datasets.index import Index
+from training_ground.datasets.labels import said_by_people
 from training_ground.datasets.quality import activity, clock, completeness, labels, limits, smoothness, structure
-from training_ground.datasets.quality.collection import DATASET_MEASURES, EPISODE_MEASURES, Collection
-from training_ground.datasets.quality.measure import Measure, Reading, reading
+from training_ground.datasets.quality.catalogue import DATASET, EPISODE, READABLE, REPLAY
+from training_ground.datasets.quality.collection import Collection
+from training_ground.datasets.quality.measure import Reading, reading
+from training_ground.datasets.quality.results import EpisodeQuality, QualityReport, Reason, Verdict
 from training_ground.datasets.replay import MakeEnv, Replayer
 from training_ground.datasets.schema import DatasetSchema
 from training_ground.datasets.store import Store, check_columns
 
-Verdict = Literal["pass", "warn", "fail"]
-ORDER: tuple[Verdict, ...] = ("pass", "warn", "fail")
-
-READABLE = Measure("readable", "1", "1 where the episode can be read and fits the schema.", "What its values mean.")
-REPLAY = Measure(
-    "replay_match",
-    "1",
-    "1 where the episode, simulated again from its seed, is the same in every bit; on request.",
-    "What the simulator itself gets wrong.",
-)
-EPISODE = (
-    READABLE,
-    *completeness.MEASURES,
-    *clock.MEASURES,
-    *limits.MEASURES,
-    *structure.MEASURES,
-    *smoothness.MEASURES,
-    *activity.MEASURES,
-    *labels.MEASURES,
-    *EPISODE_MEASURES,
-    REPLAY,
-)
-"""Measures of an episode."""
-DATASET = DATASET_MEASURES
-"""Measures of a dataset."""
 FEWEST_FOR_OUTLIERS = 8
 """Episodes below which nothing is called an outlier."""
 LEAST_SPREAD = 0.1
 """Least standard deviation that outliers are measured in, as a share of the median."""
 _NORMAL = 1.4826
 """Standard deviation over median absolute deviation, of normally distributed values."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why a verdict is not `pass`: the measure, its value, and the limit in words."""
-
-    measure: str
-    verdict: Verdict
-    value: float | None
-    limit: str
-    note: str = ""
-
-    def __str__(self) -> str:
-        value = "" if self.value is None else f" = {self.value:.4g}"
-        return f"{self.measure}{value}, {self.limit}" + (f" ({self.note})" if self.note else "")
-
-
-@dataclass(frozen=True)
-class EpisodeQuality:
-    """What was found of one episode."""
-
-    number: int
-    readings: dict[str, Reading]
-    reasons: tuple[Reason, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst of the reasons; `pass` without any."""
-        return worst(reason.verdict for reason in self.reasons)
-
-
-@dataclass(frozen=True)
-class QualityReport:
-    """What was found of a store.
-
-    Attributes:
-        path, preset: What was checked, and the name of the limits.
-        episodes: Every episode, in order.
-        readings, reasons: Of the dataset as a whole.
-        replayed: Episodes that were simulated again.
-    """
-
-    path: Path
-    preset: str
-    episodes: tuple[EpisodeQuality, ...]
-    readings: dict[str, Reading]
-    reasons: tuple[Reason, ...]
-    replayed: int
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst of the dataset's reasons and of its episodes' verdicts."""
-        return worst([*(r.verdict for r in self.reasons), *(e.verdict for e in self.episodes)])
-
-    def count(self, verdict: Verdict) -> int:
-        """Return how many episodes got a verdict."""
-        return sum(episode.verdict == verdict for episode in self.episodes)
-
-
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the worst of some verdicts; `pass` where there is none."""
-    return ORDER[max((ORDER.index(verdict) for verdict in verdicts), default=0)]
 
 
 def load_limits(name_or_path: str | Path = "default") -> tuple[str, QualityFile]:
@@ -152,52 +68,68 @@ def check(
     episodes: Sequence[int] | None = None,
     replay: int = 0,
     make: MakeEnv | None = None,
-    people: Mapping[int, bool] | None = None,
+    index: Index | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> QualityReport:
-    """Measure and judge a store. One episode is in memory at a time.
+    """Measure and judge a store. One episode is in memory at a time, and of the others about a kilobyte each.
+
+    What people said of success is compared with what was recorded.
 
     Args:
         store: What to check.
         limits_: Limits by measure, as `load_limits` returns them.
         preset: Their name, for the report.
-        episodes: Numbers of those to check; all where absent.
+        episodes: Numbers of those to check; all that are not labelled as dropped where absent.
         replay: How many episodes to simulate again, spread evenly over the store.
         make: Makes the environment for that, as `Replayer` has it.
-        people: Success by episode number, as people annotated it.
+        index: Of the store as it is now; opened where absent.
         progress: Called with the number of each episode that is done.
 
     Raises:
         DatasetError: There is no such episode.
     """
-    numbers = store.episodes() if episodes is None else list(episodes)
+    index = index or Index.open(store)
+    dropped = set() if episodes is not None else index.dropped()
+    numbers = sorted(set(store.episodes() if episodes is None else episodes) - dropped)
     for number in set(numbers) - set(store.episodes()):
         store.read(number)  # raises, and says which there are
     chosen = {numbers[i] for i in np.linspace(0, len(numbers) - 1, min(replay, len(numbers))).round().astype(int)}
-    seen, collection = [], Collection(store.schema)
+    people, found, collection = said_by_people(index), [], Collection(store.schema)
+    outlying = {name for name, limit in limits_.episode.items() if limit.outlier is not None}
     with Replayer(store.schema, make) as player:
         for number in numbers:
-            try:
-                episode = store.read(number)
-                check_columns(episode, store.schema)
-            except DatasetError as problem:
-                seen.append((number, {READABLE.name: reading(0.0, str(problem))}))
-            else:
-                readings = measure_episode(episode, store.schema, (people or {}).get(number)) | collection.add(episode)
-                if number in chosen:
-                    readings[REPLAY.name] = _replayed(player, episode)
-                seen.append((number, readings))
+            replayer = player if number in chosen else None
+            content, readings = _readings(store, number, people.get(number), collection, replayer)
+            found.append(EpisodeQuality.of(number, content, readings, judge(readings, limits_.episode), outlying))
             if progress is not None:
                 progress(number)
-    typical = _typical([readings for _, readings in seen], limits_.episode)
-    judged = tuple(
-        EpisodeQuality(
-            number, readings, judge(readings, limits_.episode) + _outliers(readings, limits_.episode, typical)
-        )
-        for number, readings in seen
-    )
     whole = collection.readings()
-    return QualityReport(store.path, preset, judged, whole, judge(whole, limits_.dataset), len(chosen))
+    return QualityReport(
+        path=store.path,
+        preset=preset,
+        limits_sha256=limits_sha256(limits_),
+        episodes=_with_outliers(found, limits_.episode),
+        readings=whole,
+        reasons=judge(whole, limits_.dataset),
+        replayed=len(chosen),
+        dropped=tuple(sorted(dropped)),
+        notes=index.unheard,
+    )
+
+
+def _readings(
+    store: Store, number: int, person: bool | None, collection: Collection, player: Replayer | None
+) -> tuple[str, dict[str, Reading]]:
+    """Return an episode's content hash and all readings of it; no hash where it cannot be read."""
+    try:
+        episode = store.read(number)
+        check_columns(episode, store.schema)
+    except DatasetError as problem:
+        return "", {READABLE.name: reading(0.0, str(problem))}
+    readings = measure_episode(episode, store.schema, person) | collection.add(episode)
+    if player is not None:
+        readings[REPLAY.name] = _replayed(player, episode)
+    return episode.metadata.content_sha256, readings
 
 
 def _replayed(player: Replayer, episode: Episode) -> Reading:
@@ -220,30 +152,20 @@ def _verdict(value: float, limit: Limit) -> tuple[Verdict, str] | None:
     return None
 
 
-def _typical(episodes: Sequence[Mapping[str, Reading]], given: Mapping[str, Limit]) -> dict[str, tuple[float, float]]:
-    """Median and robust standard deviation of each measure that outliers are looked for in."""
-    found = {}
+def _with_outliers(found: Sequence[EpisodeQuality], given: Mapping[str, Limit]) -> tuple[EpisodeQuality, ...]:
+    """Add a reason where a value is far from those of the other episodes."""
+    more: dict[int, list[Reason]] = {}
     for name, limit in given.items():
-        values = [r[name].value for r in episodes if name in r and r[name].value is not None]
-        if limit.outlier is not None and len(values) >= FEWEST_FOR_OUTLIERS:
-            numbers = np.array(values, dtype=np.float64)
-            median = float(np.median(numbers))
-            spread = _NORMAL * float(np.median(np.abs(numbers - median)))
-            # Among episodes that are nearly the same any difference looks large.
-            found[name] = (median, max(spread, LEAST_SPREAD * abs(median), 1e-12))
-    return found
-
-
-def _outliers(
-    readings: Mapping[str, Reading], given: Mapping[str, Limit], typical: Mapping[str, tuple[float, float]]
-) -> tuple[Reason, ...]:
-    reasons = []
-    for name, (median, spread) in typical.items():
-        found, most = readings.get(name), given[name].outlier
-        if found is None or found.value is None or most is None:
+        values = np.array([one.value(name) for one in found])
+        there = np.flatnonzero(np.isfinite(values))
+        if limit.outlier is None or len(there) < FEWEST_FOR_OUTLIERS:
             continue
-        away = abs(found.value - median) / spread
-        if away > most:
+        median = float(np.median(values[there]))
+        spread = _NORMAL * float(np.median(np.abs(values[there] - median)))
+        # Among episodes that are nearly the same any difference looks large.
+        spread = max(spread, LEAST_SPREAD * abs(median), 1e-12)
+        for at in there[np.abs(values[there] - median) / spread > limit.outlier].tolist():
+            away, most = abs(values[at] - median) / spread, limit.outlier
             text = f"{away:.3g} robust standard deviations from the median {median:.4g}, usually at most {most:g}"
-            reasons.append(Reason(name, "warn", found.value, text, found.note))
-    return tuple(reasons)
+            more.setdefault(at, []).append(Reason(name, "warn", float(values[at]), text, found[at].notes[name]))
+    return tuple(replace(one, reasons=(*one.reasons, *more.get(at, ()))) for at, one in enumerate(found))

@@ -72,6 +72,7 @@ def measure(episode: Episode, schema: DatasetSchema, person: bool | None = None)
         readings["success_mismatch"] = reading(float(bool(column[-1]) != said), note)
     both = bool(said) and metadata.failure is not None
     readings["outcome_contradiction"] = reading(float(both), f"failure '{metadata.failure}'" if both else "")
+    readings["person_mismatch"] = Reading(None, "no person has labelled success")
     if person is not None and said is not None:
         readings["person_mismatch"] = reading(float(person != said), f"metadata say {said}, a person {person}")
     return readings | _phases(episode, schema) | _reward(episode, schema)

@@ -83,8 +83,10 @@ def actions_of(episode: Episode) -> Array:
 
 
 def float_channels(schema: DatasetSchema, *roles: str) -> list[str]:
-    """Return the channels of floating-point numbers that have one of the roles."""
-    return [c.name for c in schema.channels if c.role in roles and c.dtype.startswith("float")]
+    """Return the channels of floating-point numbers that have one of the roles; videos hold whole numbers, and are not
+    decoded to be measured."""
+    floats = (c for c in schema.channels if c.dtype.startswith("float") and c.storage is None)
+    return [c.name for c in floats if c.role in roles]
 
 
 def unit_width(channel: ChannelSchema) -> int:

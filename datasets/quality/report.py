@@ -7,9 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from training_ground.datasets.quality.gate import DATASET, EPISODE, EpisodeQuality, QualityReport, Reason
+from training_ground.datasets.quality.catalogue import DATASET, EPISODE
 from training_ground.datasets.quality.measure import Reading
+from training_ground.datasets.quality.results import EpisodeQuality, QualityReport, Reason
 
 MOST_LISTED = 50
 """Episodes that are listed on a page, all of them stand in the JSON; in a line it is a few."""
@@ -21,9 +23,12 @@ def to_json(report: QualityReport) -> dict[str, Any]:
     return {
         "path": str(report.path),
         "preset": report.preset,
+        "limits_sha256": report.limits_sha256,
         "verdict": report.verdict,
         "counts": {verdict: report.count(verdict) for verdict in ("pass", "warn", "fail")},
         "replayed": report.replayed,
+        "dropped": list(report.dropped),
+        "notes": list(report.notes),
         "reasons": [asdict(reason) for reason in report.reasons],
         "readings": _plain(report.readings),
         "episodes": [
@@ -49,6 +54,7 @@ def lines(report: QualityReport) -> list[str]:
     shown = [f"{verdict}: {_together(found[verdict, name])}" for verdict, name in order]
     shown += [f"{reason.verdict}: dataset: {reason}" for reason in report.reasons]
     shown += [f"not measured: {text}" for text in _unmeasured(report)]
+    shown += [f"note: {text}" for text in report.notes]
     return [*shown, f"{report.path}: {summary(report)}"]
 
 
@@ -56,6 +62,7 @@ def summary(report: QualityReport) -> str:
     """Return the verdict in one line."""
     counts = ", ".join(f"{report.count(verdict)} {verdict}" for verdict in ("pass", "warn", "fail"))
     replayed = f", {report.replayed} simulated again" if report.replayed else ""
+    replayed += f"; {len(report.dropped)} labelled as dropped were left out" if report.dropped else ""
     return f"{report.verdict} by preset '{report.preset}' ({len(report.episodes)} episodes: {counts}{replayed})"
 
 
@@ -74,12 +81,11 @@ def markdown(report: QualityReport) -> str:
         text.append("")
     text += ["| measure | unit | least | median | most | not measured |", "|---|---|---|---|---|---|"]
     for measure in EPISODE:
-        found = [e.readings[measure.name] for e in report.episodes if measure.name in e.readings]
-        values = [r.value for r in found if r.value is not None]
-        if found:
-            least, middle, most = np.quantile(values, [0, 0.5, 1]).tolist() if values else (None, None, None)
+        values, missing = _measured(report, measure.name)
+        if len(values) or missing:
+            least, middle, most = np.quantile(values, [0, 0.5, 1]).tolist() if len(values) else (None, None, None)
             numbers = f"{_number(least)} | {_number(middle)} | {_number(most)}"
-            text.append(f"| {measure.name} | {measure.unit} | {numbers} | {len(found) - len(values) or ''} |")
+            text.append(f"| {measure.name} | {measure.unit} | {numbers} | {missing.total() or ''} |")
     text += ["", "| dataset | unit | value |", "|---|---|---|"]
     text += [f"| {m.name} | {m.unit} | {_number(report.readings[m.name].value)} |" for m in DATASET]
     return "\n".join([*text, ""])
@@ -106,10 +112,18 @@ def _unmeasured(report: QualityReport) -> list[str]:
     """Measures that no episode has a value of, with the most frequent reason."""
     said = []
     for measure in EPISODE:
-        found = [e.readings[measure.name] for e in report.episodes if measure.name in e.readings]
-        if found and all(r.value is None for r in found) and measure.name != "nearest_distance":
-            said.append(f"{measure.name}: {Counter(r.note for r in found).most_common(1)[0][0]}")
+        values, missing = _measured(report, measure.name)
+        if missing and not len(values) and measure.name != "nearest_distance":
+            said.append(f"{measure.name}: {missing.most_common(1)[0][0]}")
     return said
+
+
+def _measured(report: QualityReport, name: str) -> tuple[NDArray[np.float64], Counter[str]]:
+    """Values of a measure, and how often there is none for which reason."""
+    values = np.array([episode.value(name) for episode in report.episodes])
+    none = np.flatnonzero(np.isnan(values))
+    notes = (report.episodes[at].notes.get(name) for at in none.tolist())
+    return values[~np.isnan(values)], Counter(note for note in notes if note is not None)
 
 
 def _plain(readings: dict[str, Reading]) -> dict[str, Any]:
