@@ -90,7 +90,14 @@ async function replay(store, which, clock, kept, place) {
     robot ??= window.player(stage, figure);
     if (!robot) { stage.querySelector(".fallback").textContent = "The replay needs WebGL 2, which this browser does not have."; return; }
     robot.show([motion]);
-    const see = time => robot.seek(time - clock.start);
+    let seen = true; // what is scrolled out of sight is not drawn
+    const see = time => { if (seen) robot.seek(time - clock.start); };
+    const watcher = new IntersectionObserver(found => {
+      if (stage.parentElement !== place) { watcher.disconnect(); return; } // it shows another episode now
+      seen = found.at(-1).isIntersecting;
+      see(clock.time);
+    });
+    watcher.observe(stage);
     clock.follow(see);
     see(clock.time);
     const names = motion.points.map((one, i) => el("span", { class: `c${(i + 1) % 8}` }, el("i", { class: "key" }), one.name));
