@@ -443,8 +443,8 @@ def test_the_command_prints_its_address_and_ends_cleanly(store: Store) -> None:
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     text = ""
-    while not text.endswith("}\n"):
-        text += process.stdout.readline()
+    while not text.endswith("}\n") and (more := process.stdout.readline()):
+        text += more
     said = json.loads(text)
     assert said["url"] == f"http://127.0.0.1:{said['port']}/#token={said['token']}"
     connection = http.client.HTTPConnection("127.0.0.1", said["port"], timeout=20)
