@@ -84,6 +84,7 @@ async function replay(store, which, clock, kept, place) {
   if (store.no_replay) { place.replaceChildren(el("p", { class: "panel nothing" }, `No replay: ${store.no_replay}.`)); return; }
   place.replaceChildren(stage);
   stage.classList.add("waiting");
+  delete stage.dataset.shown;
   try {
     const [figure, motion] = await Promise.all([robot === undefined ? ask("figure") : null, ask("motion", { number: which })]);
     if (!stage.isConnected || stage.parentElement !== place) return;
