@@ -196,7 +196,7 @@ def test_links_are_refused(store: Store, tmp_path: Path) -> None:
         Index.open(store)
     (store.path / "index").unlink()
     (store.path / "annotations").symlink_to(tmp_path / "outside")
-    with pytest.raises(DatasetError, match="annotations: must be a plain folder"):
+    with pytest.raises(DatasetError, match="annotations: is a symbolic link; it must be a plain folder"):
         Index.open(store)
     assert not list((tmp_path / "outside").iterdir())
 
