@@ -19,7 +19,7 @@ import struct
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -210,9 +210,40 @@ def read_metadata(path: Path, schema: DatasetSchema) -> EpisodeMetadata:
         raise DatasetError(f"{path}: is no episode file: {problem}") from problem
 
 
-def _check_footer(stream: BinaryIO, path: Path) -> None:
+def read_columns(
+    stream: Any, schema: DatasetSchema, where: str, names: Collection[str]
+) -> tuple[EpisodeMetadata, dict[str, NDArray[Any]]]:
+    """Read some columns of a file of which only parts are at hand, so that neither seal nor content hash is checked.
+
+    Args:
+        stream: What `pyarrow` can seek and read.
+        schema: Of the store.
+        where: Named first in errors.
+        names: Columns, videos excepted; with none, only the metadata are read.
+
+    Raises:
+        DatasetError: The file is larger than allowed, or does not fit the schema.
+    """
+    try:
+        _check_footer(stream, where)
+        with pq.ParquetFile(stream, read_dictionary=[PHASE], **_LIMITS) as file:
+            metadata = _metadata(file, schema, where)
+            _check_layout(file, schema, metadata, where)
+            table = file.read(columns=list(names), use_threads=False) if names else None
+        stored = schema.stored_columns()
+        columns = {} if table is None else {name: _from_arrow(stored[name], table.column(name)) for name in names}
+    except KeyError as problem:
+        raise DatasetError(f"{where}: columns differ from dataset.json: there is no column '{PHASE}'") from problem
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as problem:
+        raise DatasetError(f"{where}: is no episode file: {problem}") from problem
+    if any(len(values) != metadata.length + 1 for values in columns.values()):
+        raise DatasetError(f"{where}: columns have not as many rows as its metadata say")
+    return metadata, columns
+
+
+def _check_footer(stream: Any, path: Path | str) -> None:
     """Refuse a footer that is too large before anybody reads it."""
-    size = os.fstat(stream.fileno()).st_size
+    size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - 8))
     end = stream.read(8)
     footer = int.from_bytes(end[:4], "little")
@@ -251,7 +282,7 @@ def _seal_position(data: bytes | memoryview, where: str) -> int:
     return begin + position + len(_SEAL_MARK)
 
 
-def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> EpisodeMetadata:
+def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path | str) -> EpisodeMetadata:
     raw = (file.metadata.metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise DatasetError(f"{path}: carries no episode metadata; it was not written by training-ground")
@@ -262,7 +293,7 @@ def _metadata(file: pq.ParquetFile, schema: DatasetSchema, path: Path) -> Episod
     return metadata
 
 
-def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: EpisodeMetadata, path: Path) -> None:
+def _check_layout(file: pq.ParquetFile, schema: DatasetSchema, metadata: EpisodeMetadata, path: Path | str) -> None:
     """Refuse what does not fit before memory is taken for it."""
     columns, rows = schema.stored_columns(), file.metadata.num_rows
     if rows != metadata.length + 1:

@@ -107,7 +107,10 @@ class Store:
         """
         path = Path(path)
         if not path.is_dir():
-            raise DatasetError(f"{path}: there is no such folder")
+            remedy = (
+                "; it looks like an address: tg data pull fetches it, RemoteStore reads it" if ":/" in str(path) else ""
+            )
+            raise DatasetError(f"{path}: there is no such folder{remedy}")
         if not (path / DESCRIPTION).exists():
             raise DatasetError(f"{path}: is no dataset: it has no {DESCRIPTION}")
         where = str(path / DESCRIPTION)

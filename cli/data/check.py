@@ -61,6 +61,8 @@ def command(
     kept = keep_verdicts(opened, report) if keep else None
     said = [f"verdicts that are new or have changed, now labels: {kept.new}"] if kept else []
     said += [f"{said.pop()}; left as people said: {kept.by_people}"] if kept and kept.by_people else []
-    data = reports.to_json(report) | {"labelled": kept._asdict() if kept else None}
-    emit(data, as_json, [*reports.lines(report), *said])
+    if as_json:  # of many episodes it is large
+        emit(reports.to_json(report) | {"labelled": kept._asdict() if kept else None}, as_json)
+    else:
+        emit(None, as_json, [*reports.lines(report), *said])
     return int(report.verdict == "fail")

@@ -37,7 +37,9 @@ def trim_idle(draft: Draft, parameters: TrimIdle) -> Draft:
     """
     idle = idle_rows(draft.episode, parameters.speed, parameters.action)
     if idle is None:
-        raise DatasetError("trim_idle: the dataset has no channel of joint speeds")
+        raise DatasetError(
+            "trim_idle: the dataset has no channel joint_speed or joint_velocity; take operations without it (--preset)"
+        )
     if idle.all():
         raise Dropped("nothing happens in it")
     keep = round(parameters.keep_s * draft.schema.control_rate)

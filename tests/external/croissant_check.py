@@ -43,18 +43,30 @@ def check_files(store: Path, metadata: Any) -> int:
     return len(metadata.file_objects)
 
 
+def said(store: Path, field: str) -> dict[int, Any]:
+    """Return what annotations said last of a field, by episode."""
+    files = (json.loads(path.read_text()) for path in sorted((store / "annotations").glob("annotation_*.json")))
+    records = [one for file in files for one in file["records"] if one["field"] == field]
+    return {one["episode"]: one["value"] for one in sorted(records, key=lambda one: one["time_ns"])}
+
+
 def check_episodes(store: Path, records: list[dict[str, Any]]) -> None:
-    """Compare the records of episodes with the metadata in their files."""
-    paths = sorted((store / "episodes").glob("episode_*.parquet"))
+    """Compare the records of episodes with the metadata in their files; those labelled as dropped have none."""
+    dropped = said(store, "dropped")
+    every = {int(p.stem.removeprefix("episode_")): p for p in (store / "episodes").glob("episode_*.parquet")}
+    paths = [path for number, path in sorted(every.items()) if not dropped.get(number)]
     assert len(records) == len(paths), (len(records), len(paths))
+    success = said(store, "success")
     for record, path in zip(records, paths, strict=True):
         known = json.loads(pq.read_metadata(path).metadata[b"training_ground.episode"])
         assert record["episodes/number"] == int(path.stem.removeprefix("episode_"))
         for key in ("seed", "length", "content_sha256"):
             assert record[f"episodes/{key}"] == known[key], key
         assert record["episodes/policy"] == known["policy"]["name"]
-        success = {True: "true", False: "false", None: "unknown"}[known["success"]]
-        assert record["episodes/success"] == success
+        words = {True: "true", False: "false", None: "unknown"}
+        assert record["episodes/success_recorded"] == words[known["success"]]
+        held = success.get(record["episodes/number"])
+        assert record["episodes/success"] == words[known["success"] if held is None else held]
 
 
 def check_steps(store: Path, dataset: Any, records: list[dict[str, Any]]) -> int:

@@ -188,7 +188,7 @@ def compare(dataset: Any, schema: dict[str, Any], episodes: list[Any]) -> int:
         assert torch.equal(item["action"], torch.from_numpy(wanted["action"][length // 2].copy()))
         line = dataset.meta.episodes[index]
         assert line["training_ground/seed"] == metadata["seed"] and line["length"] == length
-        assert line["training_ground/success"] == metadata["success"]
+        assert line["training_ground/success_recorded"] == metadata["success"]
         start += length
     assert start == len(dataset) == dataset.meta.total_frames
     return compared
