@@ -24,7 +24,9 @@ from test_datasets_curation import killed
 
 from training_ground.cli.main import main
 from training_ground.configs.errors import DatasetError
+from training_ground.configs.loading import validate
 from training_ground.datasets import episode_file, files, manifest, media, signing, trash, trust
+from training_ground.datasets.annotations import Record
 from training_ground.datasets.curation import make, plan_copy
 from training_ground.datasets.episode_file import METADATA_KEY, SEAL_KEY, Episode
 from training_ground.datasets.provenance import make_schema
@@ -306,6 +308,15 @@ def test_a_long_text_in_every_row_is_refused_before_it_is_unpacked(store: Store)
     assert len(data) < 200_000
     with pytest.raises(DatasetError, match="'phase' holds a text of 1000000 bytes, more than the 1000 allowed"):
         store.read(0)
+
+
+@pytest.mark.parametrize("text", ['{"a":"\\ud800"}', '{"\\uDC00":1}', '{"a":["\\ud83d"]}'])
+def test_half_a_letter_is_no_text(text: str) -> None:
+    with pytest.raises(DatasetError, match=r"malformed JSON: .*surrogates not allowed"):
+        parse_json(text.encode(), "about.json")
+    assert parse_json(b'{"a":"\\ud83d\\ude00"}', "about.json") == {"a": "\U0001f600"}
+    with pytest.raises(DatasetError, match="a text that is no text"):
+        validate(Record, {"field": "\ud800"}, "label", DatasetError)
 
 
 def test_what_an_error_quotes_is_short_and_nothing_that_a_terminal_obeys() -> None:
