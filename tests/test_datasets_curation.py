@@ -270,6 +270,7 @@ def test_killed_at_every_call_of_the_system_nothing_is_lost(store: Store, tmp_pa
     if action != "remove":
         trash.remove(store, chosen)
     act = {"remove": trash.remove, "restore": trash.restore, "purge": trash.purge}[action]
+    at = 0
     for at in count(1):
         path = tmp_path / "trial"
         shutil.rmtree(path, ignore_errors=True)

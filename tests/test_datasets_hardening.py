@@ -10,7 +10,7 @@ import textwrap
 import threading
 import tracemalloc
 from collections.abc import Callable
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +81,9 @@ def test_an_interrupt_after_the_episode_has_its_name_leaves_its_pictures(
     monkeypatch.undo()
     opened = Store.open(filmed.path)
     assert opened.episodes() == [0, 1]
-    for frames in (opened.read(1).columns[name] for name in filmed.schema.videos()):
-        frames.check()
+    episode: Any = opened.read(1)
+    for name in filmed.schema.videos():
+        episode.columns[name].check()
 
 
 def test_a_folder_that_cannot_be_flushed_leaves_no_episode_and_no_pictures(
@@ -172,7 +173,7 @@ def test_killed_at_every_call_of_the_system_an_episode_and_its_pictures_are_ther
     filmed: Store, tmp_path: Path
 ) -> None:
     episode, path = other_pictures(filmed), tmp_path / "trial"
-    outcomes = set()
+    outcomes, at = set(), 0
     for at in count(1):
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(filmed.path, path)
@@ -182,8 +183,9 @@ def test_killed_at_every_call_of_the_system_an_episode_and_its_pictures_are_ther
         opened = Store.open(path)
         outcomes.add(tuple(opened.episodes()))
         assert set(media.names(path)) == opened.media_names() and not list(path.rglob(".tmp-*"))
-        for frames in (opened.read(n).columns[name] for n in opened.episodes() for name in opened.schema.videos()):
-            frames.check()
+        episodes: Any = [opened.read(n) for n in opened.episodes()]
+        for one, name in product(episodes, opened.schema.videos()):
+            one.columns[name].check()
     assert outcomes == {(0,), (0, 1)} and at > 30
 
 

@@ -97,9 +97,10 @@ class RemoteStore:
             episode = episode_file.decode(data, self.schema, local, number)
         except DatasetError as problem:
             raise DatasetError(str(problem).replace(str(local), f"{self.url}/{path}")) from problem
-        for name, values in episode.columns.items():
+        columns: dict[str, Any] = episode.columns
+        for name, values in columns.items():
             if isinstance(values, Frames):
-                episode.columns[name] = self._frames(values)
+                columns[name] = self._frames(values)
         return episode
 
     def columns(self, number: int, names: Collection[str]) -> dict[str, NDArray[Any]]:
