@@ -192,11 +192,11 @@ def test_an_index_that_came_with_the_dataset_says_nothing(store: Store, tmp_path
 def test_links_are_refused(store: Store, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (store.path / "index").symlink_to(tmp_path / "outside")
-    with pytest.raises(DatasetError, match="index: must be a plain folder"):
+    with pytest.raises(DatasetError, match="index: is a symbolic link; it must be a plain folder"):
         Index.open(store)
     (store.path / "index").unlink()
     (store.path / "annotations").symlink_to(tmp_path / "outside")
-    with pytest.raises(DatasetError, match="annotations: must be a plain folder"):
+    with pytest.raises(DatasetError, match="annotations: is a symbolic link; it must be a plain folder"):
         Index.open(store)
     assert not list((tmp_path / "outside").iterdir())
 

@@ -16,7 +16,7 @@ from training_ground.cli.main import main
 from training_ground.configs import quality_gate
 from training_ground.configs.cleaning import CutGaps, Drop, Resample, TrimIdle
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets import annotations
+from training_ground.datasets import about, annotations
 from training_ground.datasets import split as splits
 from training_ground.datasets.array_build import refresh
 from training_ground.datasets.cleaning.clean import CleaningReport, clean
@@ -260,7 +260,9 @@ def test_cleaning_takes_labels_along_and_leaves_out_what_was_dropped(labelled: S
     checked(labelled)
     made = splits.new("main", "seed", [("train", 0.5), ("test", 0.5)])
     splits.create(labelled, made)
+    about.update(labelled.path, licence="CC-BY-4.0")
     new, report = cleaned(labelled, CutGaps(), Drop(when="no_success"))
+    assert about.read(new.path).licence == "CC-BY-4.0"
     assert [one.dropped for one in report.episodes] == ["no success: slip", "", "is labelled as dropped", ""]
     index = Index.open(new)
     assert index.column("instruction")[0] == "Swing." and index.column("note") == ["odd", None]

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from training_ground.cli.main import main
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets import annotations, manifest, signing
+from training_ground.datasets import annotations, layout, manifest, signing
 from training_ground.datasets.array_build import refresh
 from training_ground.datasets.arrays import View
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
+from training_ground.datasets.remote import contents
 from training_ground.datasets.remote import location as locations
 from training_ground.datasets.remote import ranges
 from training_ground.datasets.remote.cache import Cache
@@ -57,6 +58,11 @@ class CameraEnv(fake_env.FakeEnv):
         values = super().frame()
         self.channels = every
         return {**values, "camera": np.full((8, 8), (self.seed + self.count // 4) % 256, np.uint8)}
+
+
+def test_every_kind_of_file_is_sent_and_found() -> None:
+    stages = [name for stage in contents.STAGES for name in stage]
+    assert sorted(stages) == sorted({*layout.FILES, *manifest.TOP, layout.MANIFEST, layout.SIGNATURE})
 
 
 def play(recorder: Recorder, seed: int) -> None:

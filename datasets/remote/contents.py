@@ -27,7 +27,7 @@ STAGES = (
     (MEDIA,),
     (EPISODES,),
     ("lineage", "annotations", "splits"),
-    (ABOUT,),
+    tuple(name for name in manifests.TOP if name != DESCRIPTION),
     (MANIFEST,),
     (SIGNATURE,),
 )
@@ -117,7 +117,7 @@ def limit(path: str) -> int:
 def _listing(location: Location) -> tuple[dict[str, Held], list[tuple[str, int]]]:
     """Return the files whose names are of the layout, in order, and how many others each folder has."""
     top = location.names()
-    files = {name: top[name] for name in (DESCRIPTION, ABOUT) if name in top}
+    files = {name: top[name] for name in manifests.TOP if name in top}
     strangers = []
     for folder, pattern in FILES.items():
         names = location.names(folder)

@@ -97,9 +97,9 @@ class RemoteStore:
             episode = episode_file.decode(data, self.schema, local, number)
         except DatasetError as problem:
             raise DatasetError(str(problem).replace(str(local), f"{self.url}/{path}")) from problem
-        for name, values in episode.columns.items():
+        columns: dict[str, Any] = episode.columns
+        for name, values in columns.items():
             if isinstance(values, Frames):
-                columns: dict[str, Any] = episode.columns
                 columns[name] = self._frames(values)
         return episode
 
