@@ -90,19 +90,3 @@ class Writer:
                     piece = view[at : at + _PIECE]
                     stream.write(piece)
                     self._digest.update(piece)
-
-
-def file_hash(path: Path, size: int) -> str:
-    """Return the sha256 of a file of at most `size` bytes.
-
-    Raises:
-        DatasetError: It is missing, a link, no plain file, larger, or cannot be read.
-    """
-    digest = hashlib.sha256()
-    with open_regular(path, size) as stream:
-        try:
-            while piece := stream.read(_PIECE):
-                digest.update(piece)
-        except OSError as problem:
-            raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-    return digest.hexdigest()
