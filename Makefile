@@ -11,6 +11,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
 DEMO_ARGS ?=
+REMOTE_ARGS ?=
 STORE ?= out/lerobot/store
 PICTURES ?= out/lerobot/pictures
 
@@ -18,7 +19,7 @@ PICTURES ?= out/lerobot/pictures
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help venv demo test test-slow lint format bench results docs lerobot croissant minari robomimic rlds mcap clean
+.PHONY: help venv demo test test-slow lint format bench results docs lerobot croissant minari robomimic rlds mcap remote clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -124,6 +125,10 @@ robomimic: $(STAMP) .venv-robomimic/.installed  ## Open an export of STORE with 
 	rm -rf out/robomimic
 	$(BIN)/tg data export $(STORE) out/robomimic/export --format robomimic
 	.venv-robomimic/bin/python -W ignore $(OTHERS)/robomimic_check.py $(STORE) out/robomimic/export
+
+remote: $(STAMP) .venv-remote/.installed  ## Send, kill, stream, fetch and tamper with a store at an S3 server and a web server
+	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+	PYTHONPATH=.typing .venv-remote/bin/python -W ignore $(OTHERS)/remote_check.py $(STORE) $(REMOTE_ARGS)
 
 clean:  ## Remove what the targets above made, .venv excepted
 	rm -rf build dist out runs docs/_build docs/generated *.egg-info .pytest_cache .ruff_cache

@@ -18,10 +18,11 @@ from training_ground.agents.policy import Policy
 from training_ground.agents.stepping import make_env
 from training_ground.agents.workers import Worker, reply, spread
 from training_ground.configs.errors import AgentError, DatasetError
+from training_ground.datasets.checking import episode_key
 from training_ground.datasets.provenance import describe, make_kwargs
 from training_ground.datasets.recorder import Recorder, open_or_create
 from training_ground.datasets.schema import EpisodeMetadata, PolicyInfo
-from training_ground.datasets.store import Store, episode_key
+from training_ground.datasets.store import Store
 
 MakeEnv = Callable[[str, dict[str, Any]], gymnasium.Env[Any, Any]]
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from training_ground.cli._progress import Progress, progress
-from training_ground.configs.errors import unknown
+from training_ground.configs.errors import printable, unknown
 
 __all__ = [
     "OVERRIDES",
@@ -67,7 +67,8 @@ def emit(result: Any, as_json: bool, show: Iterable[Any] | Callable[[], None] | 
     Args:
         result: Plain data; numpy values, paths and tuples are converted, NaN and infinity become null.
         as_json: Print `result` as JSON, and nothing else.
-        show: Otherwise, what people see: a text, a sequence of texts and rich tables, or a function that prints.
+        show: Otherwise, what people see: a text, a sequence of texts and rich tables, or a function that prints. Texts
+            may be a stranger's: nothing in them reaches the terminal that it would obey.
     """
     if as_json:
         click.echo(json.dumps(plain(result), indent=2, ensure_ascii=False, allow_nan=False))
@@ -77,7 +78,7 @@ def emit(result: Any, as_json: bool, show: Iterable[Any] | Callable[[], None] | 
         return
     for item in [show] if isinstance(show, str) else show:
         if isinstance(item, str):
-            click.echo(item)
+            click.echo(printable(item))
         else:
             _print(item)
 
@@ -123,7 +124,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "" if value is None else str(value)
+    return "" if value is None else printable(str(value))
 
 
 def _print(item: Any) -> None:

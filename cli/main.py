@@ -39,6 +39,9 @@ EXTRAS = {
     "duckdb": "data",
     "cryptography": "data",
     "matplotlib": "data",
+    "fsspec": "remote",
+    "s3fs": "remote",
+    "aiohttp": "remote",
     "pinocchio": "audit",
 }
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+LONGEST = 2000
+"""Letters of a message: what a file holds may be of any length."""
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
 
 
 class TrainingGroundError(Exception):
     """Base of every error that bad input can cause; `tg` prints it as one line and exits with status 2."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
 
 
 class ConfigError(TrainingGroundError):
@@ -28,6 +39,18 @@ class DatasetError(TrainingGroundError):
 
 class AgentError(TrainingGroundError):
     """A policy, a bundle or a training run is wrong."""
+
+
+def printable(text: str) -> str:
+    """Return a text with all that a terminal might obey as `\\x1b` or the like: files of strangers are quoted in it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def short(value: object) -> str:
+    """Return `repr(value)` for an error message, of some hundred letters at most."""
+    return _SHORT.repr(value)
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> str:

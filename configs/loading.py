@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
-from training_ground.configs.errors import ConfigError, unknown
+from training_ground.configs.errors import ConfigError, short, unknown
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 MAX_BYTES = 4_000_000
+MAX_PROBLEM = 600
+"""Letters that an error says of one key."""
 
 
 class StrictModel(pydantic.BaseModel):
@@ -96,15 +98,16 @@ def validate(model: type[Model], data: dict[str, Any], where: str, error: type[E
     except pydantic.ValidationError as problem:
         lines = []
         for item in problem.errors()[:3]:
-            key = ".".join(str(part) for part in item["loc"])
+            key = ".".join(str(part)[:100] for part in item["loc"])
             message = item["msg"].removeprefix("Value error, ")
             if item["type"] == "extra_forbidden":
                 lines.append(unknown("key", key, _allowed_keys(model, item["loc"])))
             elif item["type"] == "missing":
                 lines.append(f"the key '{key}' is missing")
             else:  # a check of several keys together names them itself
-                lines.append(f"{key} = {item['input']!r}: {message}" if key else message)
-        raise error(f"{where}: {'; '.join(lines)}") from problem
+                lines.append(f"{key} = {short(item['input'])}: {message}" if key else message)
+        cut = [line if len(line) <= MAX_PROBLEM else f"{line[:MAX_PROBLEM]}…" for line in lines]
+        raise error(f"{where}: {'; '.join(cut)}") from problem
 
 
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import Field
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel, validate
 from training_ground.datasets.files import read_regular, write_over
-from training_ground.datasets.manifest import ABOUT
+from training_ground.datasets.layout import ABOUT
 from training_ground.datasets.schema import parse_json
 
 MAX_ABOUT_BYTES = 1 << 20

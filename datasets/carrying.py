@@ -1,4 +1,4 @@
-"""What goes along when episodes move to another store: annotations with their numbers changed, splits, media."""
+"""What goes along when episodes move to another store: annotations with new numbers, splits, media, `about.json`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets.files import names_in, open_regular, read_regular
+from training_ground.datasets import about
+from training_ground.datasets.files import is_folder, names_in, open_regular, read_regular
+from training_ground.datasets.layout import ABOUT, ANNOTATIONS, FILES, MEDIA, SPLITS
 from training_ground.datasets.schema import EpisodeMetadata, canonical_json, parse_json
 from training_ground.datasets.store import Store
 
-ANNOTATIONS, SPLITS, MEDIA = "annotations", "splits", "media"
 MAX_JSON_BYTES = 32 << 20
-MAX_MEDIA_BYTES = 64 << 30
-_ANNOTATION = re.compile(r"^annotation_\d{6,12}\.json$", re.ASCII)
-_SPLIT = re.compile(r"^[a-z][a-z0-9_]{0,31}\.json$", re.ASCII)
-_MEDIUM = re.compile(r"^([0-9a-f]{64})\.[a-z0-9]{1,8}$", re.ASCII)
-_SHA256 = re.compile(rb"[0-9a-f]{64}")
 _CHUNK = 16 << 20
 
 Numbers = Mapping[tuple[int, str], int]
@@ -50,7 +46,7 @@ def carry_annotations(
     notes: list[str] = []
     written = 0
     for store, taken in zip(sources, numbers, strict=True):
-        for path in _files(store.path / ANNOTATIONS, _ANNOTATION, notes):
+        for path in _files(store.path / ANNOTATIONS, FILES[ANNOTATIONS], notes):
             try:
                 data = parse_json(read_regular(path, MAX_JSON_BYTES), str(path))
                 records = data["records"]
@@ -79,7 +75,7 @@ def carry_splits(sources: Sequence[Store], folder: Path) -> list[str]:
     """Copy the rules of splits: of two with one name the first; return the others, one sentence each."""
     notes: list[str] = []
     for store in sources:
-        for path in _files(store.path / SPLITS, _SPLIT, notes):
+        for path in _files(store.path / SPLITS, FILES[SPLITS], notes):
             raw, target = read_regular(path, MAX_JSON_BYTES), folder / SPLITS / path.name
             target.parent.mkdir(exist_ok=True)
             if not target.exists():
@@ -89,34 +85,45 @@ def carry_splits(sources: Sequence[Store], folder: Path) -> list[str]:
     return notes
 
 
-def media_of(store: Store, metadata: EpisodeMetadata, names: Mapping[str, str]) -> list[Path]:
-    """Return the media files that an episode's metadata name, of those that `media_names` found."""
-    raw = canonical_json(metadata.model_dump(mode="json"), "metadata")
-    found = {digest.decode() for digest in _SHA256.findall(raw)}
-    return [store.path / MEDIA / names[digest] for digest in sorted(found & names.keys())]
+def carry_about(sources: Sequence[Store], folder: Path) -> list[str]:
+    """Copy `about.json` where all stores say the same, for one licence is not another's; return what is left behind."""
+    texts: list[bytes] = []
+    notes: list[str] = []
+    for store in sources:
+        path = store.path / ABOUT
+        try:
+            about.read(store.path)
+            texts.append(read_regular(path, about.MAX_ABOUT_BYTES) if path.exists() else b"")
+        except DatasetError as problem:
+            notes.append(f"{path}: left behind ({problem})")
+    if len(texts) == len(sources) and len(set(texts)) == 1:
+        if texts[0]:
+            (folder / ABOUT).write_bytes(texts[0])
+    elif any(texts):
+        notes.append(f"{ABOUT}: left behind, the datasets do not say the same; tg data card writes it anew")
+    return notes
 
 
-def media_names(store: Store) -> dict[str, str]:
-    """Return the media files of a store, sha256 → name."""
-    return {path.stem: path.name for path in _files(store.path / MEDIA, _MEDIUM, [])}
-
-
-def copy_medium(path: Path, target: Path) -> None:
-    """Copy a media file, a piece at a time, and compare it with the hash that it is named by.
+def copy_media(store: Store, metadata: EpisodeMetadata, folder: Path) -> None:
+    """Copy the media files that an episode names, a piece at a time, compared with the hashes that it names them by.
 
     Raises:
-        DatasetError: It is damaged, or cannot be read.
+        DatasetError: One is missing or damaged.
     """
-    if target.exists():
-        return
-    target.parent.mkdir(exist_ok=True)
-    digest = hashlib.sha256()
-    with open_regular(path, MAX_MEDIA_BYTES) as stream, target.open("wb") as out:
-        while piece := stream.read(_CHUNK):
-            digest.update(piece)
-            out.write(piece)
-    if digest.hexdigest() != path.stem:
-        raise DatasetError(f"{path}: is damaged: its bytes do not match the sha256 in its name")
+    if metadata.media:
+        is_folder(store.path / MEDIA)
+        (folder / MEDIA).mkdir(exist_ok=True)
+    for medium in metadata.media.values():
+        path, target = store.path / MEDIA / medium.name, folder / MEDIA / medium.name
+        if target.exists():
+            continue
+        digest = hashlib.sha256()
+        with open_regular(path, medium.bytes) as stream, target.open("wb") as out:
+            while piece := stream.read(_CHUNK):
+                digest.update(piece)
+                out.write(piece)
+        if digest.hexdigest() != medium.sha256:
+            raise DatasetError(f"{path}: is damaged: it is not the file that its episode names")
 
 
 def _files(folder: Path, pattern: re.Pattern[str], notes: list[str]) -> Iterator[Path]:
@@ -124,7 +131,7 @@ def _files(folder: Path, pattern: re.Pattern[str], notes: list[str]) -> Iterator
         notes.append(f"{folder}: left behind, is a symbolic link")
         return
     for name in names_in(folder):
-        if pattern.match(name):
+        if pattern.fullmatch(name):
             yield folder / name
         elif not name.startswith("."):
             notes.append(f"{folder / name}: left behind, its name is none that this code knows")

@@ -11,9 +11,6 @@ from pydantic import Field
 
 from training_ground.configs.loading import StrictModel
 
-RECORD = "cleaning.json"
-"""File of a store that was made by cleaning: what became of every episode of the source, those left out included."""
-
 Row = Annotated[int, Field(ge=0, le=2**62)]
 
 

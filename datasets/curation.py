@@ -15,15 +15,16 @@ from typing import Any
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import carrying, episode_file
+from training_ground.datasets.checking import episode_key
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import read_regular
+from training_ground.datasets.layout import DESCRIPTION, EPISODES, MANIFEST
 from training_ground.datasets.lineage import Action, Descent, Place, Source, places_of, write_lineage
 from training_ground.datasets.recorder import differences
 from training_ground.datasets.schema import DatasetSchema, EpisodeMetadata
-from training_ground.datasets.store import DESCRIPTION, EPISODES, Store, description, episode_key
+from training_ground.datasets.store import Store, description
 
-MANIFEST = "manifest.json"
 _TIMES = {"started_ns", "ended_ns", "schema_version", "schema_sha256", "content_sha256"}
 
 
@@ -138,7 +139,8 @@ def plan_merge(stores: Sequence[Store]) -> Plan:
 
 
 def make(plan: Plan, out: str | Path, progress: Callable[[int], None] | None = None) -> tuple[Store, tuple[str, ...]]:
-    """Carry out a plan. Annotations, splits and media go along; index, arrays, manifest and signature do not.
+    """Carry out a plan. Annotations, splits, media and, where all stores say the same, `about.json` go along; index,
+    arrays, manifest and signature do not.
 
     Args:
         plan: What `plan_copy` or `plan_merge` returned.
@@ -153,7 +155,6 @@ def make(plan: Plan, out: str | Path, progress: Callable[[int], None] | None = N
     """
     schema = plan.sources[0].schema.model_copy(update={"created_ns": time.time_ns()}).remember({})
     numbers: list[dict[tuple[int, str], int]] = [{} for _ in plan.sources]
-    media = [carrying.media_names(store) for store in plan.sources]
     with new_folder(Path(out)) as folder:
         (folder / EPISODES).mkdir()
         (folder / DESCRIPTION).write_bytes(description(schema))
@@ -163,8 +164,7 @@ def make(plan: Plan, out: str | Path, progress: Callable[[int], None] | None = N
             data, metadata = _checked(store, one.number, schema)
             if metadata.content_sha256 != one.content_sha256:
                 raise DatasetError(f"{store.file(one.number)}: is another episode than when this was planned")
-            for path in carrying.media_of(store, metadata, media[one.source]):
-                carrying.copy_medium(path, folder / carrying.MEDIA / path.name)
+            carrying.copy_media(store, metadata, folder)
             target.file(one.new).write_bytes(data)
             for source, number in [(one.source, one.number), *one.twins]:
                 numbers[source][number, one.content_sha256] = one.new
@@ -172,6 +172,7 @@ def make(plan: Plan, out: str | Path, progress: Callable[[int], None] | None = N
                 progress(one.new)
         notes = carrying.carry_annotations(plan.sources, numbers, folder)
         notes += carrying.carry_splits(plan.sources, folder)
+        notes += carrying.carry_about(plan.sources, folder)
         notes += [
             f"{store.path / MANIFEST}: left behind with its signature, sign the new dataset"
             for store in plan.sources
@@ -185,7 +186,7 @@ def _taken(source: int, store: Store, number: int, new: int, metadata: EpisodeMe
     return Taken(source, number, new, metadata.content_sha256, store.file(number).stat().st_size, [])
 
 
-def _checked(store: Store, number: int, schema: DatasetSchema) -> tuple[bytes | bytearray, EpisodeMetadata]:
+def _checked(store: Store, number: int, schema: DatasetSchema) -> tuple[bytes | memoryview, EpisodeMetadata]:
     """Return an episode's file as it is where it is of today's version, else written anew with the same values."""
     path = store.file(number)
     data = read_regular(path, episode_file.MAX_FILE_BYTES)

@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,9 +20,7 @@ TEMPORARY_PREFIX = ".tmp-"
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
-def write_new(
-    folder: Path, data: bytes | bytearray, names: Callable[[], Iterator[str]], *, sync_name: bool = True
-) -> str:
+def write_new(folder: Path, data: bytes | bytearray | memoryview, names: Callable[[], Iterator[str]]) -> str:
     """Write `data` to `folder` under the first of `names` that is free, and return that name.
 
     The file appears complete and flushed to the disk, or not at all; an existing file is never replaced, also when
@@ -31,57 +30,114 @@ def write_new(
         folder: An existing folder.
         data: The file's content.
         names: Returns the names to try, in order; asked once.
-        sync_name: Whether the name is flushed as well; who writes many calls `sync_folder` once, at the end.
 
     Raises:
         DatasetError: The disk is full or the folder cannot be written; nothing is left behind.
     """
-    temporary: Path | None = None
-    descriptor = -1
+    staged = stage(folder, data)
     try:
-        temporary, descriptor = create_locked(folder)
-        _write_all(descriptor, data)
-        os.fsync(descriptor)
-        for name in names():
-            if name_it(temporary, folder / name):
-                if sync_name:
-                    sync_folder(folder)
-                return name
-        raise DatasetError(f"{folder}: a file of that name is already there")
-    except OSError as problem:
-        raise DatasetError(f"{folder}: {describe(problem)}; nothing that was already written is lost") from problem
+        return staged.publish(names)
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        if descriptor >= 0:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        staged.discard()
 
 
-def write_over(path: Path, data: bytes | bytearray) -> None:
+@dataclass
+class Staged:
+    """A file that is complete and flushed to the disk, and has no name yet.
+
+    Attributes:
+        folder: Where it lies and will be named.
+    """
+
+    folder: Path
+    _temporary: Path
+    _descriptor: int
+
+    def publish(self, names: Callable[[], Iterator[str]], *, sync_name: bool = True) -> str:
+        """Give it the first of `names` that is free, and return that.
+
+        Args:
+            names: Returns the names to try, in order; asked once.
+            sync_name: Whether the name is flushed; who names many calls `sync_folder` once, at the end.
+
+        Raises:
+            DatasetError: None is free, or the folder cannot be written; then it has no name.
+        """
+        try:
+            for name in names():
+                if name_it(self._temporary, self.folder / name):
+                    if sync_name:
+                        _sync_new(self.folder / name)
+                    return name
+        except OSError as problem:
+            raise _not_written(self.folder, problem) from problem
+        raise DatasetError(f"{self.folder}: a file of that name is already there")
+
+    def replace(self, path: Path) -> None:
+        """Put it in the place of a file that may be there.
+
+        Raises:
+            DatasetError: The folder cannot be written.
+        """
+        try:
+            self._temporary.rename(path)
+            sync_folder(path.parent)
+        except OSError as problem:
+            raise DatasetError(f"{path}: {describe(problem)}; what was there before is untouched") from problem
+
+    def discard(self) -> None:
+        """Let go of it; without a name it is gone."""
+        with contextlib.suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            os.close(self._descriptor)
+
+
+def stage(folder: Path, data: bytes | bytearray | memoryview) -> Staged:
+    """Write a file under a temporary name and flush it; the caller names or discards it.
+
+    Raises:
+        DatasetError: The disk is full or the folder cannot be written; nothing is left behind.
+    """
+    staged: Staged | None = None
+    try:
+        staged = Staged(folder, *create_locked(folder))
+        _write_all(staged._descriptor, data)
+        os.fsync(staged._descriptor)
+        return staged
+    except BaseException as problem:
+        if staged is not None:
+            staged.discard()
+        if isinstance(problem, OSError):
+            raise _not_written(folder, problem) from problem
+        raise
+
+
+def _not_written(folder: Path, problem: OSError) -> DatasetError:
+    return DatasetError(f"{folder}: {describe(problem)}; nothing that was already written is lost")
+
+
+def write_over(path: Path, data: bytes | bytearray | memoryview) -> None:
     """Write a file that may be there already: complete and flushed to the disk, or what was there before.
 
     Raises:
         DatasetError: The disk is full or the folder cannot be written; nothing is left behind.
     """
-    temporary: Path | None = None
-    descriptor = -1
+    staged = stage(path.parent, data)
     try:
-        temporary, descriptor = create_locked(path.parent)
-        _write_all(descriptor, data)
-        os.fsync(descriptor)
-        temporary.rename(path)
-        sync_folder(path.parent)
-    except OSError as problem:
-        raise DatasetError(f"{path}: {describe(problem)}; what was there before is untouched") from problem
+        staged.replace(path)
     finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        if descriptor >= 0:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        staged.discard()
+
+
+def _sync_new(path: Path) -> None:
+    """Flush the name of a new file; where that fails the name goes, for its writer says that nothing was written."""
+    try:
+        sync_folder(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
 
 
 def describe(problem: OSError) -> str:
@@ -105,7 +161,7 @@ def create_locked(folder: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _write_all(descriptor: int, data: bytes | bytearray) -> None:
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data).cast("B")
     while view.nbytes:
         view = view[os.write(descriptor, view[: 64 << 20]) :]
@@ -141,11 +197,11 @@ def move_new(source: Path, target: Path) -> bool:
 
 
 @contextlib.contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; it is released when the process ends, however it ends."""
+def folder_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the folder's lock, alone or with others that share it; it goes with the process, however that ends."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -160,26 +216,83 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> Path:
+    """Make a folder, whose name is then flushed, where there is none; return its path.
+
+    Raises:
+        DatasetError: A link or something else has that name, or it cannot be made.
+    """
+    if not is_folder(path):
+        try:
+            path.mkdir(exist_ok=True)  # another process may have made it
+            sync_folder(path.parent)
+        except OSError as problem:
+            raise DatasetError(f"{path}: {describe(problem)}") from problem
+        is_folder(path)
+    return path
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder.
+
+    Raises:
+        DatasetError: A link or something else has that name.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as problem:
+        raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
+    if not stat.S_ISDIR(mode):
+        kind = "is a symbolic link" if stat.S_ISLNK(mode) else "is something else"
+        raise DatasetError(f"{path}: {kind}; it must be a plain folder")
+    return True
+
+
 def names_in(folder: Path) -> list[str]:
-    """Return the names in a folder, in order; none where there is no such folder."""
-    return sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
+    """Return the names in a folder, in order; none where there is no such folder.
+
+    Raises:
+        DatasetError: It is no plain folder, or cannot be read.
+    """
+    return sorted(entry.name for entry in _entries(folder)) if is_folder(folder) else []
 
 
-def remove_leftovers(folder: Path) -> list[str]:
-    """Remove temporary files whose writer is gone, and return their names; those in use stay."""
-    removed = []
-    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as problem:
+        raise DatasetError(f"{folder}: cannot be read: {problem.strerror or problem}") from problem
+
+
+def remove_leftovers(folder: Path, clear: Callable[[os.DirEntry[str], int], list[str]] | None = None) -> list[str]:
+    """Remove temporary files whose writer is gone, and return their names; those in use stay.
+
+    Args:
+        folder: Where; need not exist.
+        clear: Removes what belongs to such a file, before the file itself, and returns the names; called with the file
+            and with how many names it has, while it is locked.
+
+    Raises:
+        DatasetError: It is no plain folder, or cannot be read.
+    """
+    removed: list[str] = []
+    for entry in _entries(folder) if is_folder(folder) else ():
         if not entry.name.startswith(TEMPORARY_PREFIX) or not entry.is_file(follow_symlinks=False):
             continue
         with contextlib.suppress(OSError):
             descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if clear is not None:
+                    removed += clear(entry, os.fstat(descriptor).st_nlink)
                 Path(entry.path).unlink()
                 removed.append(entry.name)
             finally:
                 os.close(descriptor)
-    return removed
+    return sorted(removed)
 
 
 @contextlib.contextmanager
@@ -215,7 +328,8 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     """
     with open_regular(path, max_bytes) as stream:
         try:
-            return stream.read(max_bytes)
+            # Not `read(max_bytes)`, which takes memory for all that is allowed before it looks.
+            return stream.read(os.fstat(stream.fileno()).st_size)
         except OSError as problem:
             raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
 

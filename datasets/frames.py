@@ -58,7 +58,8 @@ class Frames:
         self.numbers = numbers
         self.keep: Any = keep
         steps = np.diff(numbers)
-        if not len(numbers) or numbers[0] != 0 or not np.isin(steps, (0, 1)).all() or numbers[-1] != media.frames - 1:
+        rising = bool(((steps == 0) | (steps == 1)).all())
+        if not len(numbers) or numbers[0] != 0 or not rising or numbers[-1] != media.frames - 1:
             raise DatasetError(
                 f"channel '{column.name}': frame numbers must begin with 0, rise by 0 or 1 from row to row and "
                 f"end with {media.frames - 1}, the last frame"

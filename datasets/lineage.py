@@ -14,7 +14,8 @@ from pydantic import Field
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel, validate
-from training_ground.datasets.files import read_regular
+from training_ground.datasets.files import names_in, read_regular
+from training_ground.datasets.layout import FILES, LINEAGE
 from training_ground.datasets.provenance import code_commit
 from training_ground.datasets.schema import (
     SCHEMA_VERSION,
@@ -26,9 +27,8 @@ from training_ground.datasets.schema import (
     parse_json,
 )
 
-LINEAGE = "lineage"
 MAX_FILE_BYTES = 256 << 20
-MAX_FILES = 1000
+MAX_FILES = 100
 Action = Literal["merge", "copy", "migrate", "clean"]
 
 
@@ -104,14 +104,13 @@ def read_lineage(path: Path) -> list[Lineage]:
     """Read the lineage files of the store at `path`, in order; an empty list where there are none.
 
     Raises:
-        DatasetError: One is damaged, too large, of another version, or no plain file.
+        DatasetError: One is damaged, too large, of another version, or no plain file; or there are too many.
     """
-    folder = path / LINEAGE
-    if folder.is_symlink():
-        raise DatasetError(f"{folder}: is a symbolic link; it must be a plain folder")
-    files = sorted(folder.glob("lineage_*.json"))[:MAX_FILES] if folder.is_dir() else []
-    result = []
-    for file in files:
+    result, names = [], [name for name in names_in(path / LINEAGE) if FILES[LINEAGE].fullmatch(name)]
+    if len(names) > MAX_FILES:
+        raise DatasetError(f"{path / LINEAGE}: has {len(names)} files, more than the {MAX_FILES} allowed")
+    for name in names:
+        file = path / LINEAGE / name
         data = parse_json(read_regular(file, MAX_FILE_BYTES), str(file))
         check_version(data, str(file))
         result.append(validate(Lineage, data, str(file), DatasetError))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.files import write_new
+from training_ground.datasets.files import describe, write_new
 from training_ground.datasets.schema import DatasetSchema
 
 MAX_STRIP_PIXELS = 64_000_000
@@ -84,7 +84,10 @@ def write_frames(episode: Episode, channel: str, rows: Sequence[int], folder: Pa
     Raises:
         DatasetError: A file is there already, or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise DatasetError(f"{folder}: {describe(problem)}") from problem
     written = []
     for row in rows:
         sample = episode.columns[channel][row]

@@ -7,8 +7,6 @@ bytes. What is derived from these files (`index/`, `arrays/`, the data card, Cro
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,14 +17,11 @@ from pydantic import Field
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel, validate
 from training_ground.datasets import merkle
-from training_ground.datasets.cleaned import RECORD
-from training_ground.datasets.files import TEMPORARY_PREFIX, hash_regular, read_regular, write_over
+from training_ground.datasets.files import TEMPORARY_PREFIX, hash_regular, names_in, read_regular, write_over
+from training_ground.datasets.layout import ABOUT, DESCRIPTION, EPISODES, FILES, MANIFEST, RECORD, episode_number
 from training_ground.datasets.schema import Count, canonical_json, parse_json
-from training_ground.datasets.store import DESCRIPTION, EPISODES, MAX_DESCRIPTION_BYTES, Store
+from training_ground.datasets.store import MAX_DESCRIPTION_BYTES, Store
 
-MANIFEST = "manifest.json"
-ABOUT = "about.json"
-MEDIA, ANNOTATIONS, LINEAGE, SPLITS = "media", "annotations", "lineage", "splits"
 MANIFEST_VERSION = 1
 MAX_MANIFEST_BYTES = 1 << 30
 """Three million episodes."""
@@ -34,16 +29,9 @@ MAX_LISTED_BYTES = 64 << 30
 """Largest file that is listed: a video."""
 MAX_PROOF_BYTES = 64 << 10
 
-FILES = (DESCRIPTION, ABOUT, RECORD)
-"""Files that are listed."""
-FOLDERS = {
-    ANNOTATIONS: re.compile(r"annotation_(?:\d{6}|[1-9]\d{6,11})\.json", re.ASCII),
-    EPISODES: re.compile(r"episode_(\d{6}|[1-9]\d{6,11})\.parquet", re.ASCII),
-    LINEAGE: re.compile(r"lineage_\d{6,12}\.json", re.ASCII),
-    MEDIA: re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,8}", re.ASCII),
-    SPLITS: re.compile(r"[a-z][a-z0-9_-]{0,63}\.json", re.ASCII),
-}
-"""Folders whose files are listed, and what such a file is called."""
+
+TOP = (DESCRIPTION, ABOUT, RECORD)
+"""Files that are listed besides those in `layout.FILES`."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -52,7 +40,7 @@ class Entry(StrictModel):
     """One file.
 
     Attributes:
-        path: Relative to the store: one of `FILES`, or a file in one of `FOLDERS`.
+        path: Relative to the store: one of `TOP`, or one of `layout.FILES`.
         bytes, sha256: Of the whole file.
         number, content_sha256: Of an episode: its number, and the hash over its values; else absent.
     """
@@ -66,11 +54,10 @@ class Entry(StrictModel):
     @pydantic.model_validator(mode="after")
     def _known_place(self) -> Entry:
         folder, _, name = self.path.partition("/")
-        pattern = FOLDERS.get(folder)
-        match = pattern.fullmatch(name) if pattern else None
-        if match is None and self.path not in FILES:
+        known = folder in FILES and FILES[folder].fullmatch(name)
+        if not known and self.path not in TOP:
             raise ValueError(f"path '{self.path}' is no file that a manifest lists")
-        episode = int(match[1]) if match and folder == EPISODES else None
+        episode = episode_number(name) if folder == EPISODES else None
         if self.number != episode or (self.content_sha256 is None) != (episode is None):
             raise ValueError(f"path '{self.path}': number and content_sha256 belong to an episode of that number")
         return self
@@ -143,9 +130,8 @@ def build(store: Store, progress: Callable[[int], None] | None = None) -> Manife
     for path in listed_files(store.path):
         size, digest = hash_regular(store.path / path, limit(path))
         known: dict[str, Any] = {"path": path, "bytes": size, "sha256": digest}
-        match = FOLDERS[EPISODES].fullmatch(Path(path).name)
-        if match:
-            number = int(match[1])
+        number = episode_number(Path(path).name)
+        if number is not None:
             known |= {"number": number, "content_sha256": store.metadata(number).content_sha256}
             if progress is not None:
                 progress(number)
@@ -154,11 +140,11 @@ def build(store: Store, progress: Callable[[int], None] | None = None) -> Manife
     return Manifest(root=root, files=tuple(entries))
 
 
-def write(store: Store, manifest: Manifest) -> Path:
-    """Write `manifest.json`, over the one that is there."""
-    path = store.path / MANIFEST
-    write_over(path, manifest.encode())
-    return path
+def write(store: Store, manifest: Manifest) -> bytes:
+    """Write `manifest.json`, over the one that is there, and return its bytes."""
+    raw = manifest.encode()
+    write_over(store.path / MANIFEST, raw)
+    return raw
 
 
 def parse(raw: bytes, where: str) -> Manifest:
@@ -196,16 +182,16 @@ def listed_files(folder: Path) -> list[str]:
     Raises:
         DatasetError: A folder is a link, or cannot be read.
     """
-    found = [name for name in FILES if (folder / name).exists() or (folder / name).is_symlink()]
-    for name in FOLDERS:
-        found += [f"{name}/{file}" for file in _names(folder / name) if FOLDERS[name].fullmatch(file)]
+    found = [name for name in TOP if (folder / name).exists() or (folder / name).is_symlink()]
+    for name, pattern in FILES.items():
+        found += [f"{name}/{file}" for file in names_in(folder / name) if pattern.fullmatch(file)]
     return sorted(found)
 
 
 def strangers(folder: Path) -> Iterator[str]:
     """Give the paths in the folders of data that no manifest lists, those that a writer is at work on excepted."""
-    for name, pattern in FOLDERS.items():
-        for file in _names(folder / name):
+    for name, pattern in FILES.items():
+        for file in names_in(folder / name):
             if not pattern.fullmatch(file) and not file.startswith(TEMPORARY_PREFIX):
                 yield f"{name}/{file}"
 
@@ -213,14 +199,3 @@ def strangers(folder: Path) -> Iterator[str]:
 def limit(path: str) -> int:
     """Return the size that a listed file may have, bytes."""
     return MAX_DESCRIPTION_BYTES if path in (DESCRIPTION, ABOUT) else MAX_LISTED_BYTES
-
-
-def _names(folder: Path) -> list[str]:
-    if folder.is_symlink():
-        raise DatasetError(f"{folder}: is a symbolic link; folders of a dataset are plain folders")
-    try:
-        return sorted(entry.name for entry in os.scandir(folder))
-    except FileNotFoundError:
-        return []
-    except OSError as problem:
-        raise DatasetError(f"{folder}: cannot be read: {problem.strerror or problem}") from problem

@@ -12,7 +12,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,21 +22,27 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.files import (
-    TEMPORARY_PREFIX,
     create_locked,
     describe,
+    hash_regular,
+    make_folder,
     name_it,
+    names_in,
     open_regular,
+    remove_leftovers,
     sync_folder,
 )
 from training_ground.datasets.frames import Frames
+from training_ground.datasets.layout import FILES, MEDIA
 from training_ground.datasets.schema import Column, DatasetSchema
 from training_ground.datasets.video import VideoWriter
 from training_ground.datasets.video_schema import MAX_MEDIA_BYTES, Media, VideoStorage
 
-MEDIA = "media"
-_NAME = re.compile(r"^[0-9a-f]{64}\.mkv$", re.ASCII)
+Named = Callable[[], set[str]]
+"""Returns the names of the media files that a store's episodes name."""
 _BLOCK = 1 << 20
+_AT_ONCE = 200
+"""Files that are open at a time."""
 
 
 class Draft:
@@ -84,7 +89,7 @@ class Recording:
         """Return the rows; their file lives as long as they do."""
         column, storage, rate = self._arguments
         numbers, decoded, psnr = self._writer.close()
-        size, sha256 = _hash(self._draft.path)
+        size, sha256 = hash_regular(self._draft.path, MAX_MEDIA_BYTES)
         frames = int(numbers[-1]) + 1
         media = Media(sha256=sha256, bytes=size, frames=frames, decoded_sha256=decoded, psnr_db=psnr)
         return Frames(self._draft.path, media, column, storage, numbers, rate, keep=self._draft)
@@ -96,7 +101,9 @@ class Recording:
 
 
 @contextlib.contextmanager
-def published(store: Path, schema: DatasetSchema, columns: Mapping[str, Any]) -> Iterator[dict[str, Frames]]:
+def published(
+    store: Path, schema: DatasetSchema, columns: Mapping[str, Any], named: Named
+) -> Iterator[dict[str, Frames]]:
     """Put the media files of an episode where readers look for them, for the block that writes the episode.
 
     Frames that are stored as the schema says are taken as they are, byte for byte; other values are encoded.
@@ -105,9 +112,10 @@ def published(store: Path, schema: DatasetSchema, columns: Mapping[str, Any]) ->
         store: The store's folder.
         schema: Its schema.
         columns: The episode's; see `Episode`.
+        named: Asked when the block fails.
 
     Yields:
-        Frames in the store, by channel. When the block fails, files that came with it are removed.
+        Frames in the store, by channel. When the block fails, files that came with it and no episode names go again.
 
     Raises:
         DatasetError: A file cannot be written, or frames cannot be read.
@@ -116,7 +124,7 @@ def published(store: Path, schema: DatasetSchema, columns: Mapping[str, Any]) ->
     if not videos:
         yield {}
         return
-    folder = media_folder(store)
+    folder = make_folder(store / MEDIA)
     placed: dict[str, Frames] = {}
     made: list[Path] = []
     with contextlib.ExitStack() as stack:
@@ -126,77 +134,80 @@ def published(store: Path, schema: DatasetSchema, columns: Mapping[str, Any]) ->
         # Each file once, for a lock would wait for ourselves, and in one order, for two writers would for each other.
         drafts = {folder / frames.media.name: frames.keep for frames in placed.values()}
         try:
-            made += [path for path in sorted(drafts) if _publish(drafts[path], path, stack)]
+            for path in sorted(drafts):
+                if _publish(drafts[path], path, stack):
+                    made.append(path)
             sync_folder(folder)
             for frames in placed.values():
                 frames.move(folder / frames.media.name)
             yield placed
         except BaseException:
+            # An interrupt may have come after the episode got its name.
+            kept = named() if made else set()
             for path in made:
-                path.unlink(missing_ok=True)
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
             raise
 
 
-def media_folder(store: Path) -> Path:
-    """Return the folder of a store's media files; it is made where there is none.
-
-    Raises:
-        DatasetError: It is a link, or cannot be made.
-    """
-    folder = store / MEDIA
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as problem:
-        raise DatasetError(f"{folder}: {describe(problem)}") from problem
-    if folder.is_symlink():
-        raise DatasetError(f"{folder}: must be a plain folder")
-    return folder
-
-
-def clear_leftovers(store: Path, named: Callable[[], set[str]]) -> list[str]:
+def clear_leftovers(store: Path, named: Named) -> list[str]:
     """Remove what writers that died have left, and return the names.
 
     Args:
         store: The store's folder.
-        named: Returns the names of the media files that episodes name; asked only if that is in doubt.
+        named: Asked only if it is in doubt whether a file belongs to an episode.
     """
     folder = store / MEDIA
-    if folder.is_symlink() or not folder.is_dir():
-        return []
-    removed = []
-    for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-        if not entry.name.startswith(TEMPORARY_PREFIX) or not entry.is_file(follow_symlinks=False):
-            continue
-        with contextlib.suppress(OSError):
-            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                removed += _clear_names(folder, entry.inode(), os.fstat(descriptor).st_nlink, named)
-                Path(entry.path).unlink()
-                removed.append(entry.name)
-            finally:
-                os.close(descriptor)
-    return removed
+
+    def clear(entry: os.DirEntry[str], links: int) -> list[str]:
+        """Remove the content name of a file whose writer died, if no episode came to name it."""
+        if links < 2:
+            return []
+        known, inode = named(), entry.inode()
+        twins = [e for e in os.scandir(folder) if FILES[MEDIA].fullmatch(e.name) and e.inode() == inode]
+        gone = [twin for twin in twins if twin.name not in known]
+        for twin in gone:
+            Path(twin.path).unlink()
+        return [twin.name for twin in gone]
+
+    return remove_leftovers(folder, clear)
 
 
-def unnamed(store: Path, named: set[str]) -> list[str]:
-    """Return the names in the folder of media files that no episode names."""
-    folder = store / MEDIA
-    if not folder.is_dir():
-        return []
-    found = (entry.name for entry in os.scandir(folder) if not entry.name.startswith(TEMPORARY_PREFIX))
-    return sorted(name for name in found if name not in named)
+def remove_unnamed(store: Path, named: Named) -> list[str]:
+    """Remove the files that no episode names, and return their names.
+
+    A file that a writer is at work on is locked, and stays: it holds the lock until its episode is there.
+
+    Args:
+        store: The store's folder.
+        named: Asked while all that may go is locked, so that no writer can come to name it.
+    """
+    known, gone = named(), list[str]()
+    unnamed = [name for name in names(store) if name not in known]
+    for first in range(0, len(unnamed), _AT_ONCE):
+        with contextlib.ExitStack() as stack:
+            free = [name for name in unnamed[first : first + _AT_ONCE] if _lock(store / MEDIA / name, stack)]
+            kept = named() if free else set()
+            for name in free:
+                if name not in kept:
+                    (store / MEDIA / name).unlink(missing_ok=True)
+                    gone.append(name)
+    return gone
 
 
-def _clear_names(folder: Path, inode: int, links: int, named: Callable[[], set[str]]) -> list[str]:
-    """Remove the content name of a file whose writer died, if no episode came to name it."""
-    if links < 2:
-        return []
-    known = named()
-    twins = [e for e in os.scandir(folder) if _NAME.match(e.name) and e.inode() == inode and e.name not in known]
-    for twin in twins:
-        Path(twin.path).unlink()
-    return [twin.name for twin in twins]
+def _lock(path: Path, stack: contextlib.ExitStack) -> bool:
+    """Lock a file that nobody has locked, until the stack ends."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        stack.callback(os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def names(store: Path) -> list[str]:
+    """Return the names of a store's media files."""
+    return [name for name in names_in(store / MEDIA) if FILES[MEDIA].fullmatch(name)]
 
 
 def _in_folder(folder: Path, schema: DatasetSchema, name: str, storage: VideoStorage, values: Any) -> Frames:
@@ -233,9 +244,8 @@ def _publish(draft: Draft, target: Path, stack: contextlib.ExitStack) -> bool:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             if os.fstat(descriptor).st_nlink == 0:
                 continue
-            if _hash(target) != _hash(draft.path):
-                draft.path.replace(target)  # what stood there was damaged
-                return True
+            if hash_regular(target, MAX_MEDIA_BYTES) != hash_regular(draft.path, MAX_MEDIA_BYTES):
+                draft.path.replace(target)  # what stood there was damaged; other episodes may name it
             return False
         except FileNotFoundError:
             continue
@@ -257,13 +267,3 @@ def _copy(frames: Frames, draft: Draft) -> None:
         raise DatasetError(f"{draft.path.parent}: {describe(problem)}") from problem
     if digest.hexdigest() != frames.media.sha256:
         raise DatasetError(f"{frames.path}: is damaged: it is not the file that its episode names")
-
-
-def _hash(path: Path) -> tuple[int, str]:
-    """Return a file's size and sha256."""
-    digest, size = hashlib.sha256(), 0
-    with open_regular(path, MAX_MEDIA_BYTES) as stream:
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-    return size, digest.hexdigest()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from training_ground.configs.errors import DatasetError
+from training_ground.configs.errors import DatasetError, short
 from training_ground.configs.loading import validate
 from training_ground.datasets.schema import (
     FORMAT,
@@ -66,7 +66,7 @@ def read_description(data: Data, where: str) -> DatasetSchema:
         DatasetError: It is of another format, the version is not known, or something in it is wrong.
     """
     if data.get("format") != FORMAT:
-        raise DatasetError(f"{where}: format = {data.get('format')!r}, not '{FORMAT}'")
+        raise DatasetError(f"{where}: format = {short(data.get('format'))}, not '{FORMAT}'")
     version = check_version(data, where, oldest())
     earlier: dict[int, str] = {}
     while version < SCHEMA_VERSION:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, Episode
-from training_ground.datasets.media import Recording, media_folder
+from training_ground.datasets.files import make_folder
+from training_ground.datasets.layout import MEDIA
+from training_ground.datasets.media import Recording
 from training_ground.datasets.provenance import (
     as_stored,
     code_commit,
@@ -39,6 +42,8 @@ from training_ground.datasets.video_schema import VideoStorage
 
 FIRST_CAPACITY = 1024
 
+Expand = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+
 
 class EpisodeBuffer:
     """Rows of an episode that is still running, in arrays that double when they are full; videos go to files at once.
@@ -46,10 +51,12 @@ class EpisodeBuffer:
     Args:
         schema: What the rows have.
         folder: Where the files are written, a store's `media`; where absent, the system's folder for temporary ones.
+        expand: Works out the channels that frames leave out from what they have besides channels, all rows at once.
     """
 
-    def __init__(self, schema: DatasetSchema, folder: Path | None = None) -> None:
+    def __init__(self, schema: DatasetSchema, folder: Path | None = None, expand: Expand | None = None) -> None:
         self.rows = 0
+        self._expand = expand
         self._schema, self._folder = schema, folder or Path(tempfile.gettempdir())
         self._videos: dict[str, Recording] = {}
         self._columns = {n: c for n, c in schema.columns().items() if n not in schema.videos()}
@@ -63,7 +70,9 @@ class EpisodeBuffer:
         given = {TIMESTAMP, IS_LAST, PHASE, *self._actions}
         given |= {REWARD} if self._own_reward else set()
         given |= {POLICY_OBSERVATION} if self._own_observation else set()
-        self._copied = [name for name in self._columns if name not in given]
+        self._ungiven = [name for name in self._columns if name not in given]
+        self._copied = self._ungiven
+        self._raw: dict[str, NDArray[Any]] = {}
         self._grow()
 
     def clear(self) -> None:
@@ -79,34 +88,46 @@ class EpisodeBuffer:
         if row == self._capacity:
             self._grow()
             arrays = self._arrays
+        if row == 0:
+            self._begin(frame)
         for name in self._copied:
             arrays[name][row] = frame[name]
-        if row == 0 and not self._videos:
-            self._begin_videos()
+        for name, values in self._raw.items():
+            values[row] = frame[name]
         for name, video in self._videos.items():
             video.add(frame[name])
-        for name in self._actions:
-            if row:
+        if row:
+            for name in self._actions:
                 arrays[name][row - 1] = frame[name]
-            arrays[name][row] = 0
         if self._own_reward:
             arrays[REWARD][row] = reward
         if self._own_observation:
             arrays[POLICY_OBSERVATION][row] = self._flat(observation)
-        arrays[TIMESTAMP][row] = round(row * self._period_ns)
         arrays[PHASE][row] = phase
         self.rows = row + 1
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Return the rows so far as an episode's columns; valid until the next `clear`, which must come next."""
+        if self._expand is not None and self._raw:
+            found = self._expand({name: values[: self.rows] for name, values in self._raw.items()})
+            for name in set(self._ungiven).difference(self._copied):
+                self._arrays[name][: self.rows] = found[name]
         result: dict[str, Any] = {name: array[: self.rows] for name, array in self._arrays.items()}
         videos, self._videos = self._videos, {}
         result |= {name: video.finish() for name, video in videos.items()}
+        result[TIMESTAMP][:] = np.rint(np.arange(self.rows) * self._period_ns)
         result[IS_LAST][:] = False
         result[IS_LAST][-1] = True
+        for name in self._actions:
+            result[name][-1] = 0
         return result
 
-    def _begin_videos(self) -> None:
+    def _begin(self, frame: dict[str, Any]) -> None:
+        """Prepare for an episode whose frames are like this first one."""
+        self._copied = [name for name in self._ungiven if name in frame or self._expand is None]
+        if self._expand is not None:
+            raw = {name: np.asarray(value) for name, value in frame.items() if name not in self._schema.columns()}
+            self._raw = {name: np.zeros((self._capacity, *value.shape), value.dtype) for name, value in raw.items()}
         described, rate = self._schema.columns(), self._schema.control_rate
         for name, storage in self._schema.videos().items():
             self._videos[name] = Recording(self._folder, described[name], storage, rate)
@@ -126,6 +147,7 @@ class EpisodeBuffer:
             array = np.zeros((capacity, *column.shape), dtype=kind)
             array[: self.rows] = self._arrays[name][: self.rows] if self.rows else 0
             self._arrays[name] = array
+        self._raw = {name: np.concatenate([values, np.zeros_like(values)]) for name, values in self._raw.items()}
         self._capacity = capacity
 
 
@@ -171,13 +193,14 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         if store is not None:
             self.schema = as_stored(self.schema, store.schema)
             check_fit(self.schema, store.schema, str(store.path))
-            folder = media_folder(store.path) if self.schema.videos() else None
+            folder = make_folder(store.path / MEDIA) if self.schema.videos() else None
         self._base: Any = env.unwrapped
         # What is copied at once need not be made an array first; shapes are checked by `frame` at each reset.
-        self._frame = getattr(self._base, "raw_frame", self._base.frame)
+        raw = hasattr(self._base, "raw_frame") and hasattr(self._base, "expand")
+        self._frame = self._base.raw_frame if raw else self._base.frame
         self._description = describe(env)
         self._config_hash = config_hash(self._description)
-        self._buffer = EpisodeBuffer(self.schema, folder)
+        self._buffer = EpisodeBuffer(self.schema, folder, self._base.expand if raw else None)
         self._seeds = np.random.default_rng()
         self._start: dict[str, Any] = {}
         self._running = False
@@ -199,7 +222,8 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             "cameras": plain(self._base.camera_poses()) if hasattr(self._base, "camera_poses") else {},
         }
         self._buffer.clear()
-        self._buffer.add(self._base.frame(), observation, phase=str(info.get("phase") or ""))
+        self._base.frame()  # checks the shapes
+        self._buffer.add(self._frame(), observation, phase=str(info.get("phase") or ""))
         self._running = True
         return observation, info
 

@@ -12,7 +12,7 @@ import numpy as np
 import pydantic
 from pydantic import Field
 
-from training_ground.configs.errors import DatasetError
+from training_ground.configs.errors import DatasetError, short
 from training_ground.configs.loading import StrictModel
 from training_ground.datasets.cleaned import CleaningStep
 from training_ground.datasets.timing import check_rates
@@ -42,6 +42,8 @@ IMPORTED = "imported:"
 
 MAX_SAMPLE_BYTES = 64 << 20
 """Largest sample of one channel, bytes."""
+MAX_VALUES = 10_000_000
+"""Most values in one JSON file: in memory each may take a hundred bytes, and on the disk two."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,127}$")]
 Text = Annotated[str, Field(max_length=10_000)]
@@ -330,7 +332,7 @@ def canonical_json(data: Any, where: str) -> bytes:
 
 
 def parse_json(raw: bytes, where: str) -> dict[str, Any]:
-    """Read a JSON object; NaN, infinity and keys given twice are refused.
+    """Read a JSON object; NaN, infinity, keys given twice and more than `MAX_VALUES` values are refused.
 
     Raises:
         DatasetError: It is no such object; the message says why.
@@ -345,6 +347,9 @@ def parse_json(raw: bytes, where: str) -> dict[str, Any]:
             raise ValueError("a key stands twice in one object")
         return result
 
+    values = raw.count(b",") + raw.count(b"[") + raw.count(b"{")
+    if values > MAX_VALUES:
+        raise DatasetError(f"{where}: holds about {values} values, more than the {MAX_VALUES} allowed in a JSON file")
     try:
         data = json.loads(raw.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
     except (ValueError, RecursionError) as problem:
@@ -372,5 +377,5 @@ def check_version(data: dict[str, Any], where: str, oldest: int = SCHEMA_VERSION
             "; it was written by a newer training-ground: update with pip install -U training-ground" if newer else ""
         )
         reads = f"{oldest} to {SCHEMA_VERSION}" if oldest < SCHEMA_VERSION else f"{SCHEMA_VERSION}"
-        raise DatasetError(f"{where}: schema_version = {version!r}, this code reads {reads}{remedy}")
+        raise DatasetError(f"{where}: schema_version = {short(version)}, this code reads {reads}{remedy}")
     return version

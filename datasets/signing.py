@@ -19,10 +19,10 @@ from pydantic import Field
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel, validate
 from training_ground.datasets.files import read_regular, sync_folder, write_over
+from training_ground.datasets.layout import SIGNATURE
 from training_ground.datasets.manifest import Digest
 from training_ground.datasets.schema import Count, canonical_json, parse_json
 
-SIGNATURE = "manifest.sig"
 DOMAIN = b"training-ground-manifest-signature-v1\x00"
 """Stands before what is signed, so that a signature for one purpose is none for another."""
 MAX_SIGNATURE_BYTES = 16 << 10
@@ -204,13 +204,18 @@ def trusted(statement: Statement, keys: Iterable[bytes]) -> bool:
 
 
 def _write_key(path: Path, data: bytes, mode: int) -> None:
+    # Not by way of a temporary file: that would be another place where the key has been.
+    made = False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        made = True
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         sync_folder(path.parent)
     except OSError as problem:
+        if made:
+            path.unlink(missing_ok=True)
         raise DatasetError(f"{path}: cannot be written: {problem.strerror or problem}") from problem

@@ -4,59 +4,51 @@ from __future__ import annotations
 
 import json
 import os
-import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets import episode_file, media, migrations
+from training_ground.datasets import checking, episode_file, media, migrations
+from training_ground.datasets.checking import VerifyReport, check_columns
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.files import describe, names_in, read_regular, remove_leftovers, sync_folder, write_new
+from training_ground.datasets.files import (
+    Staged,
+    describe,
+    folder_lock,
+    is_folder,
+    make_folder,
+    names_in,
+    read_regular,
+    remove_leftovers,
+    stage,
+    sync_folder,
+    write_new,
+)
 from training_ground.datasets.frames import Frames
+from training_ground.datasets.layout import (
+    ANNOTATIONS,
+    DESCRIPTION,
+    EPISODES,
+    PURGED,
+    SPLITS,
+    TRASH,
+    episode_name,
+    episode_number,
+)
 from training_ground.datasets.schema import (
-    IS_LAST,
-    TEXT,
-    TIMESTAMP,
     DatasetSchema,
     EpisodeMetadata,
     canonical_json,
     parse_json,
 )
-from training_ground.datasets.timing import stale_changes
 
-DESCRIPTION = "dataset.json"
-EPISODES = "episodes"
-TRASH = "trash"
 MAX_DESCRIPTION_BYTES = 64 << 20
-_EPISODE_NAME = re.compile(r"^episode_(\d{6,12})\.parquet$", re.ASCII)
-_USED_NAME = re.compile(r"^episode_(\d{6,12})\.(parquet|purged)$", re.ASCII)
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """What `Store.verify` found.
-
-    Attributes:
-        episodes: Episodes looked at.  rows: their rows, the last one of each included.
-        problems: One sentence a problem, each beginning with the file.
-        notes: What is worth knowing and no error.
-    """
-
-    episodes: int
-    rows: int
-    problems: tuple[str, ...]
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
+WRITERS = 3
+"""Episodes that `Store.extend` writes at once: one is compressed while two wait for the disk."""
 
 
 class Store:
@@ -88,7 +80,9 @@ class Store:
         """
         path = Path(path)
         try:
-            (path / EPISODES).mkdir(parents=True, exist_ok=True)
+            for folder in (*reversed(path.absolute().parents), path, path / EPISODES):
+                if not folder.is_dir():
+                    make_folder(folder)
             remove_leftovers(path)
             others = sorted(entry.name for entry in path.iterdir() if entry.name != EPISODES)
             others += sorted(f"{EPISODES}/{entry.name}" for entry in (path / EPISODES).iterdir())
@@ -102,7 +96,6 @@ class Store:
             )
         raw = description(schema)
         write_new(path, raw, lambda: iter([DESCRIPTION]))
-        sync_folder(path.parent)
         return cls(path, schema)
 
     @classmethod
@@ -114,25 +107,30 @@ class Store:
         """
         path = Path(path)
         if not path.is_dir():
-            raise DatasetError(f"{path}: there is no such folder")
+            remedy = (
+                "; it looks like an address: tg data pull fetches it, RemoteStore reads it" if ":/" in str(path) else ""
+            )
+            raise DatasetError(f"{path}: there is no such folder{remedy}")
         if not (path / DESCRIPTION).exists():
             raise DatasetError(f"{path}: is no dataset: it has no {DESCRIPTION}")
         where = str(path / DESCRIPTION)
         data = parse_json(read_regular(path / DESCRIPTION, MAX_DESCRIPTION_BYTES), where)
         schema = migrations.read_description(data, where)
-        episodes = path / EPISODES
-        if episodes.is_symlink() or not episodes.is_dir():
-            raise DatasetError(f"{episodes}: must be a plain folder")
+        if not is_folder(path / EPISODES):
+            raise DatasetError(f"{path / EPISODES}: is missing; it must be a plain folder")
         store = cls(path, schema)
-        try:
-            leftovers = [*remove_leftovers(path), *remove_leftovers(episodes)]
-            leftovers += media.clear_leftovers(path, store.media_names)
-        except OSError as problem:
-            raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-        store.recovered = tuple(
-            f"{name}: removed, an episode that was being written when its writer died" for name in leftovers
-        )
+        store.recovered = tuple(store._recover())
         return store
+
+    def _recover(self) -> Iterator[str]:
+        """Clear away what writers that died have left; give a sentence for each file."""
+        for name in remove_leftovers(self.path / EPISODES):
+            yield f"{name}: removed, an episode that was being written when its writer died"
+        for name in media.clear_leftovers(self.path, self.media_names):
+            yield f"{media.MEDIA}/{name}: removed, pictures of an episode that was being written when its writer died"
+        for folder in (self.path, *(self.path / name for name in (ANNOTATIONS, SPLITS, TRASH))):
+            for name in remove_leftovers(folder):
+                yield f"{(folder / name).relative_to(self.path)}: removed, was being written when its writer died"
 
     def episodes(self) -> list[int]:
         """Return the numbers of the episodes that are there, in order; they need not be consecutive."""
@@ -147,7 +145,7 @@ class Store:
 
     def file(self, number: int) -> Path:
         """Return the path of an episode's file, whether it exists or not."""
-        return self.path / EPISODES / f"episode_{number:06d}.parquet"
+        return self.path / EPISODES / episode_name(number)
 
     def append(self, episode: Episode) -> int:
         """Write an episode and return its number; when this returns it is on the disk.
@@ -156,13 +154,14 @@ class Store:
             DatasetError: The episode does not fit the schema, or cannot be written; the store is as it was.
         """
         check_columns(episode, self.schema)
-        with media.published(self.path, self.schema, episode.columns) as videos:
-            return self._write(self._encode(episode, videos))
+        with media.published(self.path, self.schema, episode.columns, self.media_names) as videos:
+            return self._publish(stage(self.path / EPISODES, self._encode(episode, videos)))
 
     def extend(self, episodes: Iterable[Episode]) -> list[int]:
         """Write episodes in order and return their numbers; when this returns they are on the disk.
 
-        Faster than as many calls of `append`: while one is flushed to the disk the next one is encoded.
+        Faster than as many calls of `append`: some are encoded while others are flushed to the disk. Memory holds a
+        few episodes at a time.
 
         Raises:
             DatasetError: As in `append`; the episodes before that one are on the disk.
@@ -170,24 +169,58 @@ class Store:
         if self.schema.videos():
             return [self.append(episode) for episode in episodes]
         numbers: list[int] = []
-        with ThreadPoolExecutor(1) as disk:
-            pending: Future[int] | None = None
+        staged: deque[Future[Staged]] = deque()
+
+        def publish() -> None:
+            """Give the oldest one its number; where that fails those after it get none."""
+            try:
+                numbers.append(self._publish(staged.popleft().result(), sync_name=False))
+            except BaseException:
+                for rest in staged:
+                    if not rest.cancel() and rest.exception() is None:
+                        rest.result().discard()
+                staged.clear()
+                raise
+
+        with ThreadPoolExecutor(WRITERS) as pool:
             try:
                 for episode in episodes:
+                    if len(staged) == 2 * WRITERS:
+                        publish()
                     check_columns(episode, self.schema)
-                    data = self._encode(episode, {})
-                    if pending is not None:
-                        numbers.append(pending.result())
-                    pending = disk.submit(self._write, data, sync_name=False)
+                    staged.append(pool.submit(self._stage, episode))
             finally:
                 try:
-                    if pending is not None:
-                        numbers.append(pending.result())
+                    while staged:
+                        publish()
                 finally:
-                    sync_folder(self.path / EPISODES)
+                    self._sync_names()
         return numbers
 
-    def _encode(self, episode: Episode, videos: dict[str, Frames]) -> bytearray:
+    def _stage(self, episode: Episode) -> Staged:
+        return stage(self.path / EPISODES, self._encode(episode, {}))
+
+    def _publish(self, staged: Staged, *, sync_name: bool = True) -> int:
+        """Give a complete file its number. Others may at the same time, but nobody may move files to the trash."""
+        try:
+            with folder_lock(self.path, shared=True):
+                name = staged.publish(self._free_names, sync_name=sync_name)
+        except OSError as problem:
+            raise DatasetError(f"{self.path}: {describe(problem)}") from problem
+        finally:
+            staged.discard()
+        number = episode_number(name)
+        assert number is not None
+        self._next = number + 1
+        return number
+
+    def _sync_names(self) -> None:
+        try:
+            sync_folder(self.path / EPISODES)
+        except OSError as problem:
+            raise DatasetError(f"{self.path / EPISODES}: {describe(problem)}") from problem
+
+    def _encode(self, episode: Episode, videos: dict[str, Frames]) -> memoryview:
         columns: dict[str, Any] = {**episode.columns, **videos}
         metadata = episode.metadata.model_copy(
             update={
@@ -198,35 +231,31 @@ class Store:
         )
         return episode_file.encode(Episode(metadata, columns), self.schema)
 
-    def _write(self, data: bytearray, *, sync_name: bool = True) -> int:
-        name = write_new(self.path / EPISODES, data, self._free_names, sync_name=sync_name)
-        number = int(name[len("episode_") : -len(".parquet")])
-        self._next = number + 1
-        return number
-
     def _free_names(self) -> Iterator[str]:
         # Listing the folders once is enough: after that we only pass what other writers took meanwhile. What lies in
         # the trash keeps its number: it may come back, and annotations speak of it.
         trash = self.path / TRASH
         if self._next == 0:
-            used = [int(match[1]) for name in names_in(trash) if (match := _USED_NAME.match(name))]
-            self._next = max([*self._files(), *used], default=-1) + 1
+            purged = [int(match[1]) for name in names_in(trash) if (match := PURGED.fullmatch(name))]
+            self._next = max([*self._files(), *self._trashed(), *purged], default=-1) + 1
         for number in count(self._next):
-            name = self.file(number).name
-            if not any((trash / name).with_suffix(suffix).exists() for suffix in (".parquet", ".purged")):
-                yield name
+            path = trash / episode_name(number)
+            if not path.exists() and not path.with_suffix(".purged").exists():
+                yield path.name
 
     def media_names(self) -> set[str]:
         """Return the names of the media files that episodes name, also those in the trash; of all files, if an episode
         cannot be read."""
-        trash = self.path / TRASH
         files = [self.file(number) for number in self.episodes()]
-        files += [trash / name for name in names_in(trash) if _EPISODE_NAME.match(name)]
+        files += [self.path / TRASH / episode_name(number) for number in self._trashed()]
         try:
             read = (episode_file.read_metadata(path, self.schema) for path in files)
             return {one.name for metadata in read for one in metadata.media.values()}
         except DatasetError:
-            return set(media.unnamed(self.path, set()))
+            return set(media.names(self.path))
+
+    def _trashed(self) -> list[int]:
+        return [number for name in names_in(self.path / TRASH) if (number := episode_number(name)) is not None]
 
     def metadata(self, number: int) -> EpisodeMetadata:
         """Read an episode's metadata, quickly: its values are not read and its seal is not checked.
@@ -252,40 +281,14 @@ class Store:
         Args:
             progress: Called with an episode's number after it was looked at.
         """
-        problems, notes, rows = [], list(self.recovered), 0
-        seen: dict[tuple[str, ...], int] = {}
-        numbers = self.episodes()
-        for number in numbers:
-            try:
-                episode = self.read(number)
-                check_columns(episode, self.schema)
-                for values in episode.columns.values():
-                    if isinstance(values, Frames):
-                        values.check()
-            except DatasetError as problem:
-                problems.append(str(problem))
-            else:
-                rows += episode.length + 1
-                wrong = [*_implausible(episode), *stale_changes(episode.columns, self.schema)]
-                problems += [f"{self.file(number)}: {text}" for text in wrong]
-                twin = seen.setdefault(_identity(episode.metadata), number)
-                if twin != number:
-                    notes.append(f"{self.file(number)}: same environment, seed and policy as episode {twin}")
-            if progress is not None:
-                progress(number)
-        there = media.unnamed(self.path, set())
-        for name in sorted(set(there) - self.media_names()) if there else ():
-            notes.append(f"{self.path / media.MEDIA / name}: is named by no episode; ignored")
-        strangers = [e.name for e in os.scandir(self.path / EPISODES) if not _EPISODE_NAME.match(e.name)]
-        notes += [f"{self.path / EPISODES / name}: is no episode; ignored" for name in sorted(strangers)]
-        return VerifyReport(len(numbers), rows, tuple(problems), tuple(notes))
+        return checking.verify(self, progress)
 
-    def _files(self) -> dict[int, str]:
+    def _files(self) -> list[int]:
         try:
             names = [entry.name for entry in os.scandir(self.path / EPISODES)]
         except OSError as problem:
             raise DatasetError(f"{self.path / EPISODES}: cannot be read: {problem.strerror or problem}") from problem
-        return {int(match[1]): name for name in names if (match := _EPISODE_NAME.match(name))}
+        return [number for name in names if (number := episode_number(name)) is not None]
 
     def _existing(self, number: int) -> Path:
         path = self.file(number)
@@ -296,59 +299,6 @@ class Store:
         numbers = self.episodes()
         there = f"{numbers[0]} to {numbers[-1]}, {len(numbers)} in all" if numbers else "none"
         raise DatasetError(f"{self.path}: there is no episode {number}; there are: {there}")
-
-
-def check_columns(episode: Episode, schema: DatasetSchema) -> None:
-    """Refuse an episode whose columns are not exactly those of the schema.
-
-    Raises:
-        DatasetError: A column is missing, unexpected, or has the wrong type, shape or length; rows are out of order.
-    """
-    expected, found, rows = schema.columns(), episode.columns, episode.length + 1
-    if set(found) != set(expected):
-        missing, extra = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
-        raise DatasetError(f"episode: columns missing: {missing or 'none'}; not in the schema: {extra or 'none'}")
-    for name, column in expected.items():
-        values = found[name]
-        dtype = TEXT if values.dtype.kind in "OU" else values.dtype.name
-        if dtype != column.dtype or values.shape != (rows, *column.shape):
-            wanted = f"{column.dtype} {(rows, *column.shape)}"
-            raise DatasetError(f"episode: column '{name}' is {dtype} {values.shape}, must be {wanted}")
-        letters = episode_file.MAX_TEXT // 4
-        if dtype == TEXT and (set(map(type, values)) != {str} or max(map(len, values)) > letters):
-            raise DatasetError(f"episode: column '{name}' must hold texts of at most {letters} letters")
-    if np.any(found[IS_LAST][:-1]) or not found[IS_LAST][-1]:
-        raise DatasetError(f"episode: column '{IS_LAST}' must be set in the last row and in no other")
-    if np.any(np.diff(found[TIMESTAMP]) <= 0):
-        raise DatasetError(f"episode: column '{TIMESTAMP}' must increase from row to row")
-    if episode.metadata.model_hash != schema.model_hash:
-        raise DatasetError(
-            f"episode: model_hash = {episode.metadata.model_hash[:12]}, the dataset holds episodes of "
-            f"'{schema.robot}' compiled as {schema.model_hash[:12]}"
-        )
-
-
-def _implausible(episode: Episode) -> list[str]:
-    """Say what the values of a file that is intact cannot mean."""
-    problems = []
-    for name, values in episode.columns.items():
-        if isinstance(values, Frames):
-            continue  # what a video cannot hold was refused when it was written
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
-            problems.append(f"channel '{name}' is not finite, first in row {int(np.argmin(finite))}")
-    return problems
-
-
-def _identity(metadata: EpisodeMetadata) -> tuple[str, ...]:
-    return episode_key(metadata.env_id, metadata.kwargs, metadata.seed, metadata.policy.name, metadata.policy.hash)
-
-
-def episode_key(
-    env_id: str, kwargs: dict[str, Any], seed: int, policy: str, policy_hash: str | None
-) -> tuple[str, ...]:
-    """Return what decides an episode's content: two with the same key are the same work done twice."""
-    return (env_id, canonical_json(kwargs, "kwargs").decode(), str(seed), policy, policy_hash or "")
 
 
 def description(schema: DatasetSchema) -> bytes:

@@ -8,7 +8,6 @@ the same command finishes the work. A number is never given to another episode, 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,23 +20,23 @@ from pydantic import Field
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import StrictModel, validate
-from training_ground.datasets import carrying, episode_file
+from training_ground.datasets import episode_file, media
 from training_ground.datasets.files import (
     describe,
     folder_lock,
+    is_folder,
+    make_folder,
     move_new,
     names_in,
     read_regular,
-    remove_leftovers,
     sync_folder,
     write_new,
 )
+from training_ground.datasets.layout import ACTION, EPISODES, TRASH, episode_name, episode_number
 from training_ground.datasets.schema import SCHEMA_VERSION, Count, Text, check_version, parse_json
-from training_ground.datasets.store import EPISODES, TRASH, Store
+from training_ground.datasets.store import Store
 
 MAX_ACTION_BYTES = 64 << 20
-_EPISODE = re.compile(r"^episode_(\d{6,12})\.parquet$", re.ASCII)
-_ACTION = re.compile(r"^action_\d{6,12}\.json$", re.ASCII)
 
 
 class Named(StrictModel):
@@ -105,7 +104,7 @@ def actions(store: Store) -> list[TrashAction]:
     folder = _folder(store)
     result = []
     for name in names_in(folder):
-        if _ACTION.match(name):
+        if ACTION.fullmatch(name):
             data = parse_json(read_regular(folder / name, MAX_ACTION_BYTES), str(folder / name))
             check_version(data, str(folder / name))
             result.append(validate(TrashAction, data, str(folder / name), DatasetError))
@@ -118,10 +117,10 @@ def remove(store: Store, numbers: Sequence[int], reason: str = "") -> list[int]:
     Raises:
         DatasetError: There is no such episode (then none is moved), or a file cannot be moved.
     """
-    chosen = _chosen(numbers, store.episodes(), f"{store.path}: there is no episode")
-    if not chosen:
+    if not _chosen(numbers, store.episodes(), f"{store.path}: there is no episode"):
         return []
     with _locked(store) as folder:
+        chosen = _chosen(numbers, store.episodes(), f"{store.path}: there is no episode")
         _record(store, folder, "remove", chosen, reason, store.file)
         for number in chosen:
             # A kill in the middle of a restore leaves the file in both places.
@@ -136,11 +135,11 @@ def restore(store: Store, numbers: Sequence[int] | None = None) -> list[int]:
     Raises:
         DatasetError: One is not in the trash (then none is moved), or its number is taken.
     """
-    lying = _lying(store)
-    chosen = _chosen(sorted(lying) if numbers is None else numbers, lying, f"{_folder(store)}: there is no episode")
-    if not chosen:
+    if not _meant(store, numbers, _lying(store)):
         return []
     with _locked(store) as folder:
+        lying = _lying(store)
+        chosen = _meant(store, numbers, lying)
         _record(store, folder, "restore", chosen, "", lambda number: lying[number])
         for number in chosen:
             if not move_new(lying[number], store.file(number)):
@@ -149,21 +148,16 @@ def restore(store: Store, numbers: Sequence[int] | None = None) -> list[int]:
 
 
 def purge(store: Store, numbers: Sequence[int] | None = None) -> list[int]:
-    """Delete episodes, all where no number is given, from the trash for good, and the media that only they named.
-
-    For a store to which nobody is writing: media that an episode is about to name look like media that nobody needs.
+    """Delete episodes, all where no number is given, from the trash for good, and the media that no episode names.
 
     Raises:
         DatasetError: One is not in the trash; then none is deleted.
     """
-    lying = {number: path for number, path in _lying(store).items() if not store.file(number).exists()}
-    chosen = _chosen(sorted(lying) if numbers is None else numbers, lying, f"{_folder(store)}: there is no episode")
-    if not chosen:
+    if not _meant(store, numbers, _only_lying(store)):
         return []
-    left = [store.file(number) for number in store.episodes()]
-    left += [path for number, path in lying.items() if number not in chosen]
-    unneeded = _media(store, [lying[number] for number in chosen], []) - _media(store, left, None)
     with _locked(store) as folder:
+        lying = _only_lying(store)
+        chosen = _meant(store, numbers, lying)
         _record(store, folder, "purge", chosen, "", lambda number: lying[number])
         for number in chosen:
             # The mark that keeps the number taken is there before the file goes.
@@ -171,35 +165,30 @@ def purge(store: Store, numbers: Sequence[int] | None = None) -> list[int]:
             if not mark.exists():
                 write_new(folder, b"", lambda name=mark.name: iter([name]))
             lying[number].unlink(missing_ok=True)
-        for path in unneeded:
-            path.unlink(missing_ok=True)
+        sync_folder(folder)
+        media.remove_unnamed(store.path, store.media_names)
     return chosen
 
 
-def _media(store: Store, files: Sequence[Path], unreadable: Sequence[Path] | None) -> set[Path]:
-    """Return the media that episodes name; one that cannot be read names those given, or with None any there are."""
-    names = carrying.media_names(store)
-    found: set[Path] = set()
-    for path in files if names else []:
-        try:
-            found.update(carrying.media_of(store, episode_file.read_metadata(path, store.schema), names))
-        except DatasetError:
-            every = [store.path / carrying.MEDIA / name for name in names.values()]
-            found.update(every if unreadable is None else unreadable)
-    return found
-
-
 def _folder(store: Store) -> Path:
-    folder = store.path / TRASH
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise DatasetError(f"{folder}: must be a plain folder")
-    return folder
+    is_folder(store.path / TRASH)
+    return store.path / TRASH
 
 
 def _lying(store: Store) -> dict[int, Path]:
     folder = _folder(store)
-    found = {int(match[1]): folder / name for name in names_in(folder) if (match := _EPISODE.match(name))}
+    numbers = (episode_number(name) for name in names_in(folder))
+    found = {number: folder / episode_name(number) for number in numbers if number is not None}
     return {number: path for number, path in found.items() if not path.is_symlink()}
+
+
+def _only_lying(store: Store) -> dict[int, Path]:
+    """Those that are in the trash alone; a kill in the middle of a restore leaves one in both places."""
+    return {number: path for number, path in _lying(store).items() if not store.file(number).exists()}
+
+
+def _meant(store: Store, numbers: Sequence[int] | None, lying: dict[int, Path]) -> list[int]:
+    return _chosen(sorted(lying) if numbers is None else numbers, lying, f"{_folder(store)}: there is no episode")
 
 
 def _chosen(numbers: Sequence[int], there: Sequence[int] | dict[int, Path], text: str) -> list[int]:
@@ -212,17 +201,14 @@ def _chosen(numbers: Sequence[int], there: Sequence[int] | dict[int, Path], text
 
 @contextmanager
 def _locked(store: Store) -> Iterator[Path]:
-    """Hold the trash, so that two actions do not mix, and flush both folders at the end."""
-    folder = _folder(store)
+    """Hold the trash: two actions do not mix, no episode is given a number meanwhile; flush both folders at the end."""
+    folder = make_folder(store.path / TRASH)
     try:
-        folder.mkdir(exist_ok=True)
         # Not the trash's own lock: without hard links that is taken for each name.
         with folder_lock(store.path):
-            remove_leftovers(folder)
             yield folder
             sync_folder(folder)
             sync_folder(store.path / EPISODES)
-            sync_folder(store.path)
     except OSError as problem:
         raise DatasetError(f"{folder}: {describe(problem)}; nothing is lost") from problem
 
@@ -246,5 +232,5 @@ def _record(
         action=action, time_ns=time.time_ns(), reason=reason, episodes=tuple(named(number) for number in numbers)
     )
     raw = json.dumps(made.model_dump(mode="json"), ensure_ascii=False).encode() + b"\n"
-    taken = [int(name[7:-5]) for name in names_in(folder) if _ACTION.match(name)]
+    taken = [int(match[1]) for name in names_in(folder) if (match := ACTION.fullmatch(name))]
     write_new(folder, raw, lambda: (f"action_{n:06d}.json" for n in count(max(taken, default=-1) + 1)))

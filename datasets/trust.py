@@ -11,11 +11,12 @@ from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
 from training_ground.datasets import manifest as manifests
 from training_ground.datasets import signing
-from training_ground.datasets.files import hash_regular, read_regular
-from training_ground.datasets.manifest import MANIFEST, Entry, Proof
+from training_ground.datasets.files import folder_lock, hash_regular, read_regular
+from training_ground.datasets.layout import EPISODES, MANIFEST, SIGNATURE
+from training_ground.datasets.manifest import Entry, Proof
 from training_ground.datasets.schema import canonical_json, parse_json
-from training_ground.datasets.signing import SIGNATURE, Statement
-from training_ground.datasets.store import EPISODES, Store
+from training_ground.datasets.signing import Statement
+from training_ground.datasets.store import Store
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ def sign_store(store: Store, key_path: Path, key: object, progress: Callable[[in
     if key_path.resolve().is_relative_to(store.path.resolve()):
         raise DatasetError(f"{key_path}: lies in the dataset, and would be published with it; keep it elsewhere")
     manifest = manifests.build(store, progress)
-    raw = manifest.encode()
-    manifests.write(store, manifest)
-    return signing.sign(store.path, raw, manifest.root, len(manifest.files), key)
+    with folder_lock(store.path):  # of two who sign at once each writes both files
+        raw = manifests.write(store, manifest)
+        return signing.sign(store.path, raw, manifest.root, len(manifest.files), key)
 
 
 def check(folder: Path, keys: Sequence[bytes] = (), progress: Callable[[str], None] | None = None) -> TrustReport:

@@ -6,9 +6,11 @@ the work. The numbers of the frames, one a row, are what the episode file holds.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from collections import deque
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -100,7 +102,8 @@ class VideoWriter:
         self._frames, self._time = 0, -1
         self._digest = hashlib.sha256()
         encoder, pixels, options = encoding(column, storage)
-        self._file = av.open(str(path), "w", format="matroska", container_options=_BIT_EXACT)
+        with self._explained():
+            self._file = av.open(str(path), "w", format="matroska", container_options=_BIT_EXACT)
         stream: Any = self._file.add_stream(encoder, rate=max(1, round(rate)), options=options)
         stream.height, stream.width = column.shape[:2]
         stream.pix_fmt, stream.time_base = pixels, MILLISECOND
@@ -140,7 +143,8 @@ class VideoWriter:
     def close(self) -> tuple[NDArray[np.int32], str | None, float | None]:
         """Finish the file; return the frame numbers (rows,), the sha256 of the frames and the PSNR, dB."""
         self._write(self._stream.encode(None))
-        self._file.close()
+        with self._explained():
+            self._file.close()
         numbers = np.array(self._numbers, dtype=FRAME_NUMBER)
         if self._loss is None:
             return numbers, self._digest.hexdigest(), None
@@ -148,16 +152,22 @@ class VideoWriter:
 
     def abandon(self) -> None:
         """Let go of the file, finished or not."""
-        self._file.close()
+        with contextlib.suppress(DatasetError), self._explained():
+            self._file.close()
 
     def _write(self, packets: list[Any]) -> None:
-        from av.error import FFmpegError
-
-        try:
+        with self._explained():
             for packet in packets:
                 if self._loss is not None:
                     self._loss.see(packet)
                 self._file.mux(packet)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        from av.error import FFmpegError
+
+        try:
+            yield
         except (FFmpegError, OSError) as problem:
             raise DatasetError(f"channel '{self._column.name}': the video cannot be written: {problem}") from problem
 

@@ -413,10 +413,14 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return self.observation.frame(self)
 
     def raw_frame(self) -> dict[str, Any]:
-        """Current value of every channel, for who copies it at once: the next step changes some of the arrays."""
+        """What `expand` makes frames of, for who copies it at once: the next step changes some of the arrays."""
         if not self.outcome.terms:
             raise SimulationError("raw_frame: no episode has begun; call reset first")
         return self.observation.raw_frame(self)
+
+    def expand(self, raw: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Work out the channels that raw frames leave out, of all frames (T, ...) since the reset at once."""
+        return self.observation.expand(self, raw)
 
     def privileged(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Current values of channels that a policy does not see, one after the other: for a critic in training.

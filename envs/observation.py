@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from training_ground.envs.env import HumanoidEnv
 
 XYZ = ("x", "y", "z")
+OBSERVED, CARRIER = "<observed>", "<imu carrier>"
+"""Keys of a raw frame that no channel can have: all observed channels in one vector (d,) float32; the state (13,)
+float64 of the link that carries the IMU: position, orientation, linear and angular velocity."""
 _OTHER = {"left": "right", "right": "left"}
 
 
@@ -256,46 +259,39 @@ class Observation:
         """Flat observation (d,) by channel name, each with its declared shape."""
         return {c.name: flat[self.slices[c.name]].reshape(c.shape) for c in self.observed}
 
-    def _imu(self, env: HumanoidEnv) -> tuple[rotations.Vector, rotations.Vector]:
-        """Gyroscope (3,), rad/s, and accelerometer (3,), m/s², in the IMU's frame.
-
-        The accelerometer's sample is the mean over the control step of what a real one would measure: acceleration of
-        the IMU's origin minus gravity.
-        """
-        frame = env.model.frames[env.model.imu_frame]
-        old, new = (carried(frame, carrier) for carrier in self._carriers)
-        force = [(b - a) / self._timestep for a, b in zip(old.linear_velocity, new.linear_velocity, strict=True)]
-        force[2] += env.world.gravity
-        return (
-            rotations.rotate_inverse(new.orientation, new.angular_velocity),
-            rotations.rotate_inverse(new.orientation, force),
-        )
-
     def frame(self, env: HumanoidEnv) -> dict[str, NDArray[Any]]:
         """Current value of every channel, with the declared shape and dtype."""
-        values = self.raw_frame(env)
+        gyroscope, accelerometer = self._imu(env, *self._carriers)
+        values = {
+            **self.raw_frame(env),
+            **self._shaped,
+            "imu_angular_velocity": gyroscope,
+            "imu_linear_acceleration": accelerometer,
+        }
         return {c.name: np.array(values[c.name], dtype=c.dtype).reshape(c.shape) for c in self.channels}
 
     def raw_frame(self, env: HumanoidEnv) -> dict[str, Any]:
         """Current value of every channel as it is at hand: a number, a sequence, or an array that is used again.
 
-        For who copies it at once, as a recorder does: making 26 arrays a step took most of what recording costs.
+        For who copies it at once, as a recorder does, and has `expand` work out the rest later for all steps at once:
+        making 26 arrays a step took most of what recording costs. The keys `OBSERVED` and `CARRIER` stand for channels
+        that are not there.
         """
-        robot, outcome = env.robot, env.outcome
-        gyroscope, accelerometer = self._imu(env)
+        robot, outcome, carrier = env.robot, env.outcome, self._carriers[1]
         values: dict[str, Any] = {
-            **self._shaped,
+            OBSERVED: self._flat,
+            CARRIER: (
+                *carrier.position, *carrier.orientation, *carrier.linear_velocity, *carrier.angular_velocity
+            ),
             "action": env.action,
             "joint_angle": robot.joint_position,
             "joint_speed": robot.joint_velocity,
             "joint_torque": robot.joint_torque,
             "base_position": robot.base.position,
             "base_orientation": robot.base.orientation,
-            "imu_angular_velocity": gyroscope,
-            "imu_linear_acceleration": accelerometer,
             "reward": sum(outcome.terms.values()),
             "success": outcome.success,
-        }
+        }  # fmt: skip
         if robot.model.feet:
             values["foot_force"], values["foot_contact"] = robot.foot_force.reshape(-1), robot.foot_contact
         for name, value in outcome.terms.items():
@@ -304,6 +300,41 @@ class Observation:
         if self.pictures:
             values.update(env.task.pictures())
         return values
+
+    def expand(self, env: HumanoidEnv, raw: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Work out the channels that raw frames leave out, with the bits that `frame` gives.
+
+        Args:
+            env: In the episode that the frames are of.
+            raw: `OBSERVED` (T, d) and `CARRIER` (T, 13) of every frame since the reset.
+
+        Returns:
+            (T, *shape) by channel, not yet of the channel's dtype.
+        """
+        seen, now = raw[OBSERVED], raw[CARRIER]
+        columns = {c.name: seen[:, self.slices[c.name]].reshape(-1, *c.shape) for c in self.observed}
+        imu = self._imu(env, _states(np.concatenate([now[:1], now[:-1]])), _states(now))
+        names = ("imu_angular_velocity", "imu_linear_acceleration")
+        return columns | {name: np.stack(values, axis=1) for name, values in zip(names, imu, strict=True)}
+
+    def _imu(self, env: HumanoidEnv, before: LinkState, now: LinkState) -> tuple[rotations.Vector, rotations.Vector]:
+        """Gyroscope (3,), rad/s, and accelerometer (3,), m/s², in the IMU's frame.
+
+        The accelerometer's sample is the mean over the control step of what a real one would measure: acceleration of
+        the IMU's origin minus gravity.
+
+        Args:
+            env: Of the robot.
+            before, now: The link that carries it, one control step apart. Components may be arrays, of many steps.
+        """
+        frame = env.model.frames[env.model.imu_frame]
+        old, new = carried(frame, before), carried(frame, now)
+        force = [(b - a) / self._timestep for a, b in zip(old.linear_velocity, new.linear_velocity, strict=True)]
+        force[2] += env.world.gravity
+        return (
+            rotations.rotate_inverse(new.orientation, new.angular_velocity),
+            rotations.rotate_inverse(new.orientation, force),
+        )
 
     def save(self) -> Any:
         """State for `restore`."""
@@ -325,3 +356,9 @@ def _part(option: str, mirror: Mirror, chosen: NDArray[np.int64]) -> Mirror:
     if not place.keys() >= set(counterparts):
         raise SimulationError(f"{option}: it has a joint of one side, and not its counterpart")
     return Mirror(np.array([place[joint] for joint in counterparts]), mirror.sign[chosen])
+
+
+def _states(rows: NDArray[np.float64]) -> LinkState:
+    """States of a link from rows (T, 13) of a raw frame: every component is an array (T,)."""
+    parts: list[Any] = list(rows.T)
+    return LinkState(*(tuple(parts[a:b]) for a, b in ((0, 3), (3, 7), (7, 10), (10, 13))))  # type: ignore[arg-type]

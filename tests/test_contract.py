@@ -154,17 +154,27 @@ def test_frame_has_every_channel_as_declared(env, rollout):
             assert (value.shape, value.dtype) == (channel.shape, np.dtype(channel.dtype)), channel.name
 
 
-def test_a_raw_frame_fills_a_row_as_a_frame_does(env):
-    """The recorder copies raw values straight into its rows."""
+def test_raw_frames_expand_to_the_bits_of_frames(env):
+    """The recorder copies raw values straight into its rows, and works the rest out at the end."""
     env.reset(seed=3)
-    env.step(actions(env, 1, seed=3)[0])
-    frame, raw = env.frame(), env.raw_frame()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for channel in env.channels:
-            row = np.zeros((1, *channel.shape), channel.dtype)
-            row[0] = raw[channel.name]
-            assert row[0].tobytes() == frame[channel.name].tobytes(), channel.name
+    frames, raws = [env.frame()], [{k: np.array(v) for k, v in env.raw_frame().items()}]
+    for action in actions(env, 3, seed=3):
+        env.step(action)
+        frames.append(env.frame())
+        raws.append({k: np.array(v) for k, v in env.raw_frame().items()})
+    names = {c.name for c in env.channels}
+    found = env.expand({k: np.stack([raw[k] for raw in raws]) for k in raws[0] if k not in names})
+    for channel in env.channels:
+        rows = np.zeros((len(frames), *channel.shape), channel.dtype)
+        if channel.name in found:
+            rows[:] = found[channel.name]
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                for i, raw in enumerate(raws):
+                    rows[i] = raw[channel.name]
+        for row, frame in zip(rows, frames, strict=True):
+            assert row.tobytes() == frame[channel.name].tobytes(), channel.name
 
 
 def test_first_frame_has_no_action_and_no_reward(env):

@@ -19,10 +19,22 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("data_crash")
 
 
-@pytest.mark.parametrize("number", [8, pytest.param(100, marks=pytest.mark.slow)])
-def test_sigkill_at_random_instants_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+@pytest.mark.parametrize(
+    ("number", "filmed"),
+    [
+        (6, False),
+        (4, True),
+        pytest.param(100, False, marks=pytest.mark.slow),
+        pytest.param(60, True, marks=pytest.mark.slow),
+    ],
+)
+def test_sigkill_at_random_instants_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, filmed: bool
+) -> None:
+    if filmed:
+        pytest.importorskip("av")
     data_crash = benchmark(monkeypatch)
-    found = data_crash.trials(tmp_path / "store", number)
+    found = data_crash.trials(tmp_path / "store", number, filmed=filmed)
     assert found["lost"] == found["unopened"] == found["strange"] == 0
     assert found["committed"] >= number // 2 and found["verified"] == found["committed"] + found["unreported"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,10 +14,11 @@ from typing import Any
 import fake_env
 import numpy as np
 import pytest
+import test_datasets_video as pictures
 
 from training_ground.cli.main import main
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets import files, trash
+from training_ground.datasets import files, media, trash
 from training_ground.datasets.curation import make, plan_copy, plan_merge
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.lineage import places_of, read_lineage
@@ -130,23 +130,20 @@ def test_same_values_told_differently_are_a_conflict(store: Store, tmp_path: Pat
     assert "same values as" in plan.conflicts[1] and "other success; the first is kept" in plan.conflicts[1]
 
 
-def test_copy_keeps_numbers_bytes_and_media(store: Store, tmp_path: Path) -> None:
-    seen = [b"what a camera saw", b"what another saw"]
-    names = [hashlib.sha256(data).hexdigest() for data in seen]
-    (store.path / "media").mkdir()
-    for name, data in zip(names, seen, strict=True):
-        (store.path / "media" / f"{name}.mkv").write_bytes(data)
-    episode = store.read(0)
-    for name in names:
-        store.append(Episode(episode.metadata.model_copy(update={"options": {"media": name}}), episode.columns))
+def test_copy_keeps_numbers_bytes_and_media(tmp_path: Path) -> None:
+    store = pictures.record(tmp_path / "first", (4, 6, 8))
     (store.path / "manifest.json").write_text("{}")
-    copied, notes = make(plan_copy(store, [2, 4]), tmp_path / "some")
-    assert copied.episodes() == [2, 4] and copied.file(4).read_bytes() == store.file(4).read_bytes()
-    assert [p.name for p in (copied.path / "media").iterdir()] == [f"{names[1]}.mkv"]
-    assert len(notes) == 1 and "sign the new dataset" in notes[0]
-    (store.path / "media" / f"{names[1]}.mkv").write_bytes(b"something else")
-    with pytest.raises(DatasetError, match="do not match the sha256 in its name"):
-        make(plan_copy(store, [4]), tmp_path / "other")
+    copied, notes = make(plan_copy(store, [0, 2]), tmp_path / "some")
+    assert copied.episodes() == [0, 2] and copied.file(2).read_bytes() == store.file(2).read_bytes()
+    assert {p.name for p in (copied.path / "media").iterdir()} == copied.media_names() < store.media_names()
+    assert copied.verify().ok and len(notes) == 1 and "sign the new dataset" in notes[0]
+    medium = store.path / "media" / store.metadata(1).media["camera_front"].name
+    medium.write_bytes(bytes(medium.stat().st_size))
+    with pytest.raises(DatasetError, match="not the file that its episode names"):
+        make(plan_copy(store, [1]), tmp_path / "other")
+    medium.unlink()  # an episode without its pictures would be no copy
+    with pytest.raises(DatasetError, match=r"mkv: cannot be read: No such file"):
+        make(plan_copy(store, [1]), tmp_path / "other")
     with pytest.raises(DatasetError, match="there is no episode 9"):
         plan_copy(store, [9])
     assert not (tmp_path / "other").exists()
@@ -169,24 +166,33 @@ def test_removed_episodes_come_back_and_keep_their_numbers(store: Store) -> None
     assert trash.actions(store)[0].episodes[0].content_sha256 == store.metadata(1).content_sha256
 
 
-def test_purge_is_for_good_and_the_number_stays_taken(store: Store) -> None:
-    data = b"video"
-    name = hashlib.sha256(data).hexdigest()
-    (store.path / "media").mkdir()
-    medium = store.path / "media" / f"{name}.mkv"
-    medium.write_bytes(data)
-    episode = store.read(0)
-    with_video = Episode(episode.metadata.model_copy(update={"options": {"m": name}}), episode.columns)
-    assert [store.append(with_video), store.append(with_video)] == [3, 4]
+def test_purge_is_for_good_and_the_number_stays_taken(tmp_path: Path) -> None:
+    store = pictures.record(tmp_path / "first", (4, 6, 8))
+    episode = store.read(2)
+    assert store.append(episode) == 3
+    shared, alone = (store.path / "media" / store.metadata(n).media["camera_front"].name for n in (3, 0))
     trash.remove(store, [3])
     trash.purge(store)
-    assert medium.exists()  # episode 4 needs it
-    trash.remove(store, [4, 1])
-    assert trash.purge(store, [4]) == [4] and not medium.exists()
-    assert [t.number for t in trash.trashed(store)] == [1] and trash.restore(store) == [1]
-    assert Store.open(store.path).append(episode) == 5
-    with pytest.raises(DatasetError, match="there is no episode 4"):
-        trash.restore(store, [4])
+    assert shared.exists()  # episode 2 needs it
+    trash.remove(store, [2, 0])
+    assert trash.purge(store, [2]) == [2] and not shared.exists() and alone.exists()
+    assert [t.number for t in trash.trashed(store)] == [0] and trash.restore(store) == [0]
+    assert store.verify().ok and Store.open(store.path).append(store.read(0)) == 4
+    with pytest.raises(DatasetError, match="there is no episode 2"):
+        trash.restore(store, [2])
+
+
+def test_a_purge_takes_what_nobody_needs_and_leaves_what_a_writer_is_about_to_name(tmp_path: Path) -> None:
+    store = pictures.record(tmp_path / "first", (4, 6))
+    episode = store.read(1)
+    orphan = store.path / "media" / f"{'0' * 64}.mkv"
+    orphan.write_bytes(b"a purge was killed here")
+    with media.published(store.path, store.schema, episode.columns, store.media_names) as placed:
+        trash.remove(store, [0, 1])
+        trash.purge(store)
+        assert not orphan.exists() and {p.name for p in store.path.glob("media/*.mkv")} == {
+            frames.media.name for frames in placed.values()
+        }
 
 
 def test_what_cannot_be_moved_is_refused_before_anything_moves(store: Store, tmp_path: Path) -> None:

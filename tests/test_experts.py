@@ -70,8 +70,8 @@ def test_every_task_in_a_cell_has_an_expert_named_after_it():
 
 
 def test_a_task_without_an_expert_is_a_clear_error():
-    other = make("Reach", robot="simple_humanoid")
-    with pytest.raises(AgentError, match="expert for task 'Reach'"):
+    other = make("Stand", robot="simple_humanoid")
+    with pytest.raises(AgentError, match="expert for task 'Stand'"):
         load_policy("expert").reset(other)
     other.close()
 

@@ -28,7 +28,7 @@ LIGHT_LAYERS = ("configs", "assets", "envs", "datasets")
 UNSAFE = {"pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"}
 MOST_LINES = 500  # 200 is comfortable, 350 a question
 UNSAFE_CALLS = {"eval", "exec"}
-DATA = {".yaml", ".json", ".html", ".safetensors", ".onnx", ".md", ".c"}
+DATA = {".yaml", ".json", ".html", ".css", ".js", ".safetensors", ".onnx", ".md", ".c"}
 FILES = [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 
 

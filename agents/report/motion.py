@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training_ground.agents.report.measures import Measures
 from training_ground.agents.viewing.figure import Figure
@@ -54,17 +55,21 @@ def motion_data(episodes: Sequence[Measures]) -> list[dict[str, Any]]:
     return [_motion(episode) for episode in episodes]
 
 
-def _motion(episode: Measures) -> dict[str, Any]:
-    times = episode.time
+def pose_rows(times: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the rows of an episode whose poses are played; `times` (rows,), s."""
     stride = max(1, round(1 / (RATE * float(times[1] - times[0])))) if len(times) > 1 else 1
-    rows = np.arange(0, len(times), stride)
+    return np.arange(0, len(times), stride)
+
+
+def _motion(episode: Measures) -> dict[str, Any]:
+    times, rows = episode.time, pose_rows(episode.time)
     wrapped = (episode.joints[rows] + np.pi) % (2 * np.pi) - np.pi
     return {
         "seed": episode.metadata.seed,
         "result": episode.result,
         "success": episode.success,
         "seconds": round(float(times[rows[-1]]), 4),
-        "step": round(float(times[1] - times[0]) * stride, 6) if len(times) > 1 else 0.04,
+        "step": round(float(times[rows[1]] - times[0]), 6) if len(rows) > 1 else 0.04,
         "count": len(rows),
         "joints": episode.joints.shape[1],
         "position": pack(episode.position[rows], "f4"),

@@ -17,6 +17,13 @@ from training_ground.configs.errors import AgentError
 from training_ground.datasets.markup import Html, data_block, escape, fill, join, tag
 from training_ground.datasets.store import Store
 
+_START = """
+{
+  const read = id => JSON.parse(document.getElementById(id).textContent);
+  window.replay = player(document.getElementById("stage"), read("figure-data"));
+  if (window.replay) window.replay.show(read("motion-data"));
+}
+"""
 STRIP_OFFSETS_S = (-0.1, 0.06, 0.3, 0.6, 1.0, 1.6, 2.6)
 """Times of the film strip's pictures relative to the push, s."""
 
@@ -83,6 +90,7 @@ def _values(
     policy = episodes[0].metadata.policy
     task = store.schema.environment.get("env_id", "")
     return {
+        "style": Html(_template("style.css")),
         "title": f"{model.title}: {_task_title(episodes)}",
         "eyebrow": f"{task} · policy {policy.name} · {len(episodes)} episodes on seeds that training never saw",
         "lead": _lead(episodes, options),
@@ -116,7 +124,7 @@ def _values(
                 data_block("motion-data", _marked(motion_data(episodes), episodes.index(chosen), push)),
             ]
         ),
-        "script": Html(_template("player_script.html")),
+        "script": Html(f"<script>\n{_template('player.js')}{_START}</script>"),
     }
 
 

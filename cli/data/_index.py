@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from training_ground.cli.common import progress
+from training_ground.configs.errors import printable
 
 if TYPE_CHECKING:
     from training_ground.datasets.index import Index
@@ -25,7 +26,7 @@ def open_index(store: Path | Store, quiet: bool) -> Index:
 
     opened = store if isinstance(store, Store) else Store.open(store)
     for line in opened.recovered:
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     with progress("indexing", None, unit="files", quiet=quiet) as shown:
 
         def tell(done: int, total: int) -> None:
@@ -34,7 +35,7 @@ def open_index(store: Path | Store, quiet: bool) -> Index:
 
         index = Index.open(opened, tell)
     for line in index.problems:
-        click.echo(f"note: {line}", err=True)
+        click.echo(f"note: {printable(line)}", err=True)
     stale = sum(map(bool, index.column("quality_stale")))
     if stale:
         click.echo(f"note: quality verdicts that are stale: {stale}; `tg data check --label` gives new ones", err=True)

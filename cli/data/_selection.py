@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from training_ground.configs.errors import DatasetError
+from training_ground.configs.errors import DatasetError, printable
 
 if TYPE_CHECKING:
     from training_ground.datasets.store import Store
@@ -47,7 +47,7 @@ def open_store(path: Path) -> Store:
 
     store = Store.open(path)
     for line in store.recovered:
-        click.echo(line, err=True)
+        click.echo(printable(line), err=True)
     return store
 
 

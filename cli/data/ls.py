@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training_ground.cli.common import emit, json_option, store_argument, table
+from training_ground.cli.common import emit, json_option, progress, table
 from training_ground.cli.data._index import open_index
+from training_ground.cli.data._place import place_argument
 
 if TYPE_CHECKING:
     from training_ground.datasets.index import Index
+    from training_ground.datasets.remote.store import RemoteStore
+    from training_ground.datasets.schema import EpisodeMetadata
     from training_ground.datasets.video_schema import VideoStorage
 
 LABELS = ("quality", "dropped", "tags", "phases", "events", "note")
@@ -25,20 +28,23 @@ Examples:
   tg data ls data/stand --where "not success and seed < 100"
   tg data ls data/stand --channels
   tg data ls data/stand --json
+  tg data ls s3://bucket/stand               what each episode's own metadata say, without labels
 
 Outcomes are those in force; where somebody corrected one, what was recorded stands beside it. `tg data query` answers
 other questions, `tg data label` corrects.""",
 )
-@store_argument
+@place_argument
 @click.option("--channels", is_flag=True, help="List the channels instead of the episodes.")
 @click.option("--where", default="", metavar="SQL", help="Only episodes for which this holds; see `tg data query`.")
 @json_option
-def command(store: Path, channels: bool, where: str, as_json: bool) -> None:
+def command(store: Path | str, channels: bool, where: str, as_json: bool) -> None:
     """List the episodes of STORE: seed, length, outcome, policy, labels."""
+    from training_ground.configs.errors import DatasetError
     from training_ground.datasets.query import select
+    from training_ground.datasets.remote.store import RemoteStore
     from training_ground.datasets.store import Store
 
-    opened = Store.open(store)
+    opened = RemoteStore.open(store) if isinstance(store, str) else Store.open(store)
     schema = opened.schema
     head = f"{store}: '{schema.instruction}', robot {schema.robot}, {schema.control_rate:g} Hz"
     data: dict[str, Any] = {
@@ -58,6 +64,14 @@ def command(store: Path, channels: bool, where: str, as_json: bool) -> None:
         ]
         emit(data, as_json, [head, table("", columns, rows)])
         return
+    if isinstance(opened, RemoteStore):
+        if where:
+            raise DatasetError(f"--where {where!r}: asks the index, which a dataset at an address has none of; pull it")
+        listed = _fetched(opened, as_json)
+        data["episodes"] = [{"number": number, **one.model_dump(mode="json")} for number, one in listed]
+        brief = [_brief(opened.schema.control_rate, number, one) for number, one in listed]
+        emit(data, as_json, [head, *_rows(brief), _tail(brief)])
+        return
     index = open_index(opened, as_json)
     episodes = index.episodes.to_pylist()
     if where:
@@ -66,6 +80,23 @@ def command(store: Path, channels: bool, where: str, as_json: bool) -> None:
     if as_json:
         data["episodes"] = [_full(index, one) for one in episodes]
     emit(data, as_json, [head, *_rows(episodes), _tail(episodes)])
+
+
+def _fetched(store: RemoteStore, as_json: bool) -> list[tuple[int, EpisodeMetadata]]:
+    with progress("fetching", len(store), unit="episodes", quiet=as_json) as shown:
+        found = []
+        for number, metadata in store.stream_metadata():
+            found.append((number, metadata))
+            shown.advance(1, f"episode {number}")
+    return found
+
+
+def _brief(rate: float, number: int, one: EpisodeMetadata) -> dict[str, Any]:
+    """An episode as the index has it, without labels: what was recorded is in force."""
+    listed = {"number": number, "seed": one.seed, "length": one.length, "seconds": one.length / rate}
+    listed |= {"success": one.success, "failure": one.failure, "policy": one.policy.name} | dict.fromkeys(LABELS)
+    listed |= {"quality_reasons": (), "quality_stale": False}
+    return listed | {"success_recorded": one.success, "failure_recorded": one.failure}
 
 
 def _full(index: Index, one: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ Examples:
   tg data rm data/stand --purge --yes
 
 Without --yes it says what it would do. Files move to trash/ and keep their numbers, which no other episode is given;
---purge deletes what lies there, for good. Nobody should be recording into STORE during a purge."""
+--purge deletes what lies there, and pictures that no episode names any more, for good."""
 )
 @store_argument
 @episodes_option

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training_ground.cli.common import emit, json_option, progress, store_argument
+from training_ground.cli.common import emit, json_option, progress
+from training_ground.cli.data._place import keys_option, place_argument, read_keys
 
 if TYPE_CHECKING:
     from training_ground.datasets.trust import TrustReport
@@ -20,23 +21,32 @@ Examples:
   tg data verify data/stand
   tg data verify data/stand --manifest
   tg data verify data/stand --key signing.pem.pub
+  tg data verify s3://bucket/stand --key signing.pem.pub
   tg data verify data/stand --json
 
 With --manifest every file is compared with manifest.json before anything is read. Only a signature by a --key that you
 give is a verified one. Episodes that were appended after signing are no fault: they are listed as unsigned.
 
+Of an address everything is read, nothing kept. Its manifest is always used; with --key it must be signed.
+
 Exit status 1 if anything is wrong. To simulate the episodes again as well, use `tg replay`."""
 )
-@store_argument
+@place_argument
 @click.option("--manifest", is_flag=True, help="Compare every file with manifest.json, and that with its signature.")
-@click.option("--key", "keys", type=click.Path(path_type=Path), multiple=True, help="Public keys that you trust.")
+@keys_option
 @json_option
-def command(store: Path, manifest: bool, keys: tuple[Path, ...], as_json: bool) -> int:
+def command(store: Path | str, manifest: bool, keys: tuple[Path, ...], as_json: bool) -> int:
     """Read every episode of STORE, check hashes, columns and values, and say all that is wrong."""
+    from training_ground.datasets.remote.store import RemoteStore
     from training_ground.datasets.store import Store
 
-    trust = _check_manifest(store, keys, as_json) if manifest or keys else None
-    opened = Store.open(store)
+    trust = None
+    if isinstance(store, str):
+        opened = RemoteStore.open(store, keys=read_keys(keys))
+        store = opened.url
+    else:
+        trust = _check_manifest(store, keys, as_json) if manifest or keys else None
+        opened = Store.open(store)
     with progress("verifying", len(opened), unit="episodes", quiet=as_json) as shown:
         report = opened.verify(lambda number: shown.advance(1, f"episode {number}"))
     problems = [*(trust.problems if trust else ()), *report.problems]
@@ -59,11 +69,7 @@ def command(store: Path, manifest: bool, keys: tuple[Path, ...], as_json: bool) 
 def _check_manifest(store: Path, keys: tuple[Path, ...], as_json: bool) -> TrustReport:
     from training_ground.datasets.trust import check
 
-    trusted: list[bytes] = []
-    if keys:
-        from training_ground.datasets.signing import read_public_keys
-
-        trusted = [key for path in keys for key in read_public_keys(path)]
+    trusted = read_keys(keys)
     with progress("comparing", None, unit="files", quiet=as_json) as shown:
         return check(store, trusted, lambda path: shown.advance(1, path))
 

@@ -21,7 +21,7 @@ from training_ground.configs.cleaning import (
 )
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
-from training_ground.datasets.cleaned import RECORD, AppliedOperation, CleaningStep
+from training_ground.datasets.cleaned import AppliedOperation, CleaningStep
 from training_ground.datasets.cleaning import operations as work
 from training_ground.datasets.cleaning.carried import OF_THE_END, Made, carry
 from training_ground.datasets.cleaning.draft import Draft, Dropped
@@ -30,6 +30,7 @@ from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import write_new
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import spoken_of
+from training_ground.datasets.layout import RECORD
 from training_ground.datasets.lineage import places_of
 from training_ground.datasets.provenance import code_commit
 from training_ground.datasets.quality.collection import Collection

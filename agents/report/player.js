@@ -1,12 +1,10 @@
-<script>
 "use strict";
-(() => {
-  const stage = document.getElementById("stage");
-  const read = id => JSON.parse(document.getElementById(id).textContent);
+// A player of recorded motions: `stage` is the element of player.html, `figure` what motion.py's figure_data returns.
+// Returns null where the browser draws no WebGL 2, else what shows the motions of motion_data and moves in time.
+function player(stage, figure) {
   const canvas = stage.querySelector("canvas");
   const gl = canvas.getContext("webgl2", { antialias: true, stencil: true });
-  if (!gl) { stage.classList.add("no-webgl"); return; }
-  const figure = read("figure-data"), motions = read("motion-data");
+  if (!gl) { stage.classList.add("no-webgl"); return null; }
 
   function bytes(text, Kind) {
     const raw = atob(text), view = new Uint8Array(raw.length);
@@ -125,23 +123,36 @@
     return upload(new Float32Array(points), new Uint16Array(faces), gl.FLOAT, false, [0, 0, 0], [1, 1, 1], [0.9, 0.3, 0.13, 1]);
   })();
 
-  function draw(mesh, model, mode, size) {
+  const ball = (() => { // radius one; its normals are left to the fragment shader
+    const points = [], faces = [], N = 16, M = 8;
+    for (let i = 0; i <= M; i++) for (let k = 0; k < N; k++) {
+      const u = i / M * Math.PI, v = k / N * 2 * Math.PI;
+      points.push(Math.sin(u) * Math.cos(v), Math.sin(u) * Math.sin(v), Math.cos(u));
+      const a = i * N + k, b = i * N + (k + 1) % N;
+      if (i < M) faces.push(a, b, a + N, b, b + N, a + N);
+    }
+    return upload(new Float32Array(points), new Uint16Array(faces), gl.FLOAT, false, [0, 0, 0], [1, 1, 1], [1, 1, 1, 1]);
+  })();
+
+  function draw(mesh, model, mode, size, colour) {
     gl.uniformMatrix4fv(at.model, false, model);
-    gl.uniform3fv(at.low, mesh.low); gl.uniform3fv(at.size, size || mesh.size); gl.uniform4fv(at.colour, mesh.colour);
+    gl.uniform3fv(at.low, mesh.low); gl.uniform3fv(at.size, size || mesh.size); gl.uniform4fv(at.colour, colour || mesh.colour);
     gl.uniform1i(at.mode, mode);
     gl.bindVertexArray(mesh.array); gl.drawElements(gl.TRIANGLES, mesh.count, mesh.index, 0);
   }
 
   // ---- motion ---------------------------------------------------------------------------------------------------------
-  let motion, time = 0, playing = false, pace = 1, shown = null;
+  let motions = [], motion = null, time = 0, playing = false, pace = 1, shown = null;
   const sight = { yaw: -0.75, pitch: 0.2, far: 3.1 * figure.height };
-  let middle = null;
+  let middle = null, lift = 0;
   function choose(index) {
     motion = motions[index];
     if (!motion.p) {
       motion.p = bytes(motion.position, Float32Array); motion.q = bytes(motion.orientation, Int16Array); motion.a = bytes(motion.angles, Int16Array);
     }
+    for (const one of motion.points || []) one.p ??= bytes(one.place, Float32Array);
     time = 0; middle = null;
+    lift = Math.max(motion.p[2] - figure.height, 0); // of a robot on a stand
     range.max = motion.seconds;
     marks.replaceChildren(...motion.pushes.map(([t]) => { const i = document.createElement("i"); i.style.left = `${100 * t / motion.seconds}%`; return i; }));
     const heading = [motion.q[0], motion.q[1], motion.q[2], motion.q[3]].map(x => x / 32767);
@@ -170,23 +181,26 @@
       const about = [part.axis[0] * s, part.axis[1] * s, part.axis[2] * s, Math.cos(angle / 2)];
       found.push([[p0[0] + offset[0], p0[1] + offset[1], p0[2] + offset[2]], mul(mul(q0, part.orientation), about)]);
     }
-    return { found, base, tilt: motion.tilt[Math.round(exact)] };
+    const places = (motion.points || []).map(one => [0, 1, 2].map(k => mix(one.p, 3, k)));
+    return { found, base, places, tilt: motion.tilt[Math.round(exact)] };
   }
 
   // ---- frame ----------------------------------------------------------------------------------------------------------
   const style = () => {
     const css = getComputedStyle(stage), hex = name => { const v = css.getPropertyValue(name).trim(); return [1, 3, 5].map(i => parseInt(v.slice(i, i + 2), 16) / 255); };
-    return { background: hex("--stage"), ink: hex("--stage-line") };
+    const series = [1, 2, 3, 4, 5, 6, 7, 0].map(i => [...hex(`--c${i}`), 1]);
+    return { background: hex("--stage"), ink: hex("--stage-line"), series };
   };
   let colours = style();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { colours = style(); render(); });
   const LIGHT = [0.45, -0.5, 1.0];
   function render() {
+    if (!motion) return;
     const scale = Math.min(devicePixelRatio || 1, 2), width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
-    const { found, base, tilt } = poses();
+    const { found, base, places, tilt } = poses();
     middle = middle ? [middle[0] + 0.08 * (base[0] - middle[0]), middle[1] + 0.08 * (base[1] - middle[1])] : [base[0], base[1]];
-    const target = [middle[0], middle[1], 0.78 * figure.height], c = Math.cos(sight.pitch);
+    const target = [middle[0], middle[1], 0.78 * figure.height + lift], c = Math.cos(sight.pitch);
     const eye = [target[0] + sight.far * c * Math.cos(sight.yaw), target[1] + sight.far * c * Math.sin(sight.yaw), target[2] + sight.far * Math.sin(sight.pitch)];
     const camera = product(lens(0.62, width / Math.max(height, 1), 0.05, 60), view(eye, target));
     gl.viewport(0, 0, width, height);
@@ -205,6 +219,7 @@
     gl.uniform1i(at.flatten, 0);
     gl.depthMask(true); gl.disable(gl.STENCIL_TEST); gl.disable(gl.BLEND);
     for (const [part, model] of bodies) for (const mesh of part.drawn) draw(mesh, model, 0);
+    places.forEach((place, i) => draw(ball, matrix([0, 0, 0, 1], place), 0, [0.022, 0.022, 0.022], colours.series[i % colours.series.length]));
     const push = motion.pushes.find(([t]) => time >= t && time < t + 0.7);
     if (push) {
       const [, x, y] = push, speed = Math.hypot(x, y), heading = Math.atan2(y, x), gap = 0.14;
@@ -221,7 +236,6 @@
   const find = selector => stage.querySelector(selector);
   const range = find("input"), marks = find(".pushes"), play = find(".play"), list = find(".episode"), speed = find(".speed");
   const clock = find(".clock"), lean = find(".tilt"), now = find(".now");
-  list.append(...motions.map((m, i) => new Option(`seed ${m.seed} · ${m.success ? m.result : `${m.result} after ${m.seconds.toFixed(1)} s`}`, i)));
   function tick(stamp) {
     if (!playing) return;
     const elapsed = shown === null ? 0 : Math.min((stamp - shown) / 1000, 0.1);
@@ -257,8 +271,12 @@
   });
   canvas.addEventListener("wheel", e => { if (document.activeElement === canvas) { look(0, 0, Math.exp(e.deltaY * 0.001)); e.preventDefault(); } }, { passive: false });
   new ResizeObserver(() => render()).observe(canvas);
-  const first = Math.max(motions.findIndex(m => "start" in m), 0);
-  list.value = first; choose(first); time = motion.start || 0; render();
-  window.replay = { seek: t => { time = t; middle = null; render(); }, run };
-})();
-</script>
+  function show(given) {
+    run(false);
+    motions = given;
+    list.replaceChildren(...motions.map((m, i) => new Option(`seed ${m.seed} · ${m.success ? m.result : `${m.result} after ${m.seconds.toFixed(1)} s`}`, i)));
+    const first = Math.max(motions.findIndex(m => "start" in m), 0);
+    list.value = first; choose(first); time = motion.start || 0; render();
+  }
+  return { show, run, seek: t => { time = t; middle = null; render(); } };
+}
