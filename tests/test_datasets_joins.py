@@ -137,8 +137,10 @@ def test_a_verdict_by_other_limits_is_stale(
     assert checked(store, episode=strict) == 4  # a preset that was changed: the newest verdict is by other limits
     assert Index.open(store).column("quality_stale") == [True] * 4
     assert main(["data", "ls", str(store.path)]) == 0
-    said = capsys.readouterr().out
-    assert "length_s (stale)" in said and "verdicts that are stale: 4" in said
+    out, err = capsys.readouterr()
+    assert "length_s (stale)" in out and "verdicts that are stale: 4" in err
+    assert main(["data", "query", str(store.path), "quality = 'pass'"]) == 0
+    assert "verdicts that are stale: 4" in capsys.readouterr().err
     assert checked(store) == 4
     monkeypatch.setattr(quality_gate, "MEASURES_VERSION", 2)
     quality_gate.preset_hashes.cache_clear()

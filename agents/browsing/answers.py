@@ -217,7 +217,7 @@ class Answers:
     def _quality(self, query: Mapping[str, str]) -> dict[str, Any]:
         number = validate(One, dict(query), "quality", AgentError).number
         index = self._listing.index()
-        _row(index, number)
+        _row(index, number)  # raises where there is none
         preset, limits = self._limits
         found = reports.to_json(check(self.store, limits, preset, episodes=[number], index=index))["episodes"][0]
         about = {measure.name: {"unit": measure.unit, "text": measure.text} for measure in EPISODE}
