@@ -15,6 +15,7 @@ DEMO_ARGS ?=
 REMOTE_ARGS ?=
 STORE ?= out/lerobot/store
 PICTURES ?= out/lerobot/pictures
+RAW ?= out/lerobot/raw
 
 # One thread a process: two workers with as many threads as cores are slower than with one each.
 export OMP_NUM_THREADS ?= 1
@@ -66,6 +67,14 @@ docs: $(STAMP)  ## Build the documentation site into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+# What exports are made of, where it is not there: state alone; with pictures as video; with pictures in Parquet.
+$(STORE): | $(STAMP)
+	$(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $@
+$(PICTURES): | $(STAMP)
+	$(BIN)/tg record SortDefects --policy zero --set observation_format=dict --set episode_length_s=1 --episodes 2 --out $@
+$(RAW): | $(STAMP)
+	$(BIN)/tg record SortDefects --policy zero --set observation_format=dict --set episode_length_s=1 --episodes 2 --pictures raw --out $@
+
 # LeRobot's own pins (an older PyTorch, CUDA) have no place in .venv.
 LEROBOT_PIP := $(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OTHERS)/lerobot-constraints.txt
 $(LEROBOT_STAMP): $(OTHERS)/lerobot-requirements.txt $(OTHERS)/lerobot-constraints.txt
@@ -74,9 +83,7 @@ $(LEROBOT_STAMP): $(OTHERS)/lerobot-requirements.txt $(OTHERS)/lerobot-constrain
 	$(LEROBOT_PIP) --no-deps lerobot torchvision lerobot-doctor
 	@touch $@
 
-lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open exports of STORE and of one with pictures with the real LeRobot; import what it writes; compare all
-	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
-	test -d $(PICTURES) || $(BIN)/tg record SortDefects --policy zero --set observation_format=dict --set episode_length_s=1 --episodes 2 --out $(PICTURES)
+lerobot: $(STAMP) $(LEROBOT_STAMP) | $(STORE) $(PICTURES)  ## Open exports of STORE and of one with pictures with the real LeRobot; import what it writes; compare all
 	set -e; for store in $(STORE) $(PICTURES); do \
 		rm -rf out/lerobot/export out/lerobot/appended out/lerobot/again; \
 		$(BIN)/tg data export $$store out/lerobot/export --format lerobot; \
@@ -97,40 +104,43 @@ lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open exports of STORE and of one with pic
 	test ! -f $(OTHERS)/$*-nodeps.txt || .venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -c $(OTHERS)/$*-constraints.txt -r $(OTHERS)/$*-nodeps.txt
 	@touch $@
 
-croissant: $(STAMP) .venv-croissant/.installed  ## Read STORE's Croissant metadata with the real mlcroissant and compare every value
-	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
+croissant: $(STAMP) .venv-croissant/.installed | $(STORE)  ## Read STORE's Croissant metadata with the real mlcroissant and compare every value
 	$(BIN)/tg data card $(STORE) --licence CC0-1.0 --creator "make croissant"
 	.venv-croissant/bin/python -W ignore $(OTHERS)/croissant_check.py $(STORE)
 
-rlds: $(STAMP) .venv-rlds/.installed  ## Open an export of STORE with the real TFDS, compare every number; import what TFDS wrote
-	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
-	rm -rf out/rlds
-	$(BIN)/tg data export $(STORE) out/rlds/stand/1.0.0 --format rlds
-	.venv-rlds/bin/python -W ignore $(OTHERS)/rlds_check.py $(STORE) out/rlds/stand/1.0.0
+rlds: $(STAMP) .venv-rlds/.installed | $(STORE) $(RAW)  ## Open exports of STORE and of RAW with the real TFDS, compare every number; import what TFDS wrote
+	set -e; for store in $(STORE) $(RAW); do \
+		rm -rf out/rlds; \
+		$(BIN)/tg data export $$store out/rlds/stand/1.0.0 --format rlds; \
+		.venv-rlds/bin/python -W ignore $(OTHERS)/rlds_check.py $$store out/rlds/stand/1.0.0; \
+	done
 	.venv-rlds/bin/python -W ignore $(OTHERS)/rlds_check.py --write out/rlds/theirs
 	$(BIN)/tg data import out/rlds/theirs out/rlds/imported --format rlds
 	.venv-rlds/bin/python -W ignore $(OTHERS)/rlds_check.py --imported out/rlds/imported
 
-mcap: $(STAMP) .venv-mcap/.installed  ## Open an export of STORE with the real MCAP reader, compare every number
-	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
-	rm -rf out/mcap
-	$(BIN)/tg data export $(STORE) out/mcap/export --format mcap
-	.venv-mcap/bin/python -W ignore $(OTHERS)/mcap_check.py $(STORE) out/mcap/export
+mcap: $(STAMP) .venv-mcap/.installed | $(STORE) $(RAW)  ## Open exports of STORE and of RAW with the real MCAP reader, compare every number
+	set -e; for store in $(STORE) $(RAW); do \
+		rm -rf out/mcap; \
+		$(BIN)/tg data export $$store out/mcap/export --format mcap; \
+		.venv-mcap/bin/python -W ignore $(OTHERS)/mcap_check.py $$store out/mcap/export; \
+	done
 
-minari: $(STAMP) .venv-minari/.installed  ## Open an export of STORE with the real Minari, import what it collects, compare every number
-	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
-	rm -rf out/minari
-	$(BIN)/tg data export $(STORE) out/minari/root/stand-v0 --format minari
-	.venv-minari/bin/python -W ignore $(OTHERS)/minari_check.py export $(STORE) out/minari/root/stand-v0
+minari: $(STAMP) .venv-minari/.installed | $(STORE) $(RAW)  ## Open exports of STORE and of RAW with the real Minari, import what it collects, compare every number
+	set -e; for store in $(STORE) $(RAW); do \
+		rm -rf out/minari; \
+		$(BIN)/tg data export $$store out/minari/root/stand-v0 --format minari; \
+		.venv-minari/bin/python -W ignore $(OTHERS)/minari_check.py export $$store out/minari/root/stand-v0; \
+	done
 	.venv-minari/bin/python -W ignore $(OTHERS)/minari_check.py collect out/minari/made
 	for name in cartpole nested; do $(BIN)/tg data import out/minari/made/made/$$name-v0 out/minari/stores/$$name-v0 --format minari || exit 1; done
 	.venv-minari/bin/python -W ignore $(OTHERS)/minari_check.py imported out/minari/made out/minari/stores
 
-robomimic: $(STAMP) .venv-robomimic/.installed  ## Open an export of STORE with the real robomimic and compare every number
-	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
-	rm -rf out/robomimic
-	$(BIN)/tg data export $(STORE) out/robomimic/export --format robomimic
-	.venv-robomimic/bin/python -W ignore $(OTHERS)/robomimic_check.py $(STORE) out/robomimic/export
+robomimic: $(STAMP) .venv-robomimic/.installed | $(STORE) $(RAW)  ## Open exports of STORE and of RAW with the real robomimic and compare every number
+	set -e; for store in $(STORE) $(RAW); do \
+		rm -rf out/robomimic; \
+		$(BIN)/tg data export $$store out/robomimic/export --format robomimic; \
+		.venv-robomimic/bin/python -W ignore $(OTHERS)/robomimic_check.py $$store out/robomimic/export; \
+	done
 
 remote: $(STAMP) .venv-remote/.installed  ## Send, kill, stream, fetch and tamper with a store at an S3 server and a web server
 	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)

@@ -105,7 +105,8 @@ def _read(format: str, *, sealed: bool = False) -> Callable[[Path], Any]:
         store = Store.open(out)
         found = [store.read(number) for number in store.episodes()]
         hashes = [episode.metadata.content_sha256 for episode in found]
-        if sealed and not exported.issuperset(hashes):
+        ours = [e.metadata.content_sha256 for e in found if e.metadata.imported is None]  # else the mark was damaged
+        if sealed and not exported.issuperset(ours):
             raise AssertionError("an export that was changed was read")
         shutil.rmtree(out)
         return hashes, [(e.metadata.instruction, e.metadata.terminated) for e in found], report.skipped

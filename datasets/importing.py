@@ -22,7 +22,7 @@ class ImportReport:
         episodes, frames: How many; a frame is a step.
         losses: One sentence for each thing in the source that the store does not have, or had to make up.
         skipped: Episodes that were left out, and why.
-        sha256: Of the file that was read.
+        sha256: Of the file that was read; of several, over their names and hashes.
     """
 
     format: str
@@ -39,7 +39,8 @@ def import_(
 ) -> ImportReport:
     """Read a dataset of others into a new store. The store appears complete or not at all.
 
-    Nothing in the source is run, unpickled or followed; its episodes are marked as imported and cannot be replayed.
+    Nothing in the source is run, unpickled or followed. Episodes that others wrote are marked as imported and cannot be
+    replayed; an export of ours comes back as it was, or is marked as well where the format did not hold all of it.
 
     Args:
         path: The file or folder, as the format has it.

@@ -244,7 +244,7 @@ class Imported(StrictModel):
     Attributes:
         format, version: Such as `minari` and what the file says of its version; empty where it says nothing.
         name: The file's name, without its folder.
-        sha256: Of the whole file.
+        sha256: Of the whole file; of several files, over their names and hashes.
         episode: What the episode is called there.
     """
 

@@ -151,6 +151,20 @@ def test_links_among_the_files_are_refused(tmp_path: Path) -> None:
         import_(source, "minari", tmp_path / "out")
 
 
+@pytest.mark.parametrize(("number", "length"), [(0, 0), (5, 2**64 - 16), (0, 2**63), (5, 2**40)])
+def test_a_heap_in_which_hdf5_would_turn_for_ever_is_refused(tmp_path: Path, number: int, length: int) -> None:
+    """Texts lie in heaps; HDF5 2.0.0 never comes back from an object that has no length."""
+    path = robomimic_file(tmp_path / "x")
+    raw = bytearray(path.read_bytes())
+    at = raw.find(b"GCOL") + 16
+    first = int.from_bytes(raw[at + 8 : at + 16], "little")
+    at += 16 + (first + 7) // 8 * 8  # what follows the first text
+    raw[at : at + 2], raw[at + 8 : at + 16] = number.to_bytes(2, "little"), length.to_bytes(8, "little")
+    path.write_bytes(raw)
+    with pytest.raises(DatasetError, match=r"heap at byte \d+: is damaged: object"):
+        import_(path, "robomimic", tmp_path / "out")
+
+
 def test_robomimic_s_links_and_attributes_are_refused(tmp_path: Path) -> None:
     def link(file: Any) -> None:
         file["data/demo_0/obs/stolen"] = h5py.ExternalLink("/etc/hostname", "/")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +37,9 @@ MAX_RATIO = 1100
 """Deflate packs 1,032 bytes into one at best."""
 BYTES = "bytes"
 """dtype of a `Leaf` that holds byte strings of varying length."""
+MAX_HEAP_BYTES = 256 << 20
+"""Largest global heap, which holds texts and rows of varying length."""
+_HEAP = b"GCOL\x01\0\0\0"
 SLACK = 64 << 10
 """Bytes that a dataset may claim whatever it holds: one that was made and never written reads as its fill value."""
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -81,16 +86,39 @@ def open_hdf5(path: Path) -> Iterator[Any]:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes.
+    """Return the sha256 of a file's bytes, after a look at what HDF5 would never come back from.
 
     Raises:
-        DatasetError: It is no plain file, or cannot be read.
+        DatasetError: It is no plain file, cannot be read, or has a heap of texts that leads nowhere.
     """
-    digest = hashlib.sha256()
+    digest, before, at = hashlib.sha256(), b"", 0
     with open_regular(path, MAX_FILE_BYTES) as stream, damage_named(str(path)):
         while block := stream.read(1 << 20):
             digest.update(block)
+            joined = before + block
+            for match in re.finditer(re.escape(_HEAP), joined):
+                start = at - len(before) + match.start()
+                _check_heap(stream.fileno(), start, f"{path}: heap at byte {start}")
+            before, at = joined[1 - len(_HEAP) :], at + len(block)
     return digest.hexdigest()
+
+
+def _check_heap(descriptor: int, start: int, where: str) -> None:
+    """Refuse a global heap (HDF5 File Format Specification, III.E) whose objects do not lead from one to the next.
+
+    HDF5 itself, 2.0.0, turns in a circle for ever where one has no length.
+    """
+    left = os.fstat(descriptor).st_size - start
+    size = int.from_bytes(os.pread(descriptor, 8, start + len(_HEAP)), "little")
+    if not 16 <= size <= min(MAX_HEAP_BYTES, left):
+        raise DatasetError(f"{where}: says that it has {size} bytes, {left} are left")
+    data, at = os.pread(descriptor, size - 16, start + 16), 0
+    while len(data) - at >= 16:
+        number, length = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 8 : at + 16], "little")
+        step = 16 + (length + 7) // 8 * 8 if number else length  # number 0 is what is free, with its own head
+        if step < 16 or step > len(data) - at:
+            raise DatasetError(f"{where}: is damaged: object {number} says that it has {length} bytes")
+        at += step
 
 
 def names_in(group: Any, where: str) -> list[str]:

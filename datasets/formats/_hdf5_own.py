@@ -49,8 +49,9 @@ def episodes(
             at = f"{place}: '{column.name}'"
             if column.name == ACTION:
                 actions = _hdf5.read(group, "actions", place)
-                if actions.ndim == 0 or actions.size != len(actions) * math.prod(column.shape):
-                    raise DatasetError(f"{at}: has shape {actions.shape}, samples must be {column.shape}")
+                numbers = actions.ndim > 0 and actions.dtype.kind in "biuf"
+                if not numbers or actions.size != len(actions) * math.prod(column.shape):
+                    raise DatasetError(f"{at}: is {actions.dtype} {actions.shape}, samples must be {column.shape}")
                 actions = actions if np.all(scale == 1) else actions.reshape(len(actions), -1) * scale
                 columns[ACTION] = _imported.in_rows(_own.as_declared(actions, column, at), "before")
             elif column.name == REWARD:

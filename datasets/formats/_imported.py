@@ -49,12 +49,12 @@ Rows = Literal["every", "before", "after"]
 
 @dataclass(frozen=True)
 class Source:
-    """The file that is imported.
+    """The file or folder that is imported.
 
     Attributes:
         format, version, name, sha256: As in `schema.Imported`.
         metadata: What it says of itself.
-        own: The schema that it carries, where it is an export of ours.
+        own: The schema that it carries, where it is an export of ours that does not come back bit for bit.
     """
 
     format: str
@@ -94,12 +94,12 @@ def channel_name(text: str, taken: Collection[str]) -> str:
 def make_channel(
     source: Source, key: str, name: str, dtype: str, shape: tuple[int, ...], role: str, components: Iterable[str] = ()
 ) -> ChannelSchema:
-    """Return the channel for an array: as an export of ours declares it, else with neither unit nor frame.
+    """Return the channel for an array of which neither unit nor frame is known.
 
     Args:
         source: Where it is from.
         key: What the array is called there, without the groups above it.
-        name: The channel's name where it is not declared.
+        name: The channel's name.
         dtype, shape: Of one sample.
         role: Of the channel.
         components: Names along the last axis, where the source has them.
@@ -107,9 +107,6 @@ def make_channel(
     Raises:
         DatasetError: A store cannot hold samples of this shape; the message names the array.
     """
-    declared = {c.name: c for c in source.own.channels}.get(key) if source.own else None
-    if declared is not None and (declared.dtype, declared.shape) == (dtype, shape):
-        return declared
     text = f"'{key}' of an imported {source.format} file, which says neither unit nor frame."
     data = {"name": name, "shape": shape, "unit": UNKNOWN, "frame": UNKNOWN, "role": role, "description": text}
     data |= {"components": tuple(components), "dtype": dtype}

@@ -70,7 +70,6 @@ def _shards(path: Path) -> tuple[list[tuple[Path, int]], list[str]]:
         for split in info["splits"]:
             template = str(split.get("filepathTemplate") or _TEMPLATE)
             parts = {"{DATASET}": str(info["name"]), "{SPLIT}": str(split["name"]), "{FILEFORMAT}": kind}
-            splits.append(str(split["name"])[:100])
             lengths = [int(length) for length in split.get("shardLengths") or ()]
             if len(found) + len(lengths) > MAX_SHARDS or any(length < 0 for length in lengths):
                 raise ValueError(f"splits: shardLengths: {MAX_SHARDS} of 0 or more are allowed")
@@ -82,6 +81,8 @@ def _shards(path: Path) -> tuple[list[tuple[Path, int]], list[str]]:
                 if not _NAME.fullmatch(file):
                     raise ValueError(f"splits: name or filepathTemplate: '{file[:100]}' is no plain file name")
                 found.append((path / file, length))
+            if lengths and str(split["name"]).isprintable():
+                splits.append(str(split["name"])[:100])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as problem:
         raise DatasetError(f"{where}: is no description of a TFDS dataset: {problem}") from problem
     return found, splits

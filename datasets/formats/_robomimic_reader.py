@@ -39,13 +39,14 @@ def import_(path: Path, out: Path, progress: Callable[[int], None], rate: float 
     """
     path = path / "dataset.hdf5" if path.is_dir() else path
     where = f"{path}: data"
+    digest = _hdf5.file_sha256(path)
     with _hdf5.open_hdf5(path) as file:
         data = _hdf5.member(file, "data", str(path), "group")
         if data is None:
             raise DatasetError(f"{path}: has no group 'data'; it is no robomimic file")
         arguments = parse_json(str(_hdf5.attribute(data, "env_args", where) or "{}").encode(), f"{where}: env_args")
-        own, digest = _hdf5.attribute(data, OWN, where), _hdf5.file_sha256(path)
-        if own:
+        own = _hdf5.attribute(data, OWN, where)
+        if own is not None:
             _own.refuse_rate(rate, f"{where}: {OWN}")
             exported = _own.read_schema(str(own), f"{where}: {OWN}")
             scale = _action_scale(data, exported.columns()[ACTION].shape, where)

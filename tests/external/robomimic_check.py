@@ -40,8 +40,10 @@ def main(store: Path, export: Path) -> None:
     roles = {c["name"]: c["role"] for c in schema["channels"]}
     noisy = [n for n in roles if n == "policy_observation"]
     keys = noisy or [n for n in roles if roles[n] == "observation"]
+    pictures = [n for n in roles if roles[n] == "picture"]
     with contextlib.redirect_stdout(io.StringIO()):
-        obs_utils.initialize_obs_utils_with_obs_specs({"obs": {"low_dim": keys, "rgb": [], "depth": [], "scan": []}})
+        kinds = {"low_dim": keys, "rgb": pictures, "depth": [], "scan": []}
+        obs_utils.initialize_obs_utils_with_obs_specs({"obs": kinds})
     with h5py.File(path) as opened:
         file: Any = opened
         scale = np.array(file["data"].attrs["action_scale"])
@@ -49,17 +51,17 @@ def main(store: Path, export: Path) -> None:
         masks = list(file.get("mask", {}))
     assert environment["env_name"] == episodes[0][0]["env_id"] and environment["env_kwargs"] == episodes[0][0]["kwargs"]
 
-    dataset = sequence_dataset(path, keys)  # with next_obs, as offline learners open it
+    dataset = sequence_dataset(path, [*keys, *pictures])  # with next_obs, as offline learners open it
     assert len(dataset) == sum(m["length"] for m, _ in episodes) and dataset.n_demos == len(episodes)
     compared, index = 0, 0
     for metadata, columns in episodes:
         for t in range(metadata["length"]):
             item = dataset[index]
-            for key in keys:
+            for key in (*keys, *pictures):
                 for when, row in (("obs", t), ("next_obs", t + 1)):
                     wanted = columns[key][row].reshape(1, -1)
                     assert item[when][key].reshape(1, -1).tobytes() == wanted.tobytes(), (metadata["seed"], t, key)
-                    compared += len(wanted[0])
+                    compared += wanted.size
             assert np.array_equal(item["actions"][0] * scale, columns["action"][t].reshape(-1)), (metadata["seed"], t)
             assert np.abs(item["actions"]).max() <= 1
             assert item["rewards"].item() == np.float32(columns["reward"][t + 1])
