@@ -25,9 +25,8 @@ from training_ground.datasets.arrays import View
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
-from training_ground.datasets.remote import contents
+from training_ground.datasets.remote import contents, ranges
 from training_ground.datasets.remote import location as locations
-from training_ground.datasets.remote import ranges
 from training_ground.datasets.remote.cache import Cache
 from training_ground.datasets.remote.location import Held, Location
 from training_ground.datasets.remote.parallel import in_order
