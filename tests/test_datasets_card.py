@@ -122,7 +122,7 @@ def test_the_code_on_the_card_runs(carded: tuple[Store, Summary], monkeypatch: p
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Summary]:
     """A store whose every text is an attack, with its card."""
-    env = fake_env.FakeEnv(joints=(NASTY, "$x$", "_"))
+    env: Any = fake_env.FakeEnv(joints=(NASTY, "$x$", "_"))
     env.channels = tuple(
         c if c.role == "action" else type(c)(**{**c.to_json(), "unit": NASTY[:64], "frame": NASTY[8:70]})
         for c in env.channels
