@@ -47,6 +47,7 @@ from training_ground.datasets.store import Store
 
 SECRET = "neither-in-a-file-nor-in-a-message"
 BUCKET = "lab"
+SILENT: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 said: list[str] = []
 
 
@@ -56,11 +57,7 @@ def s3_server() -> Iterator[Any]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], **SILENT)
     try:
         os.environ |= {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -152,7 +149,7 @@ def check_kills(client: Any, store: Store, trials: int = 5) -> None:
     for trial in range(trials):
         prefix = f"killed{trial}"
         url = f"s3://{BUCKET}/{prefix}"
-        child = subprocess.Popen(command("push", str(store.path), url), stdout=subprocess.DEVNULL)
+        child = subprocess.Popen(command("push", str(store.path), url, "--jobs", "1"), **SILENT)
         wanted, begin = chance.randint(1, len(local) - 1), time.monotonic()
         while len(client.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/").get("Contents", ())) < wanted:
             assert child.poll() is None and time.monotonic() - begin < 60
@@ -173,9 +170,9 @@ def check_killed_pulls(store: Store, work: Path, trials: int = 3) -> None:
     chance, local, left = random.Random(2), files(store.path), []
     for trial in range(trials):
         folder = work / f"killed{trial}"
-        child = subprocess.Popen(command("pull", f"s3://{BUCKET}/press", str(folder)), stdout=subprocess.DEVNULL)
+        child = subprocess.Popen(command("pull", f"s3://{BUCKET}/press", str(folder), "--jobs", "1"), **SILENT)
         wanted, begin = chance.randint(1, len(local) - 1), time.monotonic()
-        while not (folder / "dataset.json").exists() or len(files(folder)) < wanted:
+        while not (folder / "dataset.json").exists() or len(manifest.listed_files(folder)) < wanted:
             assert child.poll() is None and time.monotonic() - begin < 60
         child.send_signal(signal.SIGKILL)
         child.wait()
