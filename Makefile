@@ -8,6 +8,7 @@ STAMP := $(VENV)/.installed
 LEROBOT := .venv-lerobot
 LEROBOT_STAMP := $(LEROBOT)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
+OTHERS := tests/external
 PYTEST_ARGS ?= -n 2 --dist worksteal
 BENCH_ARGS ?=
 DEMO_ARGS ?=
@@ -73,18 +74,23 @@ $(LEROBOT_STAMP): $(OTHERS)/lerobot-requirements.txt $(OTHERS)/lerobot-constrain
 	$(LEROBOT_PIP) --no-deps lerobot torchvision lerobot-doctor
 	@touch $@
 
-lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open exports of STORE and of one with pictures with the real LeRobot, compare everything
+lerobot: $(STAMP) $(LEROBOT_STAMP)  ## Open exports of STORE and of one with pictures with the real LeRobot; import what it writes; compare all
 	test -d $(STORE) || $(BIN)/tg record TrainingGround/Stand-v0 --robot g1 --policy random --episodes 3 --out $(STORE)
 	test -d $(PICTURES) || $(BIN)/tg record SortDefects --policy zero --set observation_format=dict --set episode_length_s=1 --episodes 2 --out $(PICTURES)
 	set -e; for store in $(STORE) $(PICTURES); do \
-		rm -rf out/lerobot/export; \
+		rm -rf out/lerobot/export out/lerobot/appended out/lerobot/again; \
 		$(BIN)/tg data export $$store out/lerobot/export --format lerobot; \
-		$(LEROBOT)/bin/python -W ignore $(OTHERS)/lerobot_check.py $$store out/lerobot/export; \
+		$(LEROBOT)/bin/python -W ignore $(OTHERS)/lerobot_check.py $$store out/lerobot/export out/lerobot/appended; \
+		$(BIN)/tg data import out/lerobot/appended out/lerobot/again --format lerobot; \
+		$(LEROBOT)/bin/python -W ignore $(OTHERS)/lerobot_import_check.py back $$store out/lerobot/again; \
 		$(LEROBOT)/bin/lerobot-doctor check --ci --fail-on fail out/lerobot/export >out/lerobot/doctor.txt || { cat out/lerobot/doctor.txt; exit 1; }; \
 	done
+	rm -rf out/lerobot/made out/lerobot/imported
+	$(LEROBOT)/bin/python -W ignore $(OTHERS)/lerobot_import_check.py write out/lerobot/made
+	$(BIN)/tg data import out/lerobot/made out/lerobot/imported --format lerobot
+	$(LEROBOT)/bin/python -W ignore $(OTHERS)/lerobot_import_check.py imported out/lerobot/made out/lerobot/imported
 
 # Nor has what only opens our files. `<name>-nodeps.txt`: packages whose own requirements are not wanted.
-OTHERS := tests/external
 .venv-%/.installed: $(OTHERS)/%-requirements.txt $(OTHERS)/%-constraints.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c $(OTHERS)/$*-constraints.txt -r $(OTHERS)/$*-requirements.txt

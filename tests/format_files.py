@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +11,6 @@ from typing import Any
 import fake_env
 import numpy as np
 
-from training_ground.configs.errors import DatasetError
 from training_ground.datasets.formats import _protobuf as wire
 from training_ground.datasets.formats import _rlds_features as features
 from training_ground.datasets.formats import _tfrecord as tfrecord
@@ -68,6 +64,44 @@ def record(path: Path, seeds: Any = range(4), **options: Any) -> Store:
     return store
 
 
+class Whole(fake_env.FakeEnv):
+    """With what LeRobot holds otherwise: float64 and a flag among the observations, an event `done`, a camera."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.channels += (
+            Channel("wide", (), "m", "none", "observation", "A distance.", (), "float64"),
+            Channel("flag", (), "1", "none", "observation", "A flag.", (), "bool"),
+            Channel("half", (2,), "1", "none", "state", "Numbers.", (), "float16"),
+            Channel("done", (), "1", "none", "event", "The end.", (), "bool"),
+            Channel("camera_head", (16, 20, 3), "1", "none", "picture", "RGB.", ("r", "g", "b"), "uint8"),
+        )
+
+    def frame(self) -> dict[str, Any]:
+        listed, self.channels = self.channels, self.channels[:-5]
+        frame = super().frame()
+        self.channels = listed
+        rows, columns = np.mgrid[0:16, 0:20]
+        picture = np.stack([8 * rows + self.count, 8 * columns, 0 * rows + 20 * self.seed], axis=-1).astype(np.uint8)
+        frame |= {"wide": np.float64(self.position[0] / 3), "flag": np.bool_(self.count % 2)}
+        frame |= {"half": self.position[:2].astype(np.float16), "done": np.bool_(self.count == 3)}
+        return {**frame, "camera_head": picture}
+
+
+def record_all(path: Path, seeds: Any) -> Store:
+    """Record episodes of `Whole`."""
+    env = Whole()
+    store = Store.create(path, make_schema(env))
+    recorder = Recorder(env, store, policy="random")
+    for seed in seeds:
+        recorder.reset(seed=seed)
+        generator, done = np.random.default_rng(seed), False
+        while not done:
+            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
+            done = terminated or truncated
+    return store
+
+
 def import_(name: str, path: Path, out: Path) -> Any:
     return IMPORTERS[name](path, out, lambda number: None)
 
@@ -116,74 +150,3 @@ def _with_zlib(data: bytes, values: Any) -> bytes:
     feature = wire.field(1, b"".join(wire.field(1, row) for row in rows))
     entry = wire.field(1, "steps/observation/packed") + wire.field(2, feature)
     return data + wire.field(1, wire.field(1, entry))
-
-
-def mutate(data: bytes, random: np.random.Generator) -> bytes:
-    """Flip bits, cut, repeat, or write a number of extreme size somewhere."""
-    raw, kind = bytearray(data), random.integers(4)
-    at = int(random.integers(len(raw)))
-    if kind == 0:
-        for _ in range(int(random.integers(1, 9))):
-            raw[int(random.integers(len(raw)))] ^= 1 << int(random.integers(8))
-    elif kind == 1:
-        del raw[at : at + int(random.integers(1, len(raw)))]
-    elif kind == 2:
-        raw[at:at] = raw[at : at + 50]
-    else:
-        raw[at : at + 8] = struct.pack("<Q", (2**31, 2**32 - 1, 2**62, 2**64 - 1, 0)[random.integers(5)])
-    return bytes(raw)
-
-
-def resealed(data: bytes, random: np.random.Generator) -> bytes:
-    """Change the inside of the first TFRecord of a file, with checksums that match."""
-    (length,) = struct.unpack("<Q", data[:8])
-    inside = mutate(data[12 : 12 + length], random)
-    sink = io.BytesIO()
-    tfrecord.write_record(sink, inside)
-    return sink.getvalue() + data[12 + length + 4 :]
-
-
-def unpacked_mcap(data: bytes) -> bytes:
-    """Return an MCAP file with its chunks unpacked and without checksums: mutations reach what is inside."""
-    from mcap.data_stream import RecordBuilder
-    from mcap.records import Chunk
-    from mcap.stream_reader import StreamReader, get_chunk_data_stream
-    from mcap.writer import MCAP0_MAGIC
-
-    builder = RecordBuilder()
-    for record in StreamReader(io.BytesIO(data), emit_chunks=True).records:
-        if isinstance(record, Chunk):
-            inside, size = get_chunk_data_stream(record)
-            record = Chunk("", inside.read(size), record.message_end_time, record.message_start_time, 0, size)
-        record.write(builder)
-    return MCAP0_MAGIC + builder.end() + MCAP0_MAGIC
-
-
-def fuzz(folder: Path, exports: dict[str, Path], trials: int, seed: int) -> tuple[int, int]:
-    """Import mutated files; return how many were tried and how many were refused. Only DatasetError may be raised."""
-    random, refused, tried = np.random.default_rng(seed), 0, 0
-    other = theirs(folder / "theirs")
-    for trial in range(trials):
-        shutil.rmtree(folder / "store", ignore_errors=True)
-        name = ("rlds", "rlds", "mcap", "mcap")[trial % 4]
-        source = other if trial % 4 == 0 else exports[name]
-        file = sorted(p for p in source.iterdir())[int(random.integers(len(list(source.iterdir()))))]
-        whole = file.read_bytes()
-        data = unpacked_mcap(whole) if trial % 4 == 2 else whole
-        data = resealed(data, random) if "tfrecord" in file.name and random.random() < 0.8 else mutate(data, random)
-        work = folder / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        for sibling in source.iterdir():
-            if sibling != file and name == "rlds":
-                (work / sibling.name).hardlink_to(sibling)
-        (work / file.name).write_bytes(data)
-        tried += 1
-        try:
-            import_(name, work, folder / "store")
-        except DatasetError:
-            refused += 1
-            assert not (folder / "store").exists()
-        left = {p.name for p in folder.iterdir()}
-        assert left <= {"theirs", "work", "store"}, left
-    return tried, refused

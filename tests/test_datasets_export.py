@@ -185,7 +185,7 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         episode = store.read(0)
         columns = {**episode.columns, "joint_velocity": np.full_like(episode.columns["joint_velocity"], np.nan)}
         store.append(Episode(episode.metadata, columns))
-        expected = (DatasetError, "episode 4: 'observation.state' is not finite")
+        expected = (DatasetError, "episode 4: 'joint_velocity' is not finite")
     elif failure == "full":
 
         def full(path: Path) -> None:

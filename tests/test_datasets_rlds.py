@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from format_files import IMPORTERS, Env, fuzz, import_, record, theirs
+from format_files import IMPORTERS, Env, import_, record, theirs
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.export import export, formats
@@ -197,15 +197,22 @@ def test_rlds_of_others_is_read_as_far_as_it_says_what_it_is(tmp_path: Path) -> 
         5,
         True,
     )
-    assert np.array_equal(columns["proprio"], kept[0]) and np.array_equal(columns["image"], kept[1])
-    assert np.array_equal(columns["packed"], kept[2])
-    action = np.concatenate([kept[3], kept[4][:, None]], axis=1).astype("f4")
+    assert np.array_equal(columns["observation.proprio"], kept[0])
+    assert np.array_equal(columns["observation.image"], kept[1])
+    assert np.array_equal(columns["observation.packed"], kept[2])
+    action = np.concatenate([kept[3], kept[4][:, None]], axis=1)
+    assert action.dtype == columns["action"].dtype == "float64", "whole numbers beside float64 lose nothing in it"
     assert np.array_equal(columns["action"][:-1], action[:-1]) and not columns["action"][-1].any()
     assert columns["reward"].tolist() == [0, 0, 1, 2, 3, 4]
     roles = {c.name: (c.role, c.components) for c in store.schema.channels}
-    assert roles["action"][1] == ("arm.0", "arm.1", "gripper") and roles["image"][0] == "picture"
+    assert roles["action"][1] == ("arm.0", "arm.1", "gripper") and roles["observation.image"][0] == "picture"
     text = "\n".join(report.losses)
-    for part in ("no rate", "not zero in 2 episodes", "episode_metadata/file", "2 features there, one channel"):
+    for part in (
+        "no rate",
+        "2 episodes have an action at the last step",
+        "episode_metadata/file",
+        "one channel of float64",
+    ):
         assert part in text
 
 
@@ -326,21 +333,6 @@ def test_odd_episodes_are_left_out_and_nothing_is_imported_by_name(tmp_path: Pat
     _declared('"dtype": "int32"', '"dtype": "int7"')(source)
     report = import_("rlds", source, tmp_path / "store3")
     assert any("packed: numbers of type 'int7'" in line for line in report.losses)
-
-
-def test_mutated_files_raise_nothing_but_dataset_errors(tmp_path: Path, made: tuple[Store, dict[str, Path]]) -> None:
-    tried, refused = fuzz(tmp_path, made[1], 60, seed=1)
-    assert tried == 60 and refused > 30
-
-
-@pytest.mark.slow
-def test_many_mutated_files(tmp_path: Path, made: tuple[Store, dict[str, Path]]) -> None:
-    import resource
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    tried, refused = fuzz(tmp_path, made[1], 800, seed=2)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert tried == 800 and refused > 600 and grown < 300 << 10, (refused, grown)
 
 
 def test_split_example_of_nonsense_is_refused() -> None:

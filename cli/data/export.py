@@ -19,7 +19,14 @@ The folder must not exist; it appears complete or not at all."""
 )
 @store_argument
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--format", "format_", default="lerobot", show_default=True, metavar="NAME", help="Such as lerobot.")
+@click.option(
+    "--format",
+    "format_",
+    default="lerobot",
+    show_default=True,
+    metavar="NAME",
+    help="lerobot, mcap, minari, rlds, robomimic.",
+)
 @click.option("--episode", "chosen", type=click.IntRange(0), multiple=True, help="Only this one; may be given again.")
 @json_option
 def command(store: Path, out: Path, format_: str, chosen: tuple[int, ...], as_json: bool) -> None:

@@ -13,6 +13,7 @@ from training_ground.cli.common import emit, json_option, progress
     epilog="""\b
 Examples:
   tg data import ~/.minari/datasets/D4RL/door/human-v2 data/door --format minari
+  tg data import ~/.cache/huggingface/lerobot/lerobot/pusht data/pusht --format lerobot
   tg data import lift/ph/low_dim_v141.hdf5 data/lift --format robomimic
   tg data import others/pick-v0 data/pick --format minari --rate 25
 
@@ -21,7 +22,7 @@ cannot be replayed. Nothing in the source is run, and links in it are not follow
 )
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--format", "format_", required=True, metavar="NAME", help="Such as minari or robomimic.")
+@click.option("--format", "format_", required=True, metavar="NAME", help="lerobot, mcap, minari, rlds, robomimic.")
 @click.option(
     "--rate", type=click.FloatRange(0, min_open=True), metavar="HZ", help="Steps a second, where the source has none."
 )

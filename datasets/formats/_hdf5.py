@@ -35,7 +35,7 @@ MAX_RATIO = 1100
 """Deflate packs 1,032 bytes into one at best."""
 BYTES = "bytes"
 """dtype of a `Leaf` that holds byte strings of varying length."""
-SLACK = 1 << 20
+SLACK = 64 << 10
 """Bytes that a dataset may claim whatever it holds: one that was made and never written reads as its fill value."""
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 _PACKERS = {1, 32000}

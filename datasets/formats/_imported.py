@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
-from training_ground.datasets.episode_file import MAX_TEXT, Episode, content_hash
+from training_ground.datasets.episode_file import MAX_TEXT, Episode
 from training_ground.datasets.export import new_folder
+from training_ground.datasets.files import hash_regular
+from training_ground.datasets.formats import _own
 from training_ground.datasets.schema import (
     IMPORTED,
     IS_LAST,
@@ -30,17 +32,16 @@ from training_ground.datasets.schema import (
     Imported,
     PolicyInfo,
     canonical_json,
-    check_version,
-    parse_json,
 )
 from training_ground.datasets.store import Store
-from training_ground.datasets.video_schema import VideoStorage
 
 NO_MODEL = "0" * 64
 """`model_hash` where no compiled robot is known."""
 UNKNOWN = "unknown"
 MAX_VALUE_BYTES, MAX_KEPT_BYTES = 20_000, 400_000
 """How much of a source's own metadata is kept: of one key, and in all."""
+MAX_SOURCE_BYTES = 64 << 30
+"""Largest file of a source that is hashed."""
 
 Rows = Literal["every", "before", "after"]
 """Whether an array has all T + 1 rows, the T rows before each step, or the T rows after each step."""
@@ -115,7 +116,9 @@ def make_channel(
     return validate(ChannelSchema, data, f"{source.name}: '{key}'", DatasetError)
 
 
-def make_schema(source: Source, channels: Iterable[ChannelSchema], rate: float, instruction: str) -> DatasetSchema:
+def make_schema(
+    source: Source, channels: Iterable[ChannelSchema], rate: float, instruction: str, robot: str = UNKNOWN
+) -> DatasetSchema:
     """Return the schema of the store, marked as imported.
 
     Raises:
@@ -123,7 +126,7 @@ def make_schema(source: Source, channels: Iterable[ChannelSchema], rate: float, 
     """
     own = source.own
     data = {
-        "robot": own.robot if own else UNKNOWN,
+        "robot": own.robot if own else robot,
         "model_hash": own.model_hash if own else NO_MODEL,
         "joint_names": own.joint_names if own else (),
         "control_rate": rate,
@@ -136,7 +139,13 @@ def make_schema(source: Source, channels: Iterable[ChannelSchema], rate: float, 
 
 
 def make_metadata(
-    source: Source, schema: DatasetSchema, name: str, length: int, terminated: bool, facts: dict[str, Any], carried: str
+    source: Source,
+    schema: DatasetSchema,
+    name: str,
+    length: int,
+    terminated: bool,
+    facts: dict[str, Any],
+    carried: str | None = None,
 ) -> EpisodeMetadata:
     """Return an episode's metadata, marked as imported.
 
@@ -146,7 +155,7 @@ def make_metadata(
         length: Steps T.
         terminated: Whether it ended by itself; else it counts as truncated.
         facts: What the source says: `seed`, `policy`, `success`.
-        carried: JSON of the episode's metadata where it is an export of ours, else empty.
+        carried: JSON of the episode's metadata where an export of ours has it; it says better how the episode ended.
 
     Raises:
         DatasetError: What is carried is no such metadata, or the source says what cannot be.
@@ -164,9 +173,9 @@ def make_metadata(
         "imported": validate(Imported, source.marks | {"episode": name}, where, DatasetError),
     }
     if carried:
-        data = parse_json(carried.encode(), where)
-        check_version(data, where)
-        return validate(EpisodeMetadata, data, where, DatasetError).model_copy(update=marks)
+        known = _own.read_metadata(carried, where)
+        ends = {"terminated": known.terminated, "truncated": known.truncated}
+        return known.model_copy(update=marks | ends | {"media": {}})
     what = {
         "kwargs": {"source": source.sha256},  # keeps episodes of two sources apart
         "policy": PolicyInfo(name=UNKNOWN),
@@ -176,45 +185,6 @@ def make_metadata(
         "ended_ns": 0,
     }
     return validate(EpisodeMetadata, what | facts | marks, where, DatasetError)
-
-
-def own_episode(
-    metadata: EpisodeMetadata, columns: dict[str, NDArray[Any]], exported: DatasetSchema, where: str
-) -> Episode:
-    """Return an episode that an export of ours holds with all its bits.
-
-    Args:
-        metadata: As it was exported.
-        columns: As they were read; pictures as arrays, whatever they were stored as.
-        exported: Schema of the store that it was exported from.
-        where: The file's name.
-
-    Raises:
-        DatasetError: The values are not those that were exported.
-    """
-    videos = exported.videos()
-    lossy = [name for name, storage in videos.items() if not storage.lossless]
-    rows = {len(values) for values in columns.values()}
-    if rows != {metadata.length + 1} or (not lossy and content_hash(columns, videos) != metadata.content_sha256):
-        raise DatasetError(f"{where}: the values do not match the content hash in its metadata")
-    return Episode(metadata, columns)
-
-
-def without_further_loss(exported: DatasetSchema) -> DatasetSchema:
-    """Return the schema of a store for episodes of an export: what had lost something is kept as it is from now on."""
-    channels = tuple(
-        c if c.storage is None or c.storage.lossless else c.model_copy(update={"storage": VideoStorage()})
-        for c in exported.channels
-    )
-    return exported.model_copy(update={"channels": channels})
-
-
-def own_losses(exported: DatasetSchema) -> tuple[str, ...]:
-    """Say what a store made of an export of ours does not have."""
-    lossy = [name for name, storage in exported.videos().items() if not storage.lossless]
-    if not lossy:
-        return ("nothing: every value, and all metadata, are those that were exported",)
-    return (f"{', '.join(lossy)}: as they looked in the video with loss, now without more of it; not checked by hash",)
 
 
 def in_rows(values: NDArray[Any], rows: Rows, last: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -268,22 +238,65 @@ def fitted(columns: dict[str, NDArray[Any]], expected: dict[str, Column]) -> dic
     return result
 
 
+@dataclass
+class Written:
+    """How many episodes and steps a new store has, and what was left out and why."""
+
+    episodes: int = 0
+    frames: int = 0
+    skipped: tuple[str, ...] = ()
+
+
 def write_store(
-    out: Path, schema: DatasetSchema, episodes: Iterable[Episode], progress: Callable[[int], None]
-) -> tuple[int, int]:
-    """Write a new store, which appears complete or not at all; return how many episodes and steps it has.
+    out: Path, schema: DatasetSchema, episodes: Iterable[Episode | str], progress: Callable[[int], None]
+) -> Written:
+    """Write a new store, which appears complete or not at all.
+
+    Args:
+        out: Where.
+        schema: Of the store.
+        episodes: One after the other; a text says why one is left out.
+        progress: Called with the number of each that is done.
 
     Raises:
         DatasetError: It cannot be written, or an episode cannot be read.
     """
-    total = frames = 0
+    written = Written()
     with new_folder(out) as folder:
         store = Store.create(folder, schema)
-        for episode in episodes:
-            store.append(episode)
-            progress(total)
-            total, frames = total + 1, frames + episode.length
-    return total, frames
+        for number, episode in enumerate(episodes):
+            if isinstance(episode, str):
+                written.skipped += (episode,)
+            else:
+                store.append(episode)
+                written.episodes, written.frames = written.episodes + 1, written.frames + episode.length
+            progress(number)
+    return written
+
+
+def inside(folder: Path, file: Path) -> Path:
+    """Return a file of a dataset, which must be in no linked folder.
+
+    Raises:
+        DatasetError: It is.
+    """
+    for parent in [folder / part for part in file.relative_to(folder).parents][:-1]:
+        if parent.is_symlink():
+            raise DatasetError(f"{parent}: is a symbolic link; folders of a dataset are plain folders")
+    return file
+
+
+def files_sha256(folder: Path, files: Iterable[Path]) -> str:
+    """Return the sha256 over names and sha256 of files, in their order: what stands for a dataset of many files.
+
+    Raises:
+        DatasetError: One is no plain file, or cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        inside(folder, file)
+        digest.update(f"{file.relative_to(folder)}\0{hash_regular(file, MAX_SOURCE_BYTES)[1]}\n".encode())
+    return digest.hexdigest()
 
 
 def bounded(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -298,14 +311,3 @@ def bounded(metadata: dict[str, Any]) -> dict[str, Any]:
         if left <= 0:
             break
     return kept
-
-
-def parse_own(raw: str | bytes, where: str) -> DatasetSchema:
-    """Read the schema that an export of ours carries.
-
-    Raises:
-        DatasetError: It is none.
-    """
-    data = parse_json(raw.encode() if isinstance(raw, str) else raw, where)
-    check_version(data, where)
-    return validate(DatasetSchema, data, where, DatasetError)

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.datasets.episode_file import Episode
+from training_ground.datasets.formats._common import losses, observed
 from training_ground.datasets.formats._lerobot_video import cameras, left_out
 from training_ground.datasets.provenance import component_names
 from training_ground.datasets.schema import ACTION, POLICY_OBSERVATION, REWARD, DatasetSchema
+from training_ground.datasets.store import Store
 from training_ground.envs.channels import Channel
 
 DONE = "next.done"
@@ -51,7 +53,7 @@ def features_of(schema: DatasetSchema) -> list[Feature]:
     """Return the features of a dataset; LeRobot's own bookkeeping and videos excepted."""
     elsewhere = {channel.name for channel in cameras(schema)} | set(left_out(schema))
     channels = [channel.channel() for channel in schema.channels if channel.name not in elsewhere]
-    seen = [c for c in channels if c.name == POLICY_OBSERVATION] or [c for c in channels if c.role == "observation"]
+    seen = [channel.channel() for channel in observed(schema) if channel.name not in elsewhere]
     features = []
     if seen:
         names = [n for c in seen for n in (c.components if c.name == POLICY_OBSERVATION else component_names(c))]
@@ -66,7 +68,9 @@ def features_of(schema: DatasetSchema) -> list[Feature]:
             features.append(_make(ACTION, [channel], names, dtype))
         elif channel.role in ("reward", "event"):
             dtype = "float32" if channel.name == REWARD else dtype
-            features.append(_make(f"next.{channel.name}", [channel], names, dtype, next=True))
+            name = f"next.{channel.name}"
+            name = f"next.{channel.role}.{channel.name}" if name == DONE else name
+            features.append(_make(name, [channel], names, dtype, next=True))
         else:
             features.append(_make(f"state.{channel.name}", [channel], names, dtype))
     if all(channel.name != REWARD for channel in channels):
@@ -75,34 +79,42 @@ def features_of(schema: DatasetSchema) -> list[Feature]:
     return features
 
 
-def losses_of(schema: DatasetSchema, phases: Collection[str]) -> tuple[str, ...]:
-    """Say what a reader of the LeRobot dataset will not find in it."""
-    pictures = {channel.name for channel in cameras(schema)}
-    channels = [channel.channel() for channel in schema.channels if channel.name not in pictures]
-    deep = [c.name for c in channels if len(c.shape) > 1 and c.name not in left_out(schema)]
-    wide = [c.name for c in channels if c.dtype == "float64" and c.name != REWARD]
-    short = [c.name for c in channels if c.dtype == "float16"]
-    rates = [c.name for c in channels if c.rate is not None and c.rate != schema.control_rate]
+def losses_of(store: Store, phases: Collection[str], uneven: int) -> tuple[str, ...]:
+    """Say what a reader of the LeRobot dataset will not find in it.
+
+    Args:
+        store: What is exported.
+        phases: Names that occur.
+        uneven: How many episodes do not begin at 0 or have gaps in their clock.
+    """
+    schema = store.schema
+    gone = {channel.name for channel in cameras(schema)} | set(left_out(schema))
+    channels = [channel.channel() for channel in schema.channels if channel.name not in gone]
+    seen = next((f.channels for f in features_of(schema) if f.name == "observation.state"), ())
+    deep = [c.name for c in channels if len(c.shape) > 1]
+    mixed = [c.name for c in channels if c.name in seen and c.dtype != "float32"]
+    wide = [c.name for c in channels if c.dtype == "float64" and c.name not in (REWARD, *seen)]
+    short = [c.name for c in channels if c.dtype == "float16" and c.name not in seen]
     said = [
         "the last row of each episode (T + 1 rows become T frames): the state in which it ended",
         "time in nanoseconds: a timestamp is float32 seconds, frame_index / fps",
-        "units, frames and descriptions of channels: LeRobot has no place for them; see meta/training_ground.json",
-        "package versions, code commit, wall-clock times and reset options of an episode",
+        *losses(store, "meta/training_ground.json"),
+        "what is known of an episode besides its task: see the columns training_ground/… of meta/episodes",
         "which of terminated and truncated ended an episode: next.done is either; training_ground/terminated tells",
-        "float64 reward: next.reward is float32",
+        "float64 reward: next.reward is float32; rewards, events and phase of the reset",
     ]
+    if uneven:
+        said.append(f"the clock of {uneven} episodes, which begins later or has gaps: frames stand at equal distances")
+    if mixed:
+        said.append(f"observation.state is float32, what went into it of another type is rounded: {', '.join(mixed)}")
     if wide:
         said.append(f"float64 is in the files, but LeRobot hands it out as float32: {', '.join(wide)}")
     if deep:
         said.append(f"shapes with more than one axis, flattened: {', '.join(deep)}")
     if left_out(schema):
         said.append(f"left out, for LeRobot has no place for depth: {', '.join(left_out(schema))}")
-    if any(channel.calibration for channel in schema.channels):
-        said.append("calibration of cameras: see meta/training_ground.json")
     if short:
         said.append(f"float16, widened to float32: {', '.join(short)}")
-    if rates:
-        said.append(f"rates other than the control rate: {', '.join(rates)}")
     if set(phases) - {""}:
         said.append("phases are subtasks there, named in meta/subtasks.parquet")
     return tuple(said)

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
-from training_ground.configs.loading import validate
 from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, MAX_FILE_BYTES, MAX_TEXT, Episode
-from training_ground.datasets.export import new_folder
 from training_ground.datasets.files import open_regular
+from training_ground.datasets.formats import _imported, _own
 from training_ground.datasets.formats import _mcap_messages as messages
 from training_ground.datasets.formats import _protobuf as wire
-from training_ground.datasets.formats._imported import own_episode, own_losses, without_further_loss
 from training_ground.datasets.importing import ImportReport
 from training_ground.datasets.schema import (
     ACTION,
@@ -31,16 +29,16 @@ from training_ground.datasets.schema import (
     Column,
     DatasetSchema,
     EpisodeMetadata,
-    check_version,
-    parse_json,
 )
-from training_ground.datasets.store import DESCRIPTION, MAX_DESCRIPTION_BYTES, Store
+from training_ground.datasets.store import DESCRIPTION, MAX_DESCRIPTION_BYTES
 
 EPISODE_RECORD = "training_ground.episode"
 """Name of the metadata record that holds an episode's metadata, as JSON under the key `json`."""
 MAX_CHUNK_BYTES = 128 << 20
 """Largest chunk, unpacked: a sample has at most half of that."""
 MAX_FILES = 1_000_000
+MAX_SMALL, SMALLEST_BYTES = 1000, 20
+"""How many records may be smaller than a message without data: empty ones unpack from nothing, and take time."""
 
 
 def is_picture(channel: ChannelSchema | None) -> bool:
@@ -52,26 +50,23 @@ def is_picture(channel: ChannelSchema | None) -> bool:
 
 def import_files(path: Path, out: Path, progress: Callable[[int], None]) -> ImportReport:
     """Read a folder of MCAP files, or one; see `mcap.import_`."""
-    if not path.exists():
-        raise DatasetError(f"{path}: there is no such file or folder")
     files = sorted(path.glob("*.mcap"))[: MAX_FILES + 1] if path.is_dir() else [path]
     if not files or len(files) > MAX_FILES:
         raise DatasetError(f"{path}: holds {len(files)} files *.mcap, from 1 to {MAX_FILES} are allowed")
-    frames = 0
-    store: Store | None = None
-    with new_folder(out) as folder:
-        for number, file in enumerate(files):
-            recording = _read(file)
-            if store is None:
-                exported = recording.schema
-                store = Store.create(folder, without_further_loss(exported))
-            elif recording.schema.fingerprint() != exported.fingerprint():
-                raise DatasetError(f"{file}: is of another dataset than {files[0].name}: their {DESCRIPTION} differ")
-            episode = recording.episode()
-            store.append(episode)
-            frames += episode.length
-            progress(number)
-    return ImportReport("mcap", out, len(files), frames, own_losses(exported))
+    digest = _imported.files_sha256(path if path.is_dir() else path.parent, files)
+    first = _read(files[0])
+    exported = first.schema
+    written = _imported.write_store(out, _own.without_further_loss(exported), _episodes(files, first), progress)
+    return ImportReport("mcap", out, written.episodes, written.frames, _own.losses(exported), (), digest)
+
+
+def _episodes(files: list[Path], first: _Recording) -> Iterator[Episode]:
+    yield first.episode()
+    for file in files[1:]:
+        recording = _read(file)
+        if recording.schema.fingerprint() != first.schema.fingerprint():
+            raise DatasetError(f"{file}: is of another dataset than {files[0].name}: their {DESCRIPTION} differ")
+        yield recording.episode()
 
 
 class _Bounded:
@@ -79,11 +74,15 @@ class _Bounded:
 
     def __init__(self, stream: Any, size: int, where: str) -> None:
         self.left, self._stream, self._where = size, stream, where
+        self._size, self._records = size, 0
 
     def read(self, size: int) -> bytes:
         """Read exactly `size` bytes; one byte at the end is nothing, by which the library knows the end."""
         if size == 1 and not self.left:
             return b""
+        self._records += size == 1  # a record's kind is read alone
+        if self._records > MAX_SMALL + (self._size - self.left) // SMALLEST_BYTES:
+            raise DatasetError(f"{self._where}: has {self._records} records in {self._size - self.left} bytes")
         if not 0 <= size <= self.left:
             raise DatasetError(f"{self._where}: is damaged: a record claims {size} bytes, {self.left} are left")
         self.left -= size
@@ -164,6 +163,7 @@ class _Recording:
         self._path = path
         self._schema: DatasetSchema | None = None
         self._metadata: EpisodeMetadata | None = None
+        self._messages = 0
         self._topics: dict[int, str] = {}
         self._data: dict[str, bytearray] = {}
         self._times: dict[str, array[int]] = {}
@@ -186,22 +186,20 @@ class _Recording:
             topic = self._topics.get(record.channel_id)
             if topic is None:
                 raise DatasetError(f"{self._path}: is damaged: a message of channel {record.channel_id}, not declared")
+            self._messages += 1
+            if self._metadata is None or self._messages > (self._metadata.length + 1) * len(self._topics):
+                raise DatasetError(f"{self._path}: has {self._messages} messages, more than its steps and topics")
             if topic in self._data:
                 self._take(topic, record)
         elif isinstance(record, Channel):
             self._declare(record)
         elif isinstance(record, Metadata) and record.name == EPISODE_RECORD:
-            where = f"{self._path}: metadata"
-            data = parse_json(record.metadata.get("json", "").encode(), where)
-            check_version(data, where)
-            self._metadata = validate(EpisodeMetadata, data, where, DatasetError)
+            self._metadata = _own.read_metadata(record.metadata.get("json", ""), f"{self._path}: metadata")
         elif isinstance(record, Attachment) and record.name == DESCRIPTION:
             where = f"{self._path}: {DESCRIPTION}"
             if len(record.data) > MAX_DESCRIPTION_BYTES:
                 raise DatasetError(f"{where}: has {len(record.data)} bytes, {MAX_DESCRIPTION_BYTES} are allowed")
-            data = parse_json(record.data, where)
-            check_version(data, where)
-            self._schema = validate(DatasetSchema, data, where, DatasetError)
+            self._schema = _own.read_schema(record.data, where)
 
     def _declare(self, record: Any) -> None:
         if self._topics.get(record.id, record.topic) != record.topic:
@@ -266,7 +264,7 @@ class _Recording:
             columns[column.name] = self._column(column, times)
         columns[TIMESTAMP] = (times - np.uint64(metadata.started_ns)).view(np.int64)
         columns[IS_LAST] = np.arange(rows) == rows - 1
-        return own_episode(metadata, columns, schema, str(self._path))
+        return _own.episode(metadata, columns, schema, str(self._path))
 
     def _column(self, column: Column, times: NDArray[np.uint64]) -> NDArray[Any]:
         topic, where = f"/{column.name}", f"{self._path}: topic '/{column.name}'"

@@ -13,11 +13,12 @@ import numpy as np
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import read_regular
-from training_ground.datasets.formats import _hdf5, _imported
+from training_ground.datasets.formats import _hdf5, _hdf5_own, _imported, _own
+from training_ground.datasets.formats._common import shown
 from training_ground.datasets.formats._imported import Part, Source
 from training_ground.datasets.formats._minari_spaces import SpacePart, read_pictures, read_spaces
 from training_ground.datasets.importing import ImportReport
-from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, TIMESTAMP, DatasetSchema, parse_json
+from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, TIMESTAMP, Column, DatasetSchema, parse_json
 
 DATA_FILE, METADATA_FILE, OWN_FILE = "main_data.hdf5", "metadata.json", "training_ground.json"
 MAX_METADATA_BYTES = 32 << 20
@@ -57,30 +58,39 @@ def import_(path: Path, out: Path, progress: Callable[[int], None], rate: float 
         raise DatasetError(
             f"{where}: dataset_id = {identifier!r}; it must be names of letters, digits, - and _ with / between"
         )
-    own = folder / OWN_FILE
-    source = Source(
-        "minari",
-        str(metadata.get("minari_version", ""))[:100],
-        path.resolve().name[:255],
-        _hdf5.file_sha256(folder / DATA_FILE),
-        metadata,
-        _imported.parse_own(read_regular(own, MAX_METADATA_BYTES), str(own)) if own.exists() else None,
-    )
+    own, digest = folder / OWN_FILE, _hdf5.file_sha256(folder / DATA_FILE)
+    where = str(folder / DATA_FILE)
+    if own.exists() or own.is_symlink():
+        _own.refuse_rate(rate, str(own))
+        exported = _own.read_schema(read_regular(own, MAX_METADATA_BYTES), str(own))
+        with _hdf5.open_hdf5(folder / DATA_FILE) as file:
+            found = _hdf5_own.episodes(file, _names(file, where), exported, _own_reader(exported), np.ones(1), where)
+            written = _imported.write_store(out, _own.without_further_loss(exported), found, progress)
+        return ImportReport("minari", out, written.episodes, written.frames, _own.losses(exported), (), digest)
+    version = str(metadata.get("minari_version", ""))[:100]
+    source = Source("minari", version, path.resolve().name[:255], digest, metadata)
     with _hdf5.open_hdf5(folder / DATA_FILE) as file:
-        where = str(folder / DATA_FILE)
         spaces = read_spaces(metadata, str(folder / METADATA_FILE))
         packed = bool(metadata.get("jpeg_encoding", True))
         pictures = {k: s.shape for k, s in spaces.items() if packed and s.picture and s.shape is not None}
         scan = _scan(file, pictures, where)
         _check_spaces(spaces, scan.layout, where)
         parts, actions = _parts(source, scan.layout)
-        hertz = rate or (source.own.control_rate if source.own else 1.0)
-        text = source.own.instruction if source.own else str(metadata.get("description") or "")
-        schema = _imported.make_schema(source, [p.channel for p in parts], hertz, text)
+        text = str(metadata.get("description") or "")
+        schema = _imported.make_schema(source, [p.channel for p in parts], rate or 1.0, text)
         episodes = (_episode(file, name, source, schema, parts, actions, pictures, where) for name in scan.names)
-        total, frames = _imported.write_store(out, schema, episodes, progress)
-    losses = _losses(source, scan, parts, actions, rate)
-    return ImportReport("minari", out, total, frames, losses, (), source.sha256)
+        written = _imported.write_store(out, schema, episodes, progress)
+    losses = _losses(scan, parts, actions, rate)
+    return ImportReport("minari", out, written.episodes, written.frames, losses, (), digest)
+
+
+def _own_reader(exported: DatasetSchema) -> _hdf5_own.Read:
+    seen = {channel.name for channel in shown(exported)}
+
+    def read(group: Any, column: Column, where: str) -> Any:
+        return _hdf5.read(group, f"{'observations' if column.name in seen else 'infos'}/{column.name}", where)
+
+    return read
 
 
 def _data_folder(path: Path) -> Path:
@@ -90,11 +100,16 @@ def _data_folder(path: Path) -> Path:
     raise DatasetError(f"{path}: is no Minari dataset: there is no data/{METADATA_FILE}")
 
 
-def _scan(file: Any, pictures: dict[str, tuple[int, ...]], where: str) -> _Scan:
+def _names(file: Any, where: str) -> list[str]:
     names = [name for name in _hdf5.names_in(file, where) if _EPISODE.fullmatch(name)]
     names.sort(key=lambda name: int(name.removeprefix("episode_")))
     if not names:
         raise DatasetError(f"{where}: has no episode")
+    return names
+
+
+def _scan(file: Any, pictures: dict[str, tuple[int, ...]], where: str) -> _Scan:
+    names = _names(file, where)
     first: Layout = {}
     seen = set[int]()
     unread, differing = set[str](), set[str]()
@@ -166,7 +181,7 @@ def _parts(source: Source, layout: Layout) -> tuple[list[Part], list[str]]:
     parts = []
     for path, (dtype, shape, extra) in layout.items():
         top, _, key = path.partition("/")
-        if top not in ("observations", "infos") or dtype == "S" or (source.own and key == TIMESTAMP):
+        if top not in ("observations", "infos") or dtype == "S":
             continue
         name = f"observation.{key}" if top == "observations" else f"info.{key}"
         role = "observation" if top == "observations" else "state"
@@ -213,15 +228,8 @@ def _episode(
     columns[ACTION] = _imported.in_rows(action, "before")
     columns[REWARD] = _imported.in_rows(rewards, "after")
     facts = _facts(group, int(name.removeprefix("episode_")), source, where)
-    carried = str(_hdf5.attribute(group, "training_ground", where) or "") if source.own else ""
-    given = {}
-    if source.own:
-        given = {
-            "timestamps": _hdf5.read(group, f"infos/{TIMESTAMP}", where),
-            "phases": _hdf5.read(group, f"infos/{PHASE}", where),
-        }
-    columns |= _imported.bookkeeping(steps, schema.control_rate, **given)
-    metadata = _imported.make_metadata(source, schema, name, steps, terminated, facts, carried)
+    columns |= _imported.bookkeeping(steps, schema.control_rate)
+    metadata = _imported.make_metadata(source, schema, name, steps, terminated, facts)
     return Episode(metadata, _imported.fitted(columns, schema.columns()))
 
 
@@ -238,19 +246,18 @@ def _facts(group: Any, number: int, source: Source, where: str) -> dict[str, Any
     }
 
 
-def _losses(source: Source, scan: _Scan, parts: list[Part], actions: list[str], rate: float | None) -> tuple[str, ...]:
-    said = []
-    if source.own is None:
-        said += [
-            "units and frames: Minari has none, each channel says 'unknown'",
-            "the robot: model and joint names are unknown, and no environment can replay the episodes",
-            "an episode without a seed has its number for one; times of recording are 0",
-        ]
-        said += ["steps a second: Minari does not say, 1 is assumed; --rate sets it"] if rate is None else []
+def _losses(scan: _Scan, parts: list[Part], actions: list[str], rate: float | None) -> tuple[str, ...]:
+    said = [
+        "units and frames: Minari has none, each channel says 'unknown'",
+        "the robot: model and joint names are unknown, and no environment can replay the episodes",
+        "an episode without a seed has its number for one; times of recording are 0",
+        "truncations: an episode that neither terminated nor was truncated counts as truncated",
+    ]
+    said += ["steps a second: Minari does not say, 1 is assumed; --rate sets it"] if rate is None else []
     if len(actions) > 1:
         said.append(f"actions of several parts are one vector: {', '.join(actions)}")
     unread = sorted(scan.unread)
-    unread += [path for path, (dtype, _, _) in scan.layout.items() if dtype == "S" and not source.own]
+    unread += [path for path, (dtype, _, _) in scan.layout.items() if dtype == "S"]
     if unread:
         said.append(f"not read (text, unknown members): {', '.join(unread[:10])}")
     if scan.differing:

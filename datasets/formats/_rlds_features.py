@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from training_ground.configs.errors import DatasetError
+from training_ground.datasets.formats._common import observed
 from training_ground.datasets.schema import (
     ACTION,
     DTYPES,
     IS_LAST,
     PHASE,
-    POLICY_OBSERVATION,
     REWARD,
     TEXT,
     TIMESTAMP,
@@ -58,8 +58,7 @@ class Leaf:
 def column_leaves(schema: DatasetSchema) -> list[Leaf]:
     """Return the leaves that hold the columns of an episode (`is_last` has its own)."""
     channels = {channel.name: channel for channel in schema.channels}
-    seen = {n for n, c in channels.items() if c.role == "observation"}
-    seen = {POLICY_OBSERVATION} if POLICY_OBSERVATION in seen else seen
+    seen = {channel.name for channel in observed(schema)}
     leaves = []
     for column in schema.columns().values():
         name, doc, kind = column.name, "", "bytes" if column.dtype == "float64" else "list"

@@ -12,10 +12,11 @@ import numpy as np
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.formats import _hdf5, _imported
+from training_ground.datasets.formats import _hdf5, _hdf5_own, _imported, _own
+from training_ground.datasets.formats._common import shown
 from training_ground.datasets.formats._imported import Part, Source
 from training_ground.datasets.importing import ImportReport
-from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, TIMESTAMP, DatasetSchema, parse_json
+from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, TIMESTAMP, Column, DatasetSchema, parse_json
 
 OWN = "training_ground"
 """Attribute and group with what robomimic has no place for."""
@@ -43,34 +44,51 @@ def import_(path: Path, out: Path, progress: Callable[[int], None], rate: float 
         if data is None:
             raise DatasetError(f"{path}: has no group 'data'; it is no robomimic file")
         arguments = parse_json(str(_hdf5.attribute(data, "env_args", where) or "{}").encode(), f"{where}: env_args")
-        own = _hdf5.attribute(data, OWN, where)
-        source = Source(
-            "robomimic",
-            str(arguments.get("env_version") or "")[:100],
-            path.resolve().name[:255],
-            _hdf5.file_sha256(path),
-            {"env_args": arguments},
-            _imported.parse_own(str(own), f"{where}: {OWN}") if own else None,
-        )
+        own, digest = _hdf5.attribute(data, OWN, where), _hdf5.file_sha256(path)
+        if own:
+            _own.refuse_rate(rate, f"{where}: {OWN}")
+            exported = _own.read_schema(str(own), f"{where}: {OWN}")
+            scale = _action_scale(data, exported.columns()[ACTION].shape, where)
+            found = _hdf5_own.episodes(data, _names(data, where), exported, _own_reader(exported), scale, where)
+            written = _imported.write_store(out, _own.without_further_loss(exported), found, progress)
+            return ImportReport("robomimic", out, written.episodes, written.frames, _own.losses(exported), (), digest)
+        version, name = str(arguments.get("env_version") or "")[:100], path.resolve().name[:255]
+        source = Source("robomimic", version, name, digest, {"env_args": arguments})
         names, layout, unread = _scan(data, where)
         parts = _parts(source, layout)
-        scale = _action_scale(data, parts[-1].channel.shape, where) if source.own else np.ones(1)
-        said = _control_rate(arguments)
-        hertz = rate or (source.own.control_rate if source.own else said or 1.0)
-        text = source.own.instruction if source.own else ""
-        schema = _imported.make_schema(source, [p.channel for p in parts], hertz, text)
-        episodes = (_episode(data, name, source, schema, parts, layout, scale, where) for name in names)
-        total, frames = _imported.write_store(out, schema, episodes, progress)
-    losses = _losses(source, layout, unread, rate or said)
-    return ImportReport("robomimic", out, total, frames, losses, (), source.sha256)
+        said = rate or _control_rate(arguments)
+        schema = _imported.make_schema(source, [p.channel for p in parts], said or 1.0, "")
+        episodes = (_episode(data, name, source, schema, parts, layout, where) for name in names)
+        written = _imported.write_store(out, schema, episodes, progress)
+    losses = _losses(layout, unread, said)
+    return ImportReport("robomimic", out, written.episodes, written.frames, losses, (), digest)
 
 
-def _scan(data: Any, where: str) -> tuple[list[str], Layout, set[str]]:
-    """Return the demos, what each has, and the paths of what is not read."""
+def _own_reader(exported: DatasetSchema) -> _hdf5_own.Read:
+    seen = {channel.name for channel in shown(exported)}
+
+    def read(group: Any, column: Column, where: str) -> Any:
+        if column.name not in seen:
+            return _hdf5.read(group, f"{OWN}/{column.name}", where)
+        now, then = (_hdf5.read(group, f"{top}/{column.name}", where) for top in ("obs", "next_obs"))
+        if now.shape != then.shape or now.dtype != then.dtype or not now.ndim:
+            raise DatasetError(f"{where}: is {now.shape} in obs, {then.shape} in next_obs")
+        return np.concatenate([now, then[-1:]])
+
+    return read
+
+
+def _names(data: Any, where: str) -> list[str]:
     names = [name for name in _hdf5.names_in(data, where) if _DEMO.fullmatch(name)]
     names.sort(key=lambda name: int(name.removeprefix("demo_")))
     if not names:
         raise DatasetError(f"{where}: has no demo")
+    return names
+
+
+def _scan(data: Any, where: str) -> tuple[list[str], Layout, set[str]]:
+    """Return the demos, what each has, and the paths of what is not read."""
+    names = _names(data, where)
     first: Layout = {}
     seen = set[int]()
     unread = set[str]()
@@ -85,13 +103,14 @@ def _scan(data: Any, where: str) -> tuple[list[str], Layout, set[str]]:
             raise DatasetError(f"{where}/{name}: has no step")
         for key, leaf in leaves.items():
             top = key.partition("/")[0]
-            if (top not in ("obs", "next_obs", OWN) and key not in _KNOWN) or leaf.dtype in ("", _hdf5.BYTES):
+            if (top not in ("obs", "next_obs") and key not in _KNOWN) or leaf.dtype in ("", _hdf5.BYTES):
                 unread.add(key)
-            elif not leaf.shape or leaf.shape[0] != steps + (top == OWN):
+            elif not leaf.shape or leaf.shape[0] != steps:
                 raise DatasetError(f"{where}/{name}/{key}: has shape {leaf.shape} in a demo of {steps} steps")
-            elif leaf.dtype != "S" or top == OWN:
-                text = leaf.dtype == "S"  # phases are as long as the longest of each demo
-                found[key] = (leaf.dtype, () if text else leaf.shape[1:])
+            elif leaf.dtype == "S":
+                unread.add(key)
+            else:
+                found[key] = (leaf.dtype, leaf.shape[1:])
         first = first or found
         if found != first:
             key = min(k for k in {*first, *found} if first.get(k) != found.get(k))
@@ -102,22 +121,17 @@ def _scan(data: Any, where: str) -> tuple[list[str], Layout, set[str]]:
 
 def _parts(source: Source, layout: Layout) -> list[Part]:
     taken = {TIMESTAMP, IS_LAST, PHASE, REWARD, ACTION}
-    own = {c.name: c for c in source.own.channels} if source.own else {}
     parts = []
     for path, (dtype, shape) in layout.items():
         top, _, key = path.partition("/")
-        if top not in ("obs", OWN, "states") or dtype == "S" or (top == OWN and (not own or key == TIMESTAMP)):
+        if top not in ("obs", "states"):
             continue
-        if shape == (1,) and key in own and own[key].shape == ():
-            shape = ()
-        name = _imported.channel_name(f"observation.{key}" if top == "obs" else key or path, taken)
-        role = "observation" if top == "obs" else "state"
-        channel = _imported.make_channel(source, key or path, name, dtype, shape, role)
-        taken.add(channel.name)
-        parts.append(Part(path, "every" if top == OWN else "before", channel))
+        name = _imported.channel_name(f"observation.{key}" if top == "obs" else path, taken)
+        picture = top == "obs" and dtype == "uint8" and shape[2:] == (3,)
+        role = "picture" if picture else "observation" if top == "obs" else "state"
+        parts.append(Part(path, "before", _imported.make_channel(source, key or path, name, dtype, shape, role)))
+        taken.add(name)
     dtype, shape = layout["actions"]
-    if ACTION in own and math.prod(own[ACTION].shape) == math.prod(shape):
-        dtype, shape = own[ACTION].dtype, own[ACTION].shape
     return [*parts, Part("actions", "before", _imported.make_channel(source, ACTION, ACTION, dtype, shape, "action"))]
 
 
@@ -140,61 +154,43 @@ def _control_rate(arguments: dict[str, Any]) -> float | None:
 
 
 def _episode(
-    data: Any,
-    name: str,
-    source: Source,
-    schema: DatasetSchema,
-    parts: list[Part],
-    layout: Layout,
-    scale: Any,
-    where: str,
+    data: Any, name: str, source: Source, schema: DatasetSchema, parts: list[Part], layout: Layout, where: str
 ) -> Episode:
     group = _hdf5.member(data, name, where, "group")
     where = f"{where}/{name}"
     columns = {}
     for part in parts[:-1]:
         values = _hdf5.read(group, part.path, where)
-        last = None
-        if part.rows == "before":
-            later = part.path.replace("obs", "next_obs", 1)
-            last = (_hdf5.read(group, later, where) if later != part.path and later in layout else values)[-1]
+        later = part.path.replace("obs", "next_obs", 1)
+        last = (_hdf5.read(group, later, where) if later != part.path and later in layout else values)[-1]
         columns[part.channel.name] = _imported.in_rows(values, part.rows, last)
     actions = _hdf5.read(group, "actions", where)
-    actions = actions if (scale == 1).all() else actions.reshape(len(actions), -1) * scale
     columns[ACTION] = _imported.in_rows(actions, "before")
     steps = len(actions)
     rewards = _hdf5.read(group, "rewards", where) if "rewards" in layout else np.zeros(steps)
     dones = _hdf5.read(group, "dones", where) if "dones" in layout else np.zeros(steps)
     columns[REWARD] = _imported.in_rows(rewards.reshape(steps, -1)[:, 0], "after")
-    given = {}
-    if source.own:
-        given = {
-            "timestamps": _hdf5.read(group, f"{OWN}/{TIMESTAMP}", where),
-            "phases": _hdf5.read(group, f"{OWN}/{PHASE}", where),
-        }
-    columns |= _imported.bookkeeping(steps, schema.control_rate, **given)
-    carried = str(_hdf5.attribute(group, OWN, where) or "") if source.own else ""
+    columns |= _imported.bookkeeping(steps, schema.control_rate)
     facts = {"seed": int(name.removeprefix("demo_"))}
     terminated = bool(dones.reshape(steps, -1)[-1].any())
-    metadata = _imported.make_metadata(source, schema, name, steps, terminated, facts, carried)
+    metadata = _imported.make_metadata(source, schema, name, steps, terminated, facts)
     return Episode(metadata, _imported.fitted(columns, schema.columns()))
 
 
-def _losses(source: Source, layout: Layout, unread: set[str], rate: float | None) -> tuple[str, ...]:
-    said = []
-    if source.own is None:
-        said += [
-            "units and frames: robomimic has none, each channel says 'unknown'",
-            "the robot: model and joint names are unknown, and no environment can replay the episodes",
-            "seeds: a demo has its number for one; times of recording are 0",
-            "masks: the file's splits are not read",
-        ]
-        said += [] if rate else ["steps a second: the file does not say, 1 is assumed; --rate sets it"]
-        missing = [k for k in layout if k.startswith("obs/") and f"next_{k}" not in layout]
-        if missing or "states" in layout:
-            kept = [*missing, *(["states"] if "states" in layout else [])]
-            said.append(f"the last row is the one before again, the file has none: {', '.join(kept[:10])}")
-        said += [f"{name}: not in the file, zeros" for name in ("rewards", "dones") if name not in layout]
+def _losses(layout: Layout, unread: set[str], rate: float | None) -> tuple[str, ...]:
+    said = [
+        "units and frames: robomimic has none, each channel says 'unknown'",
+        "the robot: model and joint names are unknown, and no environment can replay the episodes",
+        "seeds: a demo has its number for one; times of recording are 0",
+        "dones: a demo whose last one is 0 counts as truncated",
+        "masks: the file's splits are not read",
+    ]
+    said += [] if rate else ["steps a second: the file does not say, 1 is assumed; --rate sets it"]
+    missing = [k for k in layout if k.startswith("obs/") and f"next_{k}" not in layout]
+    kept = [*missing, *(["states"] if "states" in layout else [])]
+    if kept:
+        said.append(f"the last row is the one before again, the file has none: {', '.join(kept[:10])}")
+    said += [f"{name}: not in the file, zeros" for name in ("rewards", "dones") if name not in layout]
     if unread:
         said.append(f"not read: {', '.join(sorted(unread)[:10])}")
     return tuple(said)

@@ -1,4 +1,4 @@
-"""LeRobotDataset v3.0, written without LeRobot; checked in CI with the real one (`make lerobot`).
+"""LeRobotDataset v3.0, written and read without LeRobot; checked in CI with the real one (`make lerobot`).
 
 A frame is row t of an episode together with what the step from it led to:
 
@@ -12,8 +12,8 @@ A frame is row t of an episode together with what the step from it led to:
 | `observation.images.<channel>` | picture, row t, as video |
 | `subtask_index` | phase, row t, named in `meta/subtasks.parquet` |
 
-Seed, outcome, arguments and hashes of an episode are further columns of `meta/episodes`, named `training_ground/…`, and
-the whole schema with units and frames is kept in `meta/training_ground.json`.
+Seed, outcome, arguments and hashes of an episode, and all that is known of it as JSON, are further columns of
+`meta/episodes`, named `training_ground/…`; the whole schema with units and frames is in `meta/training_ground.json`.
 """
 
 from __future__ import annotations
@@ -30,15 +30,19 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.export import ExportReport, new_folder
+from training_ground.datasets.export import ExportReport, check_finite, complete_episodes, new_folder
 from training_ground.datasets.formats._lerobot_features import features_of, losses_of
+from training_ground.datasets.formats._lerobot_import import import_
+from training_ground.datasets.formats._lerobot_layout import DATA_PATH, OWN_COLUMN, OWN_FILE
 from training_ground.datasets.formats._lerobot_video import CHUNK_FILES, VIDEO_MB, VIDEO_PATH, Camera, cameras
+from training_ground.datasets.schema import TIMESTAMP, canonical_json
 from training_ground.datasets.statistics import Statistics, merge, statistics
 from training_ground.datasets.store import Store
 
+__all__ = ["export", "import_"]
+
 VERSION = "v3.0"
 FILE_MB = 100
-DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 BATCH = 500
 """Episodes whose lines and statistics are kept in memory."""
@@ -53,28 +57,23 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
         DatasetError: The control rate is no whole number, a value is not finite, or no episode is complete.
     """
     fps = _whole_rate(store)
-    kept, skipped = [], []
-    for number in numbers:
-        complete = store.metadata(number).complete
-        (kept if complete else skipped).append(number)
-    if not kept:
-        raise DatasetError(f"{store.path}: no complete episode to export; {len(skipped)} were cut off")
+    kept, skipped = complete_episodes(store, numbers)
     with new_folder(path) as folder:
         writer = _Writer(store, folder, fps, frames=sum(store.metadata(number).length for number in kept))
         for number in kept:
             writer.add(store.read(number))
             progress(number)
         writer.finish()
-        losses = losses_of(store.schema, writer.phases) + tuple(camera.loss() for camera in writer.cameras)
-    left_out = tuple(f"episode {number}: was cut off before its end" for number in skipped)
-    return ExportReport("lerobot", path, len(kept), writer.frames, losses, left_out)
+        losses = losses_of(store, writer.phases, writer.uneven)
+        losses += tuple(camera.loss() for camera in writer.cameras)
+    return ExportReport("lerobot", path, len(kept), writer.frames, losses, skipped)
 
 
 class _Writer:
     """Adds episodes one after the other; memory stays bounded by one episode and the sample."""
 
     def __init__(self, store: Store, folder: Path, fps: int, frames: int) -> None:
-        self.frames = 0
+        self.frames = self.uneven = 0
         self.tasks: dict[str, int] = {}
         self.phases: dict[str, int] = {}
         self._folder, self._fps, self._schema = folder, fps, store.schema
@@ -95,6 +94,9 @@ class _Writer:
 
     def add(self, episode: Episode) -> None:
         """Write one episode's frames, and keep its line for the table of episodes."""
+        check_finite(episode)
+        even = np.round(np.arange(episode.length + 1) * (1e9 / self._fps))
+        self.uneven += not np.array_equal(episode.columns[TIMESTAMP], even)
         columns = self._columns(episode)
         stats = {}
         for name, values in columns.items():
@@ -132,9 +134,9 @@ class _Writer:
         for feature in self._features:
             columns[feature.name] = feature.values(episode)
             if not np.isfinite(columns[feature.name]).all():
-                raise DatasetError(
-                    f"episode {episode.number}: '{feature.name}' is not finite; LeRobot would not notice"
-                )
+                raise DatasetError(f"episode {episode.number}: '{feature.name}' has numbers too large for float32")
+            if feature.dtype == "uint64" and columns[feature.name].max() >= 1 << 63:
+                raise DatasetError(f"episode {episode.number}: '{feature.name}': LeRobot has no numbers from 2^63 on")
         task = self.tasks.setdefault(episode.instruction, len(self.tasks))
         frames = np.arange(count, dtype=np.int64)
         numbers = {
@@ -181,7 +183,7 @@ class _Writer:
         stats |= {camera.key: camera.finish() for camera in self.cameras}
         _write_json(meta / "stats.json", stats)
         _write_json(meta / "info.json", self._info())
-        _write_json(meta / "training_ground.json", self._schema.model_dump(mode="json"))
+        _write_json(self._folder / OWN_FILE, self._schema.model_dump(mode="json"))
 
     def _info(self) -> dict[str, Any]:
         single = {"shape": [1], "names": None}
@@ -272,7 +274,8 @@ def _own_columns(episode: Episode) -> dict[str, Any]:
         "config_hash": m.config_hash,
         "content_sha256": m.content_sha256,
     }
-    return {f"training_ground/{name}": value for name, value in own.items()}
+    whole = canonical_json(m.model_dump(mode="json"), "episode metadata").decode()
+    return {OWN_COLUMN: whole, **{f"training_ground/{name}": value for name, value in own.items()}}
 
 
 def _plain(stats: Statistics) -> dict[str, list[Any]]:

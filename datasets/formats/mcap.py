@@ -15,7 +15,7 @@ for bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,9 @@ from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, new_folder
 from training_ground.datasets.formats import _mcap_messages as messages
 from training_ground.datasets.formats import _protobuf as wire
+from training_ground.datasets.formats._common import losses
 from training_ground.datasets.formats._mcap_import import EPISODE_RECORD, import_files, is_picture
+from training_ground.datasets.frames import Frames
 from training_ground.datasets.importing import ImportReport
 from training_ground.datasets.schema import (
     ACTION,
@@ -101,15 +103,16 @@ def _write(writer: Writer, episode: Episode, schema: DatasetSchema) -> None:
     writer.add_metadata(EPISODE_RECORD, {"json": text, **told})
     described = canonical_json(schema.model_dump(mode="json"), DESCRIPTION)
     writer.add_attachment(schema.created_ns, times[0], DESCRIPTION, "application/json", described)
-    topics = list(_topics(writer, episode, schema, times))
+    topics = [(channel, iter(rows)) for channel, rows in _topics(writer, episode, schema, times)]
     for row, time in enumerate(times):
         for channel, rows in topics:
-            data = rows[row]
+            data = next(rows)
             if data is not None:
                 writer.add_message(channel, time, data, time, row)
 
 
-Rows = Sequence[bytes | None]
+Rows = Iterable[bytes | None]
+"""Messages of the rows in order; pictures are made when their turn comes."""
 
 
 def _topics(writer: Writer, episode: Episode, schema: DatasetSchema, times: list[int]) -> Iterator[tuple[int, Rows]]:
@@ -120,7 +123,7 @@ def _topics(writer: Writer, episode: Episode, schema: DatasetSchema, times: list
     stamps = [messages.timestamp(time) for time in times] if drawn else []
     for column in schema.columns().values():
         channel, values = channels.get(column.name), episode.columns[column.name]
-        rows: list[bytes | None]
+        rows: Rows
         if column.name in (TIMESTAMP, IS_LAST):
             continue  # the messages' own times, and the file's end
         if column.name == PHASE:
@@ -129,14 +132,16 @@ def _topics(writer: Writer, episode: Episode, schema: DatasetSchema, times: list
         elif is_picture(channel):
             rows = _images(values, stamps)
         else:
-            raw = messages.layout(column, channel.components if channel else ()).messages(values)
-            rows = [row.tobytes() for row in raw]
-            if column.name == ACTION and not values[-1:].view(np.uint8).any():
-                rows[-1] = None
+            layout = messages.layout(column, channel.components if channel else ())
+            rows = _numbers(layout, values)
+            if column.name == ACTION and not np.ascontiguousarray(values[-1:]).view(np.uint8).any():
+                rows = [*[*rows][:-1], None]
         kind = images if is_picture(channel) else messages.schema_of(column, channel)
         yield _register(writer, f"/{column.name}", *kind, _told(channel)), rows
     for name, rows in _derived(episode, schema, stamps):
         topic = "/tf" if name == "FrameTransform" else "/joint_states"
+        if topic[1:] in schema.columns():
+            continue  # the name is a channel's own
         yield _register(writer, topic, *messages.foxglove_schema(name), {"derived": "true"}), rows
 
 
@@ -154,14 +159,23 @@ def _told(channel: ChannelSchema | None) -> dict[str, str]:
     return said | ({"components": ", ".join(channel.components)} if channel.components else {})
 
 
-def _images(values: NDArray[np.uint8], stamps: list[bytes]) -> list[bytes | None]:
+def _numbers(layout: messages.Layout, values: Any) -> Iterator[bytes | None]:
+    """Yield a message a row; of a video, such as depth, only a few rows are in memory."""
+    block = 16 if isinstance(values, Frames) else len(values)
+    for first in range(0, len(values), block):
+        for row in layout.messages(values[first : first + block]):
+            yield row.tobytes()
+
+
+def _images(values: Any, stamps: list[bytes]) -> Iterator[bytes | None]:
     height, width, depth = values.shape[1:]
     head = b"".join(
         wire.tag(number, wire.FIXED32) + size.to_bytes(4, "little")
         for number, size in ((2, width), (3, height), (5, width * depth))
     )
     head += wire.field(4, _ENCODINGS[depth])
-    return [stamp + head + wire.field(6, image.tobytes()) for stamp, image in zip(stamps, values, strict=True)]
+    for stamp, image in zip(stamps, values, strict=True):
+        yield stamp + head + wire.field(6, image.tobytes())
 
 
 def _derived(episode: Episode, schema: DatasetSchema, stamps: list[bytes]) -> Iterator[tuple[str, list[bytes | None]]]:
@@ -207,18 +221,16 @@ def _framed(parts: list[NDArray[np.uint8]], heads: list[bytes]) -> list[bytes | 
 
 
 def _losses(store: Store) -> tuple[str, ...]:
-    schema = store.schema
+    channels = store.schema.channels
     said = [
         "no time is lost, but it is put on the wall clock: row t is at the episode's start plus its timestamp",
         "steps: rows are messages of many topics with the same time and sequence number",
         "whole and natural numbers of 8 and 16 bits and float16 lie in fields of 32 bits: protobuf has nothing smaller",
         "fields named after components have characters other than letters, digits and _ replaced",
+        *losses(store, "the attachment dataset.json; beside a topic they are words"),
     ]
-    if any(channel.name == "base_position" for channel in schema.channels):
+    if any(channel.name == "base_position" for channel in channels):
         said.append("the base link's name: /tf calls it 'base', whatever the URDF calls it")
-    if any(is_picture(channel) for channel in schema.channels):
+    if any(is_picture(channel) for channel in channels):
         said.append("pictures are raw there: lossless, much larger than video")
-    for folder, what in (("annotations", "labels, corrections and verdicts"), ("media", "video")):
-        if (store.path / folder).is_dir():
-            said.append(f"{folder}/: {what} beside the episodes")
     return tuple(said)

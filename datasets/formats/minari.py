@@ -6,7 +6,7 @@
 | `actions` | action applied between t and t + 1, T rows |
 | `rewards`, `terminations`, `truncations` | outcome of that step, T rows |
 | `infos/<channel>` | every other channel, T + 1 rows; `infos/phase` is UTF-8 bytes, `infos/timestamp_ns` the time |
-| attribute `training_ground` | the episode's whole metadata, JSON |
+| attributes `training_ground`, `reset_reward` | the episode's whole metadata, JSON; reward of row 0 |
 
 `data/training_ground.json` is the schema with units and frames. Spaces are always written out: without them Minari
 makes the environment that a file names, and with it whatever code the file chose.
@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, check_finite, complete_episodes, new_folder
+from training_ground.datasets.formats._common import check_last_action, losses, phases, shown
+from training_ground.datasets.formats._hdf5_own import METADATA, RESET_REWARD
+from training_ground.datasets.formats._hdf5_writing import new_hdf5, write_rows
 from training_ground.datasets.formats._minari_reader import DATA_FILE, METADATA_FILE, OWN_FILE, import_
 from training_ground.datasets.schema import (
     ACTION,
@@ -55,23 +57,23 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
     Raises:
         DatasetError: The name is none that Minari finds, a value is not finite, or no episode is complete.
     """
-    import h5py
-
     if not _NAME.fullmatch(path.name):
         raise DatasetError(
             f"{path}: Minari finds only folders with names such as 'stand-v0': letters, digits, -, _, -v0"
         )
     kept, skipped = complete_episodes(store, numbers)
-    seen = observed(store.schema)
+    seen = shown(store.schema)
     frames, largest, policies = 0, 0.0, set()
     with new_folder(path) as folder:
         data = folder / "data"
         data.mkdir()
-        with h5py.File(data / DATA_FILE, "w") as file:
+        with new_hdf5(data / DATA_FILE) as (file, check):
             for index, number in enumerate(kept):
                 episode = store.read(number)
                 check_finite(episode)
+                check_last_action(episode, "Minari")
                 _write(file.create_group(f"episode_{index}"), index, episode, store.schema, seen)
+                check()
                 frames += episode.length
                 largest = max(largest, float(np.abs(episode.columns[ACTION].astype(float)).max()))
                 policies.add(episode.metadata.policy.name)
@@ -91,14 +93,7 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
             "description": store.schema.instruction,
         }
         _write_json(data / METADATA_FILE, described)
-    return ExportReport("minari", path, len(kept), frames, _losses(store.schema, seen, largest), skipped)
-
-
-def observed(schema: DatasetSchema) -> list[ChannelSchema]:
-    """Return the channels that are observations of an export: what the policy saw, and pictures."""
-    noisy = [c for c in schema.channels if c.name == POLICY_OBSERVATION]
-    seen = noisy or [c for c in schema.channels if c.role == "observation"]
-    return [*seen, *(c for c in schema.channels if c.role == "picture")]
+    return ExportReport("minari", path, len(kept), frames, _losses(store, seen, largest), skipped)
 
 
 def _write(group: Any, index: int, episode: Episode, schema: DatasetSchema, seen: list[ChannelSchema]) -> None:
@@ -107,26 +102,22 @@ def _write(group: Any, index: int, episode: Episode, schema: DatasetSchema, seen
     group.attrs.update({"policy": metadata.policy.name, "instruction": episode.instruction})
     if episode.success is not None:
         group.attrs["success"] = episode.success
-    group.attrs["training_ground"] = json.dumps(metadata.model_dump(mode="json"), ensure_ascii=False)
+    group.attrs[METADATA] = json.dumps(metadata.model_dump(mode="json"), ensure_ascii=False)
     observations = group.create_group("observations")
     for channel in seen:
         values = columns[channel.name]
-        observations[channel.name] = values.astype(np.uint8) if values.dtype == bool else values
+        write_rows(observations, channel.name, values.astype(np.uint8) if values.dtype == bool else values)
     group["actions"] = columns[ACTION][:-1]
     group["rewards"] = columns[REWARD][1:].astype(np.float64)
+    group.attrs[RESET_REWARD] = float(columns[REWARD][0])
     last = np.arange(count) == count - 1
     group["terminations"], group["truncations"] = last & metadata.terminated, last & metadata.truncated
     infos = group.create_group("infos")
     given = {c.name for c in seen} | {ACTION, REWARD, PHASE, IS_LAST}
     for name in schema.columns():
         if name not in given:
-            infos[name] = columns[name]
-    infos[PHASE] = encoded_phases(episode)
-
-
-def encoded_phases(episode: Episode) -> NDArray[np.bytes_]:
-    """Return the phases of an episode's rows as UTF-8 bytes of one length, (T + 1,)."""
-    return np.array([str(phase).encode() for phase in episode.columns[PHASE]], dtype=np.bytes_)
+            write_rows(infos, name, columns[name])
+    infos[PHASE] = phases(episode)
 
 
 def _box(channel: ChannelSchema, bound: float | None = None) -> dict[str, Any]:
@@ -150,12 +141,11 @@ def _channel(schema: DatasetSchema, name: str) -> ChannelSchema:
     return next(channel for channel in schema.channels if channel.name == name)
 
 
-def _losses(schema: DatasetSchema, seen: list[ChannelSchema], largest: float) -> tuple[str, ...]:
-    flags = [c.name for c in seen if c.dtype == "bool"]
-    rates = [c.name for c in schema.channels if c.rate is not None and c.rate != schema.control_rate]
+def _losses(store: Store, seen: list[ChannelSchema], largest: float) -> tuple[str, ...]:
+    schema, flags = store.schema, [c.name for c in seen if c.dtype == "bool"]
     said = [
         "the environment: without env_spec recover_environment() fails; an episode's `training_ground` names it",
-        "units, frames and descriptions of channels: Minari has no place for them; see data/training_ground.json",
+        *losses(store, "data/training_ground.json"),
         f"control rate ({schema.control_rate:g} Hz): infos/timestamp_ns has the time in ns",
         "hashes: Minari checks none, damage is not noticed",
     ]
@@ -165,8 +155,6 @@ def _losses(schema: DatasetSchema, seen: list[ChannelSchema], largest: float) ->
         said.append(f"bounds of actions: they reach {largest:g}, so the action space is unbounded")
     if flags:
         said.append(f"bool observations are uint8, 0 and 1: {', '.join(flags)}")
-    if rates:
-        said.append(f"rates other than the control rate: {', '.join(rates)}")
     return tuple(said)
 
 

@@ -30,6 +30,7 @@ from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, new_folder
 from training_ground.datasets.formats import _rlds_features as features
+from training_ground.datasets.formats._common import losses
 from training_ground.datasets.formats._rlds_example import encode_example, text_array
 from training_ground.datasets.formats._rlds_features import Leaf
 from training_ground.datasets.formats._rlds_import import import_folder
@@ -177,22 +178,19 @@ def _info(schema: DatasetSchema, name: str, version: str, shards: _Shards) -> di
 
 
 def _losses(store: Store) -> tuple[str, ...]:
-    schema = store.schema
     said = [
         "rewards lie one step earlier, as RLDS defines them; those of row 0 are in episode_metadata/reset",
-        "units, frames and components are words in features.json; as data they are in training_ground.json only",
         "the control rate: RLDS has none; timestamp_ns says when each step was",
         "float64 is stored as bytes, which TFDS gives back exactly and readers without features.json see raw",
+        "whether an episode was truncated or cut off: is_terminal is 0 for both; episode_metadata/metadata tells",
         "random access within an episode: a reader takes an episode as a whole",
+        *losses(store, "training_ground.json; in features.json they are words"),
     ]
-    if any(channel.role == "picture" for channel in schema.channels):
+    if any(channel.role == "picture" for channel in store.schema.channels):
         said.append("pictures are PNG there, one a step: lossless, larger than video")
-    odd = [c.name for c in schema.channels if c.dtype == "uint64"]
+    odd = [c.name for c in store.schema.channels if c.dtype == "uint64"]
     if odd:
         said.append(f"uint64 is stored as int64 with the same bits, and turned back by TFDS: {', '.join(odd)}")
-    for folder, what in (("annotations", "labels, corrections and verdicts"), ("media", "video")):
-        if (store.path / folder).is_dir():
-            said.append(f"{folder}/: {what} beside the episodes")
     return tuple(said)
 
 

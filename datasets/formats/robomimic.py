@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, check_finite, complete_episodes, new_folder
+from training_ground.datasets.formats._common import check_last_action, losses, phases, shown
+from training_ground.datasets.formats._hdf5_own import METADATA, RESET_REWARD
+from training_ground.datasets.formats._hdf5_writing import new_hdf5, write_rows
 from training_ground.datasets.formats._robomimic_reader import OWN, import_
-from training_ground.datasets.formats.minari import encoded_phases, observed
 from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, DatasetSchema, EpisodeMetadata
 from training_ground.datasets.store import Store
 
@@ -42,17 +44,17 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
     Raises:
         DatasetError: A value is not finite, or no episode is complete.
     """
-    import h5py
-
     kept, skipped = complete_episodes(store, numbers)
-    scale = _action_scale(store, kept)
+    scale, dtype = _action_form(store, kept)
     groups, frames = [], 0
-    with new_folder(path) as folder, h5py.File(folder / FILE, "w") as file:
+    with new_folder(path) as folder, new_hdf5(folder / FILE) as (file, check):
         data = file.create_group("data")
         for index, number in enumerate(kept):
             episode = store.read(number)
             check_finite(episode)
-            _write(data.create_group(f"demo_{index}"), episode, store.schema, scale)
+            check_last_action(episode, "robomimic")
+            _write(data.create_group(f"demo_{index}"), episode, store.schema, scale, dtype)
+            check()
             groups.append(group_hash(episode.metadata))
             frames += episode.length
             progress(number)
@@ -69,8 +71,8 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
             if chosen.any():
                 names = [f"demo_{index}" for index in np.flatnonzero(chosen)]
                 file[f"mask/{name}"] = np.array(names, dtype=np.bytes_)
-    losses = _losses(store.schema, scale, int(valid.sum()), len(kept))
-    return ExportReport("robomimic", path, len(kept), frames, losses, skipped)
+    said = _losses(store, scale, int(valid.sum()), len(kept))
+    return ExportReport("robomimic", path, len(kept), frames, said, skipped)
 
 
 def group_hash(metadata: EpisodeMetadata) -> str:
@@ -92,50 +94,60 @@ def in_valid(groups: Sequence[str]) -> NDArray[np.bool_]:
     return chosen if len(set(groups)) > 1 else np.zeros(len(groups), bool)
 
 
-def _action_scale(store: Store, numbers: Sequence[int]) -> NDArray[np.float64]:
-    """Return the smallest powers of two, at least one, that bring every action into [-1, 1]; (n,) one a component.
+def _action_form(store: Store, numbers: Sequence[int]) -> tuple[NDArray[np.float64], np.dtype[Any]]:
+    """Return the smallest powers of two, at least one, that bring every action into [-1, 1], (n,), and a dtype.
 
-    A power of two only moves the exponent: the recorded action comes back in every bit.
+    A power of two only moves the exponent: the recorded action comes back in every bit. Where it would leave the
+    exponents that the recorded type has, and for whole numbers, actions are float64.
     """
     largest: Any = 0.0
+    smallest: Any = np.inf
+    dtype = np.dtype(np.float64)
     for number in numbers:
         values = store.read(number).columns[ACTION]
-        largest = np.maximum(largest, np.abs(values.reshape(len(values), -1).astype(np.float64)).max(axis=0))
+        sizes = np.abs(values.reshape(len(values), -1).astype(np.float64))
+        largest = np.maximum(largest, sizes.max(axis=0))
+        smallest = np.minimum(smallest, np.where(sizes > 0, sizes, np.inf).min(axis=0))
+        dtype = values.dtype
     powers = [math.frexp(value)[1] - (math.frexp(value)[0] == 0.5) if math.isfinite(value) else 0 for value in largest]
-    return np.array([2.0 ** max(0, power) for power in powers])
+    scale = np.array([2.0 ** max(0, power) for power in powers])
+    narrow = dtype.kind != "f" or np.any((smallest / scale < np.finfo(dtype).tiny) & (scale > 1))
+    return scale, np.dtype(np.float64) if narrow else dtype
 
 
-def _write(group: Any, episode: Episode, schema: DatasetSchema, scale: NDArray[np.float64]) -> None:
+def _write(
+    group: Any, episode: Episode, schema: DatasetSchema, scale: NDArray[np.float64], dtype: np.dtype[Any]
+) -> None:
     metadata, columns, count = episode.metadata, episode.columns, episode.length
     group.attrs["num_samples"] = count
-    group.attrs[OWN] = json.dumps(metadata.model_dump(mode="json"), ensure_ascii=False)
+    group.attrs[METADATA] = json.dumps(metadata.model_dump(mode="json"), ensure_ascii=False)
     now, then, rest = (group.create_group(name) for name in ("obs", "next_obs", OWN))
-    seen = {channel.name for channel in observed(schema)}
+    seen = {channel.name for channel in shown(schema)}
     for name in sorted(seen):
         values = _at_least_vectors(columns[name])
-        now[name], then[name] = values[:-1], values[1:]
+        write_rows(now, name, values, last=count)
+        write_rows(then, name, values, first=1)
     actions = columns[ACTION][:-1].reshape(count, -1)
-    dtype = actions.dtype if actions.dtype.kind == "f" else np.dtype(np.float64)
     group["actions"] = (actions / scale).astype(dtype)
     group["rewards"] = columns[REWARD][1:].astype(np.float64)
+    group.attrs[RESET_REWARD] = float(columns[REWARD][0])
     group["dones"] = ((np.arange(count) == count - 1) & metadata.terminated).astype(np.int64)
     for name in schema.columns():
         if name not in {*seen, ACTION, REWARD, PHASE, IS_LAST}:
-            rest[name] = columns[name]
-    rest[PHASE] = encoded_phases(episode)
+            write_rows(rest, name, columns[name])
+    rest[PHASE] = phases(episode)
 
 
 def _at_least_vectors(values: NDArray[Any]) -> NDArray[Any]:
     return values[:, None] if values.ndim == 1 else values
 
 
-def _losses(schema: DatasetSchema, scale: NDArray[np.float64], valid: int, total: int) -> tuple[str, ...]:
+def _losses(store: Store, scale: NDArray[np.float64], valid: int, total: int) -> tuple[str, ...]:
     scaled = int((scale > 1).sum())
-    rates = [c.name for c in schema.channels if c.rate is not None and c.rate != schema.control_rate]
     said = [
         "`states`: no state that a simulator could be set to is recorded; `tg replay` starts from seed and actions",
         "the environment: env_args names it, but robomimic cannot make it without a wrapper of its own",
-        "units, frames and descriptions of channels: see the attribute training_ground of /data",
+        *losses(store, "the attribute training_ground of /data"),
         "the simulator's truth, events, phases and reward terms: robomimic ignores the group training_ground",
         "whether an episode was truncated: dones is 0 at its last step then, as where it goes on",
         "hashes: robomimic checks none, damage is not noticed",
@@ -150,6 +162,4 @@ def _losses(schema: DatasetSchema, scale: NDArray[np.float64], valid: int, total
         said.append(
             f"mask/valid has {valid} of {total} episodes, split by environment and seed, not by the store's splits"
         )
-    if rates:
-        said.append(f"rates other than the control rate: {', '.join(rates)}")
     return tuple(said)

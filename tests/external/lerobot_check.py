@@ -3,7 +3,7 @@
 Runs in an environment of its own (`make lerobot`), without training_ground: the store is read here with pyarrow and
 `dataset.json` alone, as anybody else would read it.
 
-    python lerobot_check.py STORE EXPORT
+    python lerobot_check.py STORE EXPORT [APPENDED]    where the dataset that LeRobot appended to is left
 """
 
 # pyright: reportMissingImports=false
@@ -255,7 +255,7 @@ def append(dataset_class: Any, root: Path, schema: dict[str, Any], episodes: lis
     assert found.tobytes() == np.ascontiguousarray(first).tobytes(), "an append changed what was there"
 
 
-def main(store: Path, export: Path) -> None:
+def main(store: Path, export: Path, appended: Path | None = None) -> None:
     """Run every check; an AssertionError says what is wrong."""
     dataset_class = import_lerobot()
     from lerobot import __version__
@@ -282,10 +282,12 @@ def main(store: Path, export: Path) -> None:
     append(dataset_class, root, schema, episodes)
     compare_pictures(dataset_class("local/check", root=root), schema, episodes)
     print("LeRobot appended two episodes in two sessions; what was there is unchanged")
+    if appended is not None:
+        shutil.copytree(root, appended)
 
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), Path(sys.argv[2]))
+        main(*map(Path, sys.argv[1:]))
     finally:
         shutil.rmtree(SCRATCH, ignore_errors=True)

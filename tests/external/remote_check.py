@@ -156,8 +156,8 @@ def check_kills(client: Any, store: Store, trials: int = 5) -> None:
         wanted, begin = chance.randint(1, len(local) - 1), time.monotonic()
         while len(client.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/").get("Contents", ())) < wanted:
             assert child.poll() is None and time.monotonic() - begin < 60
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.send_signal((signal.SIGKILL, signal.SIGINT)[trial % 2])
+        assert child.wait() in (-signal.SIGKILL, 130, 0)
         there = objects(client, prefix)
         assert all(local[path] == data for path, data in there.items() if path in local), "half an object"
         assert RemoteStore.open(url).verify().ok
@@ -166,6 +166,25 @@ def check_kills(client: Any, store: Store, trials: int = 5) -> None:
         assert {path: data for path, data in objects(client, prefix).items() if path in local} == local
         left.append(again["same"])
     print(f"killed {trials} pushes with {sorted(left)} of {len(local)} files there: each readable, each went on")
+
+
+def check_killed_pulls(store: Store, work: Path, trials: int = 3) -> None:
+    """Kill a pull at random instants: what is here is a store, and the next pull fetches the rest alone."""
+    chance, local, left = random.Random(2), files(store.path), []
+    for trial in range(trials):
+        folder = work / f"killed{trial}"
+        child = subprocess.Popen(command("pull", f"s3://{BUCKET}/press", str(folder)), stdout=subprocess.DEVNULL)
+        wanted, begin = chance.randint(1, len(local) - 1), time.monotonic()
+        while not (folder / "dataset.json").exists() or len(files(folder)) < wanted:
+            assert child.poll() is None and time.monotonic() - begin < 60
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert Store.open(folder).verify().ok
+        left.append(len(files(folder)))
+        assert tg("pull", f"s3://{BUCKET}/press", str(folder))["same"] == left[-1]
+        assert files(folder) == local and not list(folder.rglob(".tmp-*"))
+        shutil.rmtree(folder)
+    print(f"killed {trials} pulls with {sorted(left)} of {len(local)} files here: each a store, each went on")
 
 
 def check_tampering(client: Any, store: Store, work: Path) -> None:
@@ -344,6 +363,7 @@ def main() -> None:
         check_web(store, work)
         check_tampering(client, store, work)
         check_kills(client, store)
+        check_killed_pulls(store, work)
         for path, data in objects(client, "press").items():
             assert SECRET.encode() not in data, path
         assert not any(SECRET in text for text in said)

@@ -199,7 +199,8 @@ def imported(store: Path) -> None:
         assert metadata["terminated"] == (number % 2 == 0) and metadata["length"] == len(steps) - 1
         for name in ("image", "proprio", "count", "exact"):
             values = np.stack([step["observation"][name] for step in steps])
-            assert columns[name].tobytes() == values.tobytes() and columns[name].dtype == values.dtype, name
+            found = columns[f"observation.{name}"]
+            assert found.tobytes() == values.tobytes() and found.dtype == values.dtype, name
         action = np.stack([np.append(s["action"]["arm"], s["action"]["gripper"]) for s in steps]).astype("f4")
         assert columns["action"][:-1].tobytes() == action[:-1].tobytes() and not columns["action"][-1].any()
         assert columns["reward"].tolist() == [0.0, *(float(s["reward"]) for s in steps[:-1])]
