@@ -6,6 +6,7 @@ an episode's file changes; of the records of a field the newest holds (`labels.p
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, pairwise
@@ -18,7 +19,7 @@ from pydantic import Field
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.configs.loading import StrictModel, validate
-from training_ground.datasets.derived import Progress, Source, refresh
+from training_ground.datasets.derived import INDEX, Progress, Source, refresh
 from training_ground.datasets.files import make_folder, read_regular, write_new
 from training_ground.datasets.layout import ANNOTATIONS
 from training_ground.datasets.schema import SCHEMA_VERSION, Count, Text, canonical_json, check_version, parse_json
@@ -232,8 +233,22 @@ def history(store: Store, progress: Progress | None = None) -> pa.Table:
 
 def value_of(row: Mapping[str, Any]) -> Any:
     """Return the value of a record in a row of `history`, as plain data."""
-    value = json.loads(row["value"])
-    return value if row["scores"] is None else value | {"scores": json.loads(row["scores"])}
+    with from_index():
+        value = json.loads(row["value"])
+        return value if row["scores"] is None else value | {"scores": json.loads(row["scores"])}
+
+
+@contextlib.contextmanager
+def from_index() -> Iterator[None]:
+    """Parse what the index keeps of records, which were checked before they were put there.
+
+    Raises:
+        DatasetError: Somebody has changed it.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise DatasetError(f"{INDEX}/: holds what no record says; delete this folder, it is made again") from problem
 
 
 def _written(record: Record, where: str) -> dict[str, str]:

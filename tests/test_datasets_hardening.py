@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from training_ground.datasets import episode_file, files, manifest, media, signi
 from training_ground.datasets.annotations import Record
 from training_ground.datasets.curation import make, plan_copy
 from training_ground.datasets.episode_file import METADATA_KEY, SEAL_KEY, Episode
+from training_ground.datasets.export import new_folder
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.schema import parse_json
@@ -252,6 +254,19 @@ def test_two_append_while_others_remove_restore_sign_and_copy(store: Store, tmp_
     assert len(said) == len(given) == 80  # no number twice, also of those that were purged
     left = {n: store.metadata(n).seed for n in Store.open(store.path).episodes() if n > 1}
     assert left == {n: seed for n, seed in given.items() if n not in purged} and store.verify().ok
+
+
+def test_a_folder_that_somebody_is_making_is_left_alone_and_that_of_the_dead_is_not(tmp_path: Path) -> None:
+    """A number of a process says nothing: it may be another's by now, or of another machine."""
+    out, dead = tmp_path / "out", tmp_path / f".out.tmp-{os.getpid()}-00000000"
+    dead.mkdir()
+    with new_folder(out) as first:
+        away = first.rename(tmp_path / ".out.tmp-1234567-11111111")  # as another machine that shares the disk names it
+        with pytest.raises(KeyError), new_folder(out):
+            raise KeyError
+        assert away.is_dir() and not dead.exists()
+        away.rename(first)
+    assert out.is_dir() and [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_leftovers_are_said_by_where_they_were(filmed: Store) -> None:
