@@ -11,9 +11,12 @@ import encodings.ascii  # noqa: F401 (a codec that errors ask for)
 import functools
 import io
 import json
+import os
 import random
 import shutil
 import struct
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +46,8 @@ def _channel(name: str, shape: list[int], dtype: str, role: str = "state", **mor
     return {**kept, "dtype": dtype, **more}
 
 
-@functools.cache
-def _store() -> Store:
+def _write(folder: Path) -> None:
+    """Write a store, and what each format makes of it."""
     channels = [
         _channel("state", [3], "float32", "observation", components=["a", "b", "c"]),
         _channel("action", [2], "float32", "action"),
@@ -55,7 +58,7 @@ def _store() -> Store:
     ]
     common = {"robot": "none", "model_hash": "00" * 32, "joint_names": [], "control_rate": 50.0, "created_ns": 1}
     schema = DatasetSchema.model_validate({**common, "channels": channels, "environment": {"env_id": "Made-v0"}})
-    store = Store.create(Path(tempfile.mkdtemp(prefix="fuzz-formats-")) / "store", schema)
+    store = Store.create(folder / "store", schema)
     rows, last = STEPS + 1, np.arange(STEPS + 1) == STEPS
     for seed in range(2):
         draw = np.random.default_rng(seed)
@@ -80,23 +83,38 @@ def _store() -> Store:
             }
         )
         store.append(Episode(metadata, columns))
-    return store
+    for format in ("minari", "robomimic", "rlds", "mcap", "lerobot"):
+        export(store, folder / f"{format}-v0", format)
+
+
+@functools.cache
+def _made() -> Path:
+    """Return a folder with the store and its exports, made once, by another process.
+
+    Encoders leave threads behind, and what forks must have none.
+    """
+    folder = tempfile.mkdtemp(prefix="fuzz-formats-")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, __file__, folder], check=True, env=environment, stdout=subprocess.DEVNULL)
+    return Path(folder)
+
+
+@functools.cache
+def _hashes() -> frozenset[str]:
+    store = Store.open(_made() / "store")
+    return frozenset(store.metadata(number).content_sha256 for number in store.episodes())
 
 
 def _own(format: str) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        export(_store(), folder / "made-v0", format)
-        for path in (folder / "made-v0").iterdir():  # what links may be in is the dataset, not what it is in
-            path.rename(folder / path.name)
-        (folder / "made-v0").rmdir()
+        # Into the folder itself: what links may be in is the dataset, not what it is in.
+        shutil.copytree(_made() / f"{format}-v0", folder, dirs_exist_ok=True)
 
     return make
 
 
 def _read(format: str, *, sealed: bool = False) -> Callable[[Path], Any]:
     """Return what imports a sample; every value of a sealed one is one that was exported."""
-
-    exported = {_store().metadata(number).content_sha256 for number in _store().episodes()}
 
     def read(folder: Path) -> Any:
         out = folder / "out"
@@ -106,7 +124,7 @@ def _read(format: str, *, sealed: bool = False) -> Callable[[Path], Any]:
         found = [store.read(number) for number in store.episodes()]
         hashes = [episode.metadata.content_sha256 for episode in found]
         ours = [e.metadata.content_sha256 for e in found if e.metadata.imported is None]  # else the mark was damaged
-        if sealed and not exported.issuperset(ours):
+        if sealed and not _hashes().issuperset(ours):
             raise AssertionError("an export that was changed was read")
         shutil.rmtree(out)
         return hashes, [(e.metadata.instruction, e.metadata.terminated) for e in found], report.skipped
@@ -432,3 +450,6 @@ LOADERS = (
     _loader("lerobot of ours", _own("lerobot"), LEROBOT),
     _loader("lerobot", _foreign_lerobot, LEROBOT),
 )
+
+if __name__ == "__main__":
+    _write(Path(sys.argv[1]))

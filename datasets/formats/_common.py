@@ -12,7 +12,7 @@ from training_ground.datasets.schema import ACTION, PHASE, POLICY_OBSERVATION, C
 from training_ground.datasets.store import Store
 
 _BESIDE = {
-    "annotations": "labels and corrections: success, failure and instruction are as they were recorded",
+    "annotations": "who labelled what and when, and what had been recorded; labels are those in force",
     "splits": "the store's rules of splits",
     "lineage": "where episodes of a merged or cleaned store came from",
 }

@@ -171,8 +171,9 @@ def make_metadata(
     }
     if carried:
         known = _own.read_metadata(carried, where)
-        ends = {"terminated": known.terminated, "truncated": known.truncated}
-        return known.model_copy(update=marks | ends | {"media": {}})
+        told = {"terminated": known.terminated, "truncated": known.truncated, "media": {}}
+        told |= {"instruction": facts.get("instruction", known.instruction)}  # labelled since, it is another one
+        return known.model_copy(update=marks | told)
     what = {
         "kwargs": {"source": source.sha256},  # keeps episodes of two sources apart
         "policy": PolicyInfo(name=UNKNOWN),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training_ground.configs.errors import DatasetError
+from training_ground.configs.errors import DatasetError, short
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.files import read_regular
 from training_ground.datasets.formats import _hdf5, _hdf5_own, _imported, _own
@@ -52,11 +52,11 @@ def import_(path: Path, out: Path, progress: Callable[[int], None], rate: float 
     where = str(folder / METADATA_FILE)
     metadata = parse_json(read_regular(folder / METADATA_FILE, MAX_METADATA_BYTES), where)
     if metadata.get("data_format", "hdf5") != "hdf5":
-        raise DatasetError(f"{where}: data_format = {metadata['data_format']!r}; only 'hdf5' is read")
+        raise DatasetError(f"{where}: data_format = {short(metadata['data_format'])}; only 'hdf5' is read")
     identifier = metadata.get("dataset_id")
     if not isinstance(identifier, str) or not _ID.fullmatch(identifier):
         raise DatasetError(
-            f"{where}: dataset_id = {identifier!r}; it must be names of letters, digits, - and _ with / between"
+            f"{where}: dataset_id = {short(identifier)}; it must be names of letters, digits, - and _ with / between"
         )
     own, digest = folder / OWN_FILE, _hdf5.file_sha256(folder / DATA_FILE)
     where = str(folder / DATA_FILE)
