@@ -42,6 +42,8 @@ from training_ground.datasets.frames import Frames
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import label
 from training_ground.datasets.lineage import read_lineage
+from training_ground.datasets.remote.cache import Cache
+from training_ground.datasets.remote.store import RemoteStore
 from training_ground.datasets.schema import DatasetSchema, EpisodeMetadata
 from training_ground.datasets.store import Store
 
@@ -140,13 +142,17 @@ def _description(folder: Path) -> Any:
     return schema.fingerprint(), schema.model_dump(mode="json")
 
 
+def _plain(values: Any) -> Any:
+    return values.tolist() if values.dtype == object else values.tobytes()
+
+
 def _whole(episode: Episode) -> Any:
     """Return metadata and all values of an episode."""
     values = {}
     for name, column in episode.columns.items():
         if isinstance(column, Frames):
             column.check()
-        values[name] = column.tolist() if column.dtype == object else np.asarray(column).tobytes()
+        values[name] = _plain(np.asarray(column))
     return episode.metadata.model_dump(mode="json"), values
 
 
@@ -223,6 +229,18 @@ def _verified(folder: Path) -> Any:
     if report.problems:
         raise DatasetError(report.problems[0])
     return report.rows, report.notes
+
+
+def _unsigned(folder: Path) -> None:
+    _store(folder)
+    for name in (manifest.MANIFEST, signing.SIGNATURE):  # what has a hash there is refused before it is parsed
+        (folder / name).unlink()
+
+
+def _remote(folder: Path) -> Any:
+    store = RemoteStore.open(f"file://{folder}", cache=Cache(folder / "cache"))
+    columns = store.columns(0, ["state", "phase"])
+    return {name: _plain(values) for name, values in columns.items()}, _whole(store.read(0))
 
 
 # ---- damage with hashes made again -----------------------------------------------------------------------------------
@@ -370,6 +388,7 @@ LOADERS = (
     Loader("proof", _only(*_PROOF), _proved, sealed=True),
     Loader("public key", _only("key.pub"), lambda folder: signing.read_public_keys(folder / "key.pub")),
     Loader("about.json", _only("store/about.json"), about.read, "about.json"),
+    Loader("remote store", _unsigned, _remote, _EPISODE, special={**_AGAIN, "video": _named_again}),
     Loader("verify", _store, _verified, special={**_AGAIN, "video": _named_again, **_FOLDERS}),
     Loader("copy", _store, _copied, special={**_AGAIN, "video": _named_again, **_FOLDERS}),
 )

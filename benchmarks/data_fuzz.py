@@ -9,24 +9,20 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import _fuzz
-from _fuzz_store import LOADERS
+import _fuzz_formats
+import _fuzz_store
 from _measure import report, target
 
 FEW, TRIES = 300, 10_000
 
 
 def loaders() -> dict[str, _fuzz.Loader]:
-    """Every loader by name: those of a store, and those of other formats where they are there."""
-    found = list(LOADERS)
-    if find_spec("_fuzz_formats"):
-        found += import_module("_fuzz_formats").LOADERS
-    return {loader.name: loader for loader in found}
+    """Every loader by name: those of a store, and those of formats of others."""
+    return {loader.name: loader for loader in (*_fuzz_store.LOADERS, *_fuzz_formats.LOADERS)}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

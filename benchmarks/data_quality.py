@@ -18,7 +18,7 @@ from training_ground.datasets.quality.gate import judge, load_limits, measure_ep
 from training_ground.datasets.store import Store
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-import planted
+import planted  # pyright: ignore[reportMissingImports]
 
 UNSEEN = ("actions_backwards",)
 """A gait looks the same backwards."""

@@ -95,6 +95,8 @@ def validate(model: type[Model], data: dict[str, Any], where: str, error: type[E
     """
     try:
         return model.model_validate(data)
+    except UnicodeError as problem:  # half of a surrogate pair, which JSON can spell
+        raise error(f"{where}: holds a text that is no text: {problem}") from problem
     except pydantic.ValidationError as problem:
         lines = []
         for item in problem.errors()[:3]:

@@ -6,6 +6,7 @@ an episode's file changes; of the records of a field the newest holds (`labels.p
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, pairwise
@@ -18,13 +19,13 @@ from pydantic import Field
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.configs.loading import StrictModel, validate
-from training_ground.datasets.derived import Progress, Source, refresh
-from training_ground.datasets.files import describe, read_regular, remove_leftovers, write_new
+from training_ground.datasets.derived import INDEX, Progress, Source, refresh
+from training_ground.datasets.files import make_folder, read_regular, write_new
+from training_ground.datasets.layout import ANNOTATIONS
 from training_ground.datasets.schema import SCHEMA_VERSION, Count, Text, canonical_json, check_version, parse_json
 from training_ground.datasets.store import Store
 from training_ground.datasets.video_schema import brief
 
-ANNOTATIONS = "annotations"
 MAX_FILE_BYTES = 32 << 20
 MAX_RECORDS = 50_000
 """Records of one file; an action with more becomes several files."""
@@ -190,7 +191,7 @@ def append(store: Store, records: Sequence[Record]) -> list[str]:
     if not records:
         raise DatasetError(f"{folder}: there is no record to write")
     contents = list(_contents(folder, records))
-    _make_folder(folder)
+    make_folder(folder)
     return [write_new(folder, data, lambda: _free_names(folder)) for data in contents]
 
 
@@ -232,8 +233,22 @@ def history(store: Store, progress: Progress | None = None) -> pa.Table:
 
 def value_of(row: Mapping[str, Any]) -> Any:
     """Return the value of a record in a row of `history`, as plain data."""
-    value = json.loads(row["value"])
-    return value if row["scores"] is None else value | {"scores": json.loads(row["scores"])}
+    with from_index():
+        value = json.loads(row["value"])
+        return value if row["scores"] is None else value | {"scores": json.loads(row["scores"])}
+
+
+@contextlib.contextmanager
+def from_index() -> Iterator[None]:
+    """Parse what the index keeps of records, which were checked before they were put there.
+
+    Raises:
+        DatasetError: Somebody has changed it.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise DatasetError(f"{INDEX}/: holds what no record says; delete this folder, it is made again") from problem
 
 
 def _written(record: Record, where: str) -> dict[str, str]:
@@ -263,13 +278,3 @@ def _free_names(folder: Path) -> Iterator[str]:
     taken = [path.stem.rpartition("_")[2] for path in folder.glob("annotation_*.json")]
     first = max((int(digits) for digits in taken if digits.isdecimal()), default=-1) + 1
     return (f"annotation_{number:06d}.json" for number in count(first))
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        if folder.is_symlink():
-            raise DatasetError(f"{folder}: is a symbolic link; it must be a plain folder")
-        folder.mkdir(exist_ok=True)
-        remove_leftovers(folder)
-    except OSError as problem:
-        raise DatasetError(f"{folder}: {describe(problem)}") from problem

@@ -27,9 +27,9 @@ from pydantic import Field
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.configs.loading import StrictModel, validate
-from training_ground.datasets.files import open_regular
+from training_ground.datasets.files import hash_regular, open_regular
 from training_ground.datasets.frames import Frames
-from training_ground.datasets.npy import file_hash, header, map_array
+from training_ground.datasets.npy import header, map_array
 from training_ground.datasets.schema import PHASE, REWARD, Column, Count, DatasetSchema, Name, check_version, parse_json
 from training_ground.datasets.statistics import Statistics, merge
 from training_ground.datasets.store import Store
@@ -257,7 +257,7 @@ class View:
             for name, expected in listed.items():
                 path = self.file(name, folder)
                 try:
-                    if file_hash(path, self._file_bytes(name, folder)) != expected:
+                    if hash_regular(path, self._file_bytes(name, folder))[1] != expected:
                         problems.append(f"{path}: is damaged: its bytes do not match the sha256 in {MANIFEST}")
                 except DatasetError as problem:
                     problems.append(str(problem))

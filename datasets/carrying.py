@@ -127,9 +127,6 @@ def copy_media(store: Store, metadata: EpisodeMetadata, folder: Path) -> None:
 
 
 def _files(folder: Path, pattern: re.Pattern[str], notes: list[str]) -> Iterator[Path]:
-    if folder.is_symlink():
-        notes.append(f"{folder}: left behind, is a symbolic link")
-        return
     for name in names_in(folder):
         if pattern.fullmatch(name):
             yield folder / name

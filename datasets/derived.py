@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets.files import read_regular, remove_leftovers, write_new
+from training_ground.datasets.files import is_folder, read_regular, remove_leftovers, write_new
 
 INDEX = "index"
 VERSION = b"1"
@@ -212,10 +212,8 @@ def _fault(source: Source, stamp: NDArray[np.int64], problem: DatasetError) -> l
 def _listing(source: Source) -> NDArray[np.int64]:
     """Return (4, files): number, size, inode and time of change of each, by number."""
     folder, prefix, suffix = source.folder, source.prefix, source.suffix
-    if not folder.exists() and not folder.is_symlink():
+    if not is_folder(folder):
         return np.zeros((4, 0), np.int64)
-    if folder.is_symlink() or not folder.is_dir():
-        raise DatasetError(f"{folder}: must be a plain folder")
     found: list[int] = []
     try:
         with os.scandir(folder) as entries:
@@ -239,8 +237,7 @@ def _listing(source: Source) -> NDArray[np.int64]:
 def _kept(store: Path) -> Iterator[Path]:
     """Give the folder of the parts, locked against other processes as far as it is there and can be written to."""
     index = store / INDEX
-    if index.is_symlink() or (index.exists() and not index.is_dir()):
-        raise DatasetError(f"{index}: must be a plain folder; it is derived and may be deleted")
+    is_folder(index)
     descriptor = -1
     try:
         # Not the folder's own lock: `write_new` takes that one where there are no hard links. Without the lock (a

@@ -268,7 +268,7 @@ def check_seal(data: bytes, where: str) -> None:
         raise DatasetError(f"{where}: is damaged: its bytes do not match the sha256 that it was written with")
 
 
-def _seal_position(data: bytes | memoryview, where: str) -> int:
+def _seal_position(data: bytes | bytearray | memoryview, where: str) -> int:
     if len(data) < 12 or data[:4] != b"PAR1" or data[-4:] != b"PAR1":
         raise DatasetError(f"{where}: is damaged: it does not begin and end as a Parquet file does (cut short?)")
     (footer,) = struct.unpack("<I", data[-8:-4])

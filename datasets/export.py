@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 import os
 import pkgutil
@@ -148,10 +149,15 @@ def new_folder(path: Path) -> Iterator[Path]:
     if path.exists() or path.is_symlink():
         raise DatasetError(f"{path}: exists already; an export never overwrites, choose another folder")
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    lock = -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path)
         temporary.mkdir()
+        # It goes with this process, and is what tells that somebody is at work there; a store that is made in the
+        # folder shares it.
+        lock = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         yield temporary
         for folder, _, names in os.walk(temporary):
             for name in names:
@@ -163,6 +169,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise DatasetError(f"{path}: {describe(problem)}; nothing is left of it") from problem
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if lock >= 0:
+            os.close(lock)
 
 
 def _sync(path: Path) -> None:
@@ -175,8 +183,13 @@ def _sync(path: Path) -> None:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove what exports to the same path that were killed have left."""
-    pattern = re.compile(re.escape(f".{path.name}.tmp-") + r"(\d+)-[0-9a-f]{8}")
+    pattern = re.compile(re.escape(f".{path.name}.tmp-") + r"\d+-[0-9a-f]{8}")
     for entry in os.scandir(path.parent):
-        match = pattern.fullmatch(entry.name)
-        if match and entry.is_dir(follow_symlinks=False) and not Path(f"/proc/{match[1]}").exists():
-            shutil.rmtree(entry.path, ignore_errors=True)
+        if pattern.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+            with contextlib.suppress(OSError):
+                descriptor = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                finally:
+                    os.close(descriptor)

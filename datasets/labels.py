@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
 from training_ground.configs.quality_gate import preset_hashes
-from training_ground.datasets.annotations import FIELDS, ActorKind, Record, append, value_of
+from training_ground.datasets.annotations import FIELDS, ActorKind, Record, append, from_index, value_of
 from training_ground.datasets.derived import PROBLEM
 
 if TYPE_CHECKING:
@@ -114,7 +114,8 @@ def said_by_people(index: Index) -> dict[int, bool]:
     rows = records_of(index, ["success"], [IN_FORCE, SUPERSEDED, TAKEN_BACK])
     rows = rows.filter(pc.equal(rows.column("source").cast(pa.string()), "person"))
     found = sorted(rows.select(["time_ns", "episode", "value"]).to_pylist(), key=lambda row: row["time_ns"])
-    last = {row["episode"]: json.loads(row["value"]) for row in found}
+    with from_index():
+        last = {row["episode"]: json.loads(row["value"]) for row in found}
     return {number: value for number, value in last.items() if value is not None}
 
 
@@ -123,7 +124,8 @@ def with_scores(index: Index) -> pa.Table:
     rows = records_of(index, ["quality"])
     at = pc.index_in(index.episodes.column("number"), rows.column("episode"))
     texts = rows.column("scores").to_pylist()
-    scores = pa.array([None if text is None else list(json.loads(text).items()) for text in texts], _SCORES)
+    with from_index():
+        scores = pa.array([None if text is None else list(json.loads(text).items()) for text in texts], _SCORES)
     return index.episodes.append_column("scores", scores.take(at))
 
 
@@ -224,7 +226,8 @@ def _values(
     if not (rows >= 0).any():
         return pa.nulls(len(rows), kind)
     texts = _taken(records.column("value"), rows).combine_chunks().dictionary_encode()
-    parsed = pa.array([make(json.loads(text)) for text in texts.dictionary.to_pylist()], kind)
+    with from_index():
+        parsed = pa.array([make(json.loads(text)) for text in texts.dictionary.to_pylist()], kind)
     return parsed.take(texts.indices)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import mmap
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def map_array(path: Path, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
     size = len(begin) + kind.itemsize * math.prod(shape)
     with open_regular(path, size) as stream:
         found = stream.read(len(begin))
-        actual = path.stat().st_size
+        actual = os.fstat(stream.fileno()).st_size
         if found != begin or actual != size:
             wanted = f"an array of {dtype} {shape} in {size} bytes"
             raise DatasetError(f"{path}: has {actual} bytes, or another header; must be {wanted}")
@@ -90,19 +91,3 @@ class Writer:
                     piece = view[at : at + _PIECE]
                     stream.write(piece)
                     self._digest.update(piece)
-
-
-def file_hash(path: Path, size: int) -> str:
-    """Return the sha256 of a file of at most `size` bytes.
-
-    Raises:
-        DatasetError: It is missing, a link, no plain file, larger, or cannot be read.
-    """
-    digest = hashlib.sha256()
-    with open_regular(path, size) as stream:
-        try:
-            while piece := stream.read(_PIECE):
-                digest.update(piece)
-        except OSError as problem:
-            raise DatasetError(f"{path}: cannot be read: {problem.strerror or problem}") from problem
-    return digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -44,6 +45,8 @@ MAX_SAMPLE_BYTES = 64 << 20
 """Largest sample of one channel, bytes."""
 MAX_VALUES = 10_000_000
 """Most values in one JSON file: in memory each may take a hundred bytes, and on the disk two."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,127}$")]
 Text = Annotated[str, Field(max_length=10_000)]
@@ -352,6 +355,8 @@ def parse_json(raw: bytes, where: str) -> dict[str, Any]:
         raise DatasetError(f"{where}: holds about {values} values, more than the {MAX_VALUES} allowed in a JSON file")
     try:
         data = json.loads(raw.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
+        if _SURROGATE.search(raw):  # only an escape can stand for half a letter, which nothing could write again
+            json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as problem:
         raise DatasetError(f"{where}: malformed JSON: {problem}") from problem
     if not isinstance(data, dict):

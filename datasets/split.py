@@ -24,12 +24,12 @@ from pydantic import Field
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.configs.loading import StrictModel, validate
-from training_ground.datasets.files import describe, read_regular, write_new
+from training_ground.datasets.files import make_folder, names_in, read_regular, write_new
 from training_ground.datasets.index import Index
+from training_ground.datasets.layout import FILES, SPLITS
 from training_ground.datasets.schema import SCHEMA_VERSION, Count, canonical_json, check_version, parse_json
 from training_ground.datasets.store import Store
 
-SPLITS = "splits"
 MAX_BYTES = 1 << 20
 MAX_SPLITS = 1000
 GROUPS = {
@@ -93,12 +93,7 @@ def create(store: Store, split: Split) -> None:
     Raises:
         DatasetError: There is one of that name, or it cannot be written.
     """
-    folder = store.path / SPLITS
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as problem:
-        raise DatasetError(f"{folder}: {describe(problem)}") from problem
-    _plain_folder(store)
+    folder = make_folder(store.path / SPLITS)
     if split.name in names(store):
         raise DatasetError(f"{folder / split.name}.json: there is a split of that name, and splits never change")
     data = canonical_json(split.model_dump(mode="json"), "split") + b"\n"
@@ -107,9 +102,8 @@ def create(store: Store, split: Split) -> None:
 
 def names(store: Store) -> list[str]:
     """Return the names of the splits of a store."""
-    if not _plain_folder(store):
-        return []
-    found = sorted(path.stem for path in (store.path / SPLITS).glob("*.json") if not path.name.startswith("."))
+    listed = names_in(store.path / SPLITS)
+    found = [name.removesuffix(".json") for name in listed if FILES[SPLITS].fullmatch(name)]
     if len(found) > MAX_SPLITS:
         raise DatasetError(f"{store.path / SPLITS}: has {len(found)} splits, more than the {MAX_SPLITS} allowed")
     return found
@@ -223,10 +217,3 @@ def _group_columns(index: Index, split: Split) -> list[list[Any]]:
 
 def _first(values: Iterable[Any], otherwise: Iterable[Any]) -> list[Any]:
     return [b if a is None else a for a, b in zip(values, otherwise, strict=True)]
-
-
-def _plain_folder(store: Store) -> bool:
-    folder = store.path / SPLITS
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise DatasetError(f"{folder}: must be a plain folder")
-    return folder.exists()

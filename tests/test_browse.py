@@ -276,6 +276,11 @@ def test_what_others_do_to_the_store_is_seen(store: Store) -> None:
     assert listing.page(Filters())["total"] == 4
     assert main(["data", "label", str(store.path), "--episode", "0", "--author", "bob", "tags=[odd]"]) == 0
     assert listing.numbers(Filters(tag="odd")).tolist() == [0]
+    assert (
+        main(["data", "label", str(store.path), "--episode", "1", "--author", "r", "--source", "rule", "note=x"]) == 0
+    )
+    assert listing.numbers(Filters(seen="yes")).tolist() == [0]
+    assert listing.numbers(Filters(seen="no")).tolist() == [1, 2, 3], "what a rule says is not a person's look"
     assert listing.index() is listing.index(), "an index is read again only when something has changed"
 
 
@@ -443,8 +448,8 @@ def test_the_command_prints_its_address_and_ends_cleanly(store: Store) -> None:
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     text = ""
-    while not text.endswith("}\n"):
-        text += process.stdout.readline()
+    while not text.endswith("}\n") and (more := process.stdout.readline()):
+        text += more
     said = json.loads(text)
     assert said["url"] == f"http://127.0.0.1:{said['port']}/#token={said['token']}"
     connection = http.client.HTTPConnection("127.0.0.1", said["port"], timeout=20)
@@ -488,6 +493,13 @@ def test_in_a_real_browser(tmp_path: Path) -> None:
         assert "left_knee_joint" in page.run("document.querySelector('[data-channel=joint_angle] .values').textContent")
         page.wait("document.getElementById('stage').dataset.shown === '1'")
         page.wait("document.querySelector('.judged .chip').textContent")
+
+        # The keys j and k lead to the neighbours in the filtered list.
+        page.run("document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'j', bubbles: true }))")
+        page.wait("document.querySelector('h1').textContent === 'Episode 2'")
+        page.run("document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'k', bubbles: true }))")
+        page.wait("document.querySelector('h1').textContent === 'Episode 1'")
+        page.wait("document.getElementById('stage').dataset.shown === '1'")
 
         # The clock moves the replay, the bar and the values of plots together.
         page.run("document.querySelector('.bar').dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }))")

@@ -12,6 +12,7 @@ from typing import Any
 
 import fake_env
 import numpy as np
+import planted
 import pytest
 import yaml
 
@@ -20,11 +21,13 @@ from training_ground.configs.errors import DatasetError
 from training_ground.datasets import about
 from training_ground.datasets.card import summary as summaries
 from training_ground.datasets.card.document import markdown_text, printable
+from training_ground.datasets.card.gathering import Gatherer, limits_of
 from training_ground.datasets.card.summary import Summary, summarise
 from training_ground.datasets.card.writing import write_card
 from training_ground.datasets.croissant import to_croissant
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.provenance import make_schema
+from training_ground.datasets.quality.measure import ANGLES
 from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.store import Store
 
@@ -119,7 +122,7 @@ def test_the_code_on_the_card_runs(carded: tuple[Store, Summary], monkeypatch: p
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Summary]:
     """A store whose every text is an attack, with its card."""
-    env = fake_env.FakeEnv(joints=(NASTY, "$x$", "_"))
+    env: Any = fake_env.FakeEnv(joints=(NASTY, "$x$", "_"))
     env.channels = tuple(
         c if c.role == "action" else type(c)(**{**c.to_json(), "unit": NASTY[:64], "frame": NASTY[8:70]})
         for c in env.channels
@@ -255,3 +258,12 @@ def test_croissant_lists_files_records_and_units(carded: tuple[Store, Summary]) 
     assert "Unit: rad/s." in fields["joint_velocity"]["description"]
     assert "'<f8').reshape(2, 2)" in fields["base_pose"]["description"]
     assert (fields["counter"]["dataType"], fields["is_last"]["dataType"]) == ("sc:Integer", "sc:Boolean")
+
+
+def test_limits_are_those_of_the_dataset(tmp_path: Path) -> None:
+    store = planted.record(tmp_path / "arm", [0])
+    limits = summarise(store).limits
+    assert limits is not None and limits.tolist() == [[-2.5, 2.5]] * 3
+    channels = tuple(c for c in store.schema.channels if c.name != "joint_angle")
+    observed = store.schema.model_copy(update={"channels": channels})
+    assert limits_of(observed, Gatherer(observed, ANGLES, 10)) is None, "what is observed may be counted from a pose"

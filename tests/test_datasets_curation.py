@@ -18,6 +18,7 @@ import test_datasets_video as pictures
 
 from training_ground.cli.main import main
 from training_ground.configs.errors import DatasetError
+from training_ground.datasets import about as about_it
 from training_ground.datasets import files, media, trash
 from training_ground.datasets.curation import make, plan_copy, plan_merge
 from training_ground.datasets.episode_file import Episode
@@ -149,6 +150,18 @@ def test_copy_keeps_numbers_bytes_and_media(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
+def test_what_people_say_of_a_dataset_goes_along_where_all_say_the_same(store: Store, tmp_path: Path) -> None:
+    second = record(tmp_path / "second", [6])
+    about_it.update(store.path, licence="CC-BY-4.0", limits=["Three episodes."])
+    copied, notes = make(plan_copy(store), tmp_path / "copy")
+    assert about_it.read(copied.path) == about_it.read(store.path) and not notes
+    merged, notes = make(plan_merge([store, second]), tmp_path / "merged")  # nobody said that the second is CC-BY
+    assert about_it.read(merged.path) == about_it.About() and "do not say the same" in notes[0]
+    (second.path / "about.json").write_text('{"licence": 7}')
+    merged, notes = make(plan_merge([store, second]), tmp_path / "other")
+    assert about_it.read(merged.path) == about_it.About() and "about.json: left behind" in notes[0]
+
+
 # ---- remove, restore, purge ------------------------------------------------------------------------------------------
 
 
@@ -257,6 +270,7 @@ def test_killed_at_every_call_of_the_system_nothing_is_lost(store: Store, tmp_pa
     if action != "remove":
         trash.remove(store, chosen)
     act = {"remove": trash.remove, "restore": trash.restore, "purge": trash.purge}[action]
+    at = 0
     for at in count(1):
         path = tmp_path / "trial"
         shutil.rmtree(path, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import textwrap
 import threading
 import tracemalloc
 from collections.abc import Callable
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from test_datasets_curation import killed
 
 from training_ground.cli.main import main
 from training_ground.configs.errors import DatasetError
+from training_ground.configs.loading import validate
 from training_ground.datasets import episode_file, files, manifest, media, signing, trash, trust
+from training_ground.datasets.annotations import Record
 from training_ground.datasets.curation import make, plan_copy
 from training_ground.datasets.episode_file import METADATA_KEY, SEAL_KEY, Episode
+from training_ground.datasets.export import new_folder
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.schema import parse_json
@@ -79,8 +83,9 @@ def test_an_interrupt_after_the_episode_has_its_name_leaves_its_pictures(
     monkeypatch.undo()
     opened = Store.open(filmed.path)
     assert opened.episodes() == [0, 1]
-    for frames in (opened.read(1).columns[name] for name in filmed.schema.videos()):
-        frames.check()
+    episode: Any = opened.read(1)
+    for name in filmed.schema.videos():
+        episode.columns[name].check()
 
 
 def test_a_folder_that_cannot_be_flushed_leaves_no_episode_and_no_pictures(
@@ -170,7 +175,7 @@ def test_killed_at_every_call_of_the_system_an_episode_and_its_pictures_are_ther
     filmed: Store, tmp_path: Path
 ) -> None:
     episode, path = other_pictures(filmed), tmp_path / "trial"
-    outcomes = set()
+    outcomes, at = set(), 0
     for at in count(1):
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(filmed.path, path)
@@ -180,8 +185,9 @@ def test_killed_at_every_call_of_the_system_an_episode_and_its_pictures_are_ther
         opened = Store.open(path)
         outcomes.add(tuple(opened.episodes()))
         assert set(media.names(path)) == opened.media_names() and not list(path.rglob(".tmp-*"))
-        for frames in (opened.read(n).columns[name] for n in opened.episodes() for name in opened.schema.videos()):
-            frames.check()
+        episodes: Any = [opened.read(n) for n in opened.episodes()]
+        for one, name in product(episodes, opened.schema.videos()):
+            one.columns[name].check()
     assert outcomes == {(0,), (0, 1)} and at > 30
 
 
@@ -250,6 +256,19 @@ def test_two_append_while_others_remove_restore_sign_and_copy(store: Store, tmp_
     assert left == {n: seed for n, seed in given.items() if n not in purged} and store.verify().ok
 
 
+def test_a_folder_that_somebody_is_making_is_left_alone_and_that_of_the_dead_is_not(tmp_path: Path) -> None:
+    """A number of a process says nothing: it may be another's by now, or of another machine."""
+    out, dead = tmp_path / "out", tmp_path / f".out.tmp-{os.getpid()}-00000000"
+    dead.mkdir()
+    with new_folder(out) as first:
+        away = first.rename(tmp_path / ".out.tmp-1234567-11111111")  # as another machine that shares the disk names it
+        with pytest.raises(KeyError), new_folder(out):
+            raise KeyError
+        assert away.is_dir() and not dead.exists()
+        away.rename(first)
+    assert out.is_dir() and [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_leftovers_are_said_by_where_they_were(filmed: Store) -> None:
     (filmed.path / "annotations").mkdir()
     trash.remove(filmed, [0])
@@ -306,6 +325,15 @@ def test_a_long_text_in_every_row_is_refused_before_it_is_unpacked(store: Store)
     assert len(data) < 200_000
     with pytest.raises(DatasetError, match="'phase' holds a text of 1000000 bytes, more than the 1000 allowed"):
         store.read(0)
+
+
+@pytest.mark.parametrize("text", ['{"a":"\\ud800"}', '{"\\uDC00":1}', '{"a":["\\ud83d"]}'])
+def test_half_a_letter_is_no_text(text: str) -> None:
+    with pytest.raises(DatasetError, match=r"malformed JSON: .*surrogates not allowed"):
+        parse_json(text.encode(), "about.json")
+    assert parse_json(b'{"a":"\\ud83d\\ude00"}', "about.json") == {"a": "\U0001f600"}
+    with pytest.raises(DatasetError, match="a text that is no text"):
+        validate(Record, {"field": "\ud800"}, "label", DatasetError)
 
 
 def test_what_an_error_quotes_is_short_and_nothing_that_a_terminal_obeys() -> None:

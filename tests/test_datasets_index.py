@@ -189,14 +189,33 @@ def test_an_index_that_came_with_the_dataset_says_nothing(store: Store, tmp_path
     assert said(Store.open(copy)) == truth(store)
 
 
+@pytest.mark.parametrize("value", ["{", "7", "[7]"])
+def test_values_that_no_record_says_are_refused(store: Store, value: str) -> None:
+    label(Index.open(store), {0: {"tags": ["a"], "note": "b"}}, "me")
+    Index.open(store)
+    (path,) = parts(store, "annotations")
+    table, marks = pq.read_table(path), pq.ParquetFile(path).metadata.metadata
+    values = pa.array([value] * len(table))
+    path.unlink()
+    about = marks[b"training_ground.about"]
+    forge(
+        path,
+        table.set_column(table.schema.get_field_index("value"), table.schema.field("value"), values),
+        index=derived.VERSION,
+        about=about,
+    )
+    with pytest.raises(DatasetError, match="index/: holds what no record says; delete this folder"):
+        Index.open(store)
+
+
 def test_links_are_refused(store: Store, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (store.path / "index").symlink_to(tmp_path / "outside")
-    with pytest.raises(DatasetError, match="index: must be a plain folder"):
+    with pytest.raises(DatasetError, match="index: is a symbolic link; it must be a plain folder"):
         Index.open(store)
     (store.path / "index").unlink()
     (store.path / "annotations").symlink_to(tmp_path / "outside")
-    with pytest.raises(DatasetError, match="annotations: must be a plain folder"):
+    with pytest.raises(DatasetError, match="annotations: is a symbolic link; it must be a plain folder"):
         Index.open(store)
     assert not list((tmp_path / "outside").iterdir())
 

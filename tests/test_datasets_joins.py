@@ -16,7 +16,7 @@ from training_ground.cli.main import main
 from training_ground.configs import quality_gate
 from training_ground.configs.cleaning import CutGaps, Drop, Resample, TrimIdle
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets import annotations
+from training_ground.datasets import about, annotations
 from training_ground.datasets import split as splits
 from training_ground.datasets.array_build import refresh
 from training_ground.datasets.cleaning.clean import CleaningReport, clean
@@ -137,8 +137,10 @@ def test_a_verdict_by_other_limits_is_stale(
     assert checked(store, episode=strict) == 4  # a preset that was changed: the newest verdict is by other limits
     assert Index.open(store).column("quality_stale") == [True] * 4
     assert main(["data", "ls", str(store.path)]) == 0
-    said = capsys.readouterr().out
-    assert "length_s (stale)" in said and "verdicts that are stale: 4" in said
+    out, err = capsys.readouterr()
+    assert "length_s (stale)" in out and "verdicts that are stale: 4" in err
+    assert main(["data", "query", str(store.path), "quality = 'pass'"]) == 0
+    assert "verdicts that are stale: 4" in capsys.readouterr().err
     assert checked(store) == 4
     monkeypatch.setattr(quality_gate, "MEASURES_VERSION", 2)
     quality_gate.preset_hashes.cache_clear()
@@ -260,7 +262,9 @@ def test_cleaning_takes_labels_along_and_leaves_out_what_was_dropped(labelled: S
     checked(labelled)
     made = splits.new("main", "seed", [("train", 0.5), ("test", 0.5)])
     splits.create(labelled, made)
+    about.update(labelled.path, licence="CC-BY-4.0")
     new, report = cleaned(labelled, CutGaps(), Drop(when="no_success"))
+    assert about.read(new.path).licence == "CC-BY-4.0"
     assert [one.dropped for one in report.episodes] == ["no success: slip", "", "is labelled as dropped", ""]
     index = Index.open(new)
     assert index.column("instruction")[0] == "Swing." and index.column("note") == ["odd", None]

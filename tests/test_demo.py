@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chromium import chromium
 from click.testing import CliRunner
 
 from training_ground.agents import demo as demo_module
@@ -101,6 +102,20 @@ def test_page_stands_alone_and_tells_the_numbers(page: str, done: Demo, store: S
     assert page.count("<svg") == 2 + 6, "a small multiple an episode, six charts of one"
     for drawing in re.findall(r"<svg.*?</svg>", page, re.S):
         ET.fromstring(drawing)
+
+
+@pytest.mark.slow
+def test_the_player_plays_in_a_real_browser(done: Demo, tmp_path: Path):
+    with chromium(tmp_path) as browser:
+        browser.open(done.page.absolute().as_uri())  # type: ignore[union-attr]
+        browser.wait("document.querySelector('#stage .clock').textContent.endsWith(' s')")
+        assert browser.run("document.querySelectorAll('#stage .episode option').length") == 2
+        browser.run("replay.seek(0.3)")
+        assert browser.run("document.querySelector('#stage .clock').textContent") == "0.30 s"
+        assert browser.run("document.querySelector('#stage input').value") == "0.3"
+        browser.run("document.querySelector('#stage .play').click()")
+        browser.wait("Number.parseFloat(document.querySelector('#stage .clock').textContent) > 0.35")
+        assert browser.problems == []
 
 
 def test_page_holds_the_recorded_motion(page: str, store: Store):

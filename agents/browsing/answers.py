@@ -216,10 +216,10 @@ class Answers:
 
     def _quality(self, query: Mapping[str, str]) -> dict[str, Any]:
         number = validate(One, dict(query), "quality", AgentError).number
-        row = _row(self._listing.index(), number)
-        people = {number: row["success"]} if row["success_source"] == "person" and row["success"] is not None else {}
+        index = self._listing.index()
+        _row(index, number)  # raises where there is none
         preset, limits = self._limits
-        found = reports.to_json(check(self.store, limits, preset, episodes=[number], people=people))["episodes"][0]
+        found = reports.to_json(check(self.store, limits, preset, episodes=[number], index=index))["episodes"][0]
         about = {measure.name: {"unit": measure.unit, "text": measure.text} for measure in EPISODE}
         return {**found, "preset": preset, "about": about}
 

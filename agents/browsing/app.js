@@ -44,5 +44,9 @@ async function show() {
 }
 
 addEventListener("hashchange", show);
+addEventListener("keydown", e => { // j and k: the next and the previous episode, as in other viewers
+  const which = { j: ":last-child", k: ":first-child" }[e.key];
+  if (which && !e.ctrlKey && !e.metaKey && !e.altKey && !e.target.closest("input, textarea, select")) document.querySelector(`.steps a${which}`)?.click();
+});
 addEventListener("beforeunload", e => { if (view.unsaved?.()) e.preventDefault(); });
 show();

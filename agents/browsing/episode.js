@@ -84,13 +84,21 @@ async function replay(store, which, clock, kept, place) {
   if (store.no_replay) { place.replaceChildren(el("p", { class: "panel nothing" }, `No replay: ${store.no_replay}.`)); return; }
   place.replaceChildren(stage);
   stage.classList.add("waiting");
+  delete stage.dataset.shown;
   try {
     const [figure, motion] = await Promise.all([robot === undefined ? ask("figure") : null, ask("motion", { number: which })]);
     if (!stage.isConnected || stage.parentElement !== place) return;
     robot ??= window.player(stage, figure);
     if (!robot) { stage.querySelector(".fallback").textContent = "The replay needs WebGL 2, which this browser does not have."; return; }
     robot.show([motion]);
-    const see = time => robot.seek(time - clock.start);
+    let seen = true; // what is scrolled out of sight is not drawn
+    const see = time => { if (seen) robot.seek(time - clock.start); };
+    const watcher = new IntersectionObserver(found => {
+      if (stage.parentElement !== place) { watcher.disconnect(); return; } // it shows another episode now
+      seen = found.at(-1).isIntersecting;
+      see(clock.time);
+    });
+    watcher.observe(stage);
     clock.follow(see);
     see(clock.time);
     const names = motion.points.map((one, i) => el("span", { class: `c${(i + 1) % 8}` }, el("i", { class: "key" }), one.name));

@@ -57,6 +57,7 @@ function filters(choices, asked, go) {
   add("failure", "Failure", counted(choices.failure));
   add("quality", "Quality", [["pass", "pass"], ["warn", "warn"], ["fail", "fail"], ["none", "no verdict"]]);
   add("tag", "Tag", counted(choices.tag));
+  add("seen", "Labelled by a person", [["no", "not yet"], ["yes", "yes"]]);
   add("dropped", "Dropped", [["no", "no"], ["yes", "yes"]]);
   const where = el("input", { name: "where", value: asked.where || "", placeholder: "success and seconds > 3", spellcheck: "false", autocomplete: "off", onchange: e => go({ where: e.target.value.trim() }) });
   parts.push(el("label", { class: "where" }, "Where (SQL)", where));

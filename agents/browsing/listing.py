@@ -15,6 +15,7 @@ from pydantic import Field
 from training_ground.configs.loading import StrictModel
 from training_ground.datasets.annotations import ANNOTATIONS
 from training_ground.datasets.index import Index
+from training_ground.datasets.labels import IN_FORCE
 from training_ground.datasets.query import select
 from training_ground.datasets.store import EPISODES, Store
 
@@ -47,6 +48,7 @@ class Filters(StrictModel):
         quality: The verdict in force; `none` where there is none.
         tag: One of its tags.
         dropped: Whether it was set aside.
+        seen: Whether a person's label is in force: what is left to be looked at has none.
         where: A condition in SQL, as `tg data ls --where` has.
         order: Column to sort by.  down: From the largest.
         page: From 0.
@@ -61,6 +63,7 @@ class Filters(StrictModel):
     quality: Literal["", "pass", "warn", "fail", "none"] = ""
     tag: Value = ""
     dropped: Literal["", "yes", "no"] = ""
+    seen: Literal["", "yes", "no"] = ""
     where: Annotated[str, Field(max_length=4000)] = ""
     order: Literal["number", "task", "tier", "seed", "policy", "seconds", "success", "failure", "quality"] = "number"
     down: Literal["", "yes"] = ""
@@ -197,6 +200,12 @@ def _chosen(index: Index, filters: Filters) -> NDArray[np.int64]:
         keep(pa.array(has))
     if filters.dropped:
         keep(pc.equal(table.column("dropped"), filters.dropped == "yes").combine_chunks())
+    if filters.seen:
+        records = index.records
+        by_person = pc.equal(records.column("source").cast(pa.string()), "person")
+        found = records.filter(pc.and_(by_person, pc.equal(records.column("status"), IN_FORCE)))
+        labelled = np.isin(index.numbers, found.column("episode").to_numpy())
+        keep(pa.array(labelled == (filters.seen == "yes")))
     if filters.where.strip():
         keep(pa.array(np.isin(index.numbers, select(index, filters.where))))
     rows = np.flatnonzero(chosen)

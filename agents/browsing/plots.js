@@ -45,7 +45,7 @@ export function plots(store, number_, clock, marks, names, changed) {
     const about = store.channels.find(one => one.name === name);
     const svg = drawn("svg", { role: "img", "aria-label": `${name} over time` }), legend = el("div", { class: "values" });
     const more = el("div", { class: "buttons" }), note = el("p", { class: "note" });
-    let data = null, hidden = null, order = [], first = 0, box = null, cursor = null, asking = null, width = 0, drag = null;
+    let data = null, hidden = null, order = [], style = {}, first = 0, box = null, cursor = null, asking = null, width = 0, drag = null;
     const close = el("button", { type: "button", class: "close", "aria-label": `Remove ${name}`, onclick: () => choose(names.filter(one => one !== name)) }, "×");
     const unit = el("span", { class: "unit" }, [about.unit === "1" ? "" : about.unit, about.frame === "none" ? "" : `${about.frame} frame`].filter(Boolean).join(" · "));
     const part = el("figure", { class: "chart plot", "data-channel": name },
@@ -75,6 +75,7 @@ export function plots(store, number_, clock, marks, names, changed) {
     function calm(found) {
       const quiet = found.span.map((span, i) => [span, i]).sort((a, b) => b[0] - a[0]).slice(found.components.length > 8 ? MOST : found.components.length).map(([, i]) => i);
       order = [...found.components.keys()].sort((a, b) => quiet.includes(a) - quiet.includes(b) || a - b);
+      style = order.reduce((all, i, rank) => Object.assign(all, { [i]: `c${rank % 8} d${Math.floor(rank / 8) % 4}` }), {});
       return new Set(quiet);
     }
     function draw() {
@@ -104,12 +105,12 @@ export function plots(store, number_, clock, marks, names, changed) {
         pen = "L";
         if (!same && high !== low) path += `L${at} ${y(high).toFixed(1)}`;
       }
-      return drawn("path", { class: `line c${i % 8} d${Math.floor(i / 8) % 4}`, d: path || "M0 0", "data-line": i });
+      return drawn("path", { class: `line ${style[i]}`, d: path || "M0 0", "data-line": i });
     }
     function list() {
       const many = data.components.length > 1;
       legend.replaceChildren(...order.map(i => [data.components[i], i]).map(([text, i]) => el("button", {
-        type: "button", class: `value c${i % 8} d${Math.floor(i / 8) % 4}`, "aria-pressed": String(!hidden.has(i)), disabled: !many, title: text,
+        type: "button", class: `value ${style[i]}`, "aria-pressed": String(!hidden.has(i)), disabled: !many, title: text,
         onclick: () => { if (!hidden.delete(i)) hidden.add(i); draw(); list(); },
         onpointerenter: () => light(i, true), onpointerleave: () => light(i, false),
       }, el("i", { class: "key" }), el("span", { class: "name" }, text || name), el("span", { class: "now" }))));

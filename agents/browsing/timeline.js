@@ -20,7 +20,7 @@ export class Clock {
   }
   tick(stamp) {
     if (!this.playing) return;
-    const passed = this.shown === null ? 0 : Math.min((stamp - this.shown) / 1000, 0.1);
+    const passed = this.shown === null ? 0 : Math.min((stamp - this.shown) / 1000, 0.5);
     this.shown = stamp;
     this.set(this.time + passed * this.pace);
     if (this.time >= this.end) this.run(false);

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_index(store: Path | Store, quiet: bool) -> Index:
-    """Open a store's index; progress, what a dead writer left, and problems go to standard error.
+    """Open a store's index; progress, problems and how many verdicts are stale go to standard error.
 
     Raises:
         DatasetError: There is no store.
@@ -36,4 +36,7 @@ def open_index(store: Path | Store, quiet: bool) -> Index:
         index = Index.open(opened, tell)
     for line in index.problems:
         click.echo(f"note: {printable(line)}", err=True)
+    stale = sum(map(bool, index.column("quality_stale")))
+    if stale:
+        click.echo(f"note: quality verdicts that are stale: {stale}; `tg data check --label` gives new ones", err=True)
     return index

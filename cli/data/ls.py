@@ -140,9 +140,7 @@ def _label(one: dict[str, Any], name: str) -> Any:
 
 def _tail(episodes: list[dict[str, Any]]) -> str:
     steps, seconds = sum(one["length"] for one in episodes), sum(one["seconds"] for one in episodes)
-    stale = sum(bool(one["quality_stale"]) for one in episodes)
-    said = f"; verdicts that are stale: {stale}, `tg data check --label` gives new ones" if stale else ""
-    return f"{len(episodes)} episodes, {steps:,} steps, {seconds:,.0f} s{said}"
+    return f"{len(episodes)} episodes, {steps:,} steps, {seconds:,.0f} s"
 
 
 def _stored(storage: VideoStorage | None) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.assets.catalog import load_model, robot_names
-from training_ground.configs.errors import AssetError
 from training_ground.datasets.episode_file import Episode
+from training_ground.datasets.quality.measure import ANGLES, joint_limits
 from training_ground.datasets.schema import DatasetSchema
 
 MOST_DRAWN = 200
@@ -117,15 +116,10 @@ def gather_drawn(found: dict[str, Drawn], randomisation: dict[str, Any]) -> None
 
 
 def limits_of(schema: DatasetSchema, positions: Gatherer) -> NDArray[np.float64] | None:
-    """Limits of the joints, if the robot is one of ours and was compiled as it is now."""
-    channel = positions.channel
-    # Only by a name of the catalogue: a dataset must not choose a file that is read here.
-    if channel is None or channel.components != schema.joint_names or schema.robot not in robot_names():
+    """Return (n, 2) the limits of the joints whose angles were gathered; None where `dataset.json` has none."""
+    channel, limits = positions.channel, joint_limits(schema)
+    if channel is None or channel.name != ANGLES[0] or tuple(channel.components) != tuple(schema.joint_names):
+        return None  # observed angles may be counted from a pose
+    if not {"lower", "upper"} <= limits.keys():
         return None
-    try:
-        model = load_model(schema.robot, moving=schema.joint_names)
-    except AssetError:
-        return None
-    if model.hash != schema.model_hash:
-        return None
-    return np.stack([model.lower, model.upper], axis=1)
+    return np.stack([limits["lower"], limits["upper"]], axis=1)

@@ -15,6 +15,7 @@ from training_ground.datasets.about import About
 from training_ground.datasets.about import read as read_about
 from training_ground.datasets.card.gathering import Drawn, Gatherer, Spread, gather_drawn, limits_of
 from training_ground.datasets.index import Index
+from training_ground.datasets.quality.measure import ANGLES
 from training_ground.datasets.schema import ACTION, REWARD, TIMESTAMP, DatasetSchema
 from training_ground.datasets.store import Store
 
@@ -23,8 +24,6 @@ MOST_READ = 200
 ROWS_READ = 1000
 """Rows of each that quantiles are taken from, about."""
 EXAMPLES = 3
-POSITIONS = ("joint_angle", "joint_position")
-"""Channels that may hold the joints' positions, the truth first."""
 MOST_POINTS = 400
 """Rows that are kept of an example, about."""
 
@@ -98,7 +97,7 @@ class Summary:
         dropped: How many those are.
         returns: Sum of rewards by number, of the episodes whose values were read.
         positions, actions: How far joints and actions went; None where there are no numbers of that kind.
-        limits: (n, 2) of the joints in `positions`; None where the robot is not known here as it was compiled.
+        limits: (n, 2) of the joints in `positions`; None where the dataset does not say.
         versions: Packages that episodes were recorded with, in words, and how many were.
         drawn: What randomisation drew, by dotted name.
         changed: Episodes whose rows are not those that were recorded: they were cleaned.
@@ -155,7 +154,7 @@ def summarise(store: Store, progress: Callable[[int], None] | None = None) -> Su
             changed += not metadata.as_recorded
         if progress is not None:
             progress(number)
-    positions, actions = (Gatherer(store.schema, names, ROWS_READ) for names in (POSITIONS, (ACTION,)))
+    positions, actions = (Gatherer(store.schema, names, ROWS_READ) for names in (ANGLES, (ACTION,)))
     returns, examples = _values(store, told, positions, actions, damaged)
     return Summary(
         name=store.path.resolve().name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training_ground.datasets.carrying import carry_annotations, carry_splits, renumbered
+from training_ground.datasets.carrying import carry_about, carry_annotations, carry_splits, renumbered
 from training_ground.datasets.cleaned import CleaningStep
 from training_ground.datasets.lineage import Descent, Place, Source, write_lineage
 from training_ground.datasets.store import Store
@@ -44,6 +44,7 @@ def carry(
 
     numbers = {(n, one.step.content_sha256): one.number for n, one in made.items()}
     notes = carry_annotations([source], [numbers], folder, change) + carry_splits([source], folder)
+    notes += carry_about([source], folder)
     name = source.path.resolve().name
     episodes = [
         Descent(

@@ -195,7 +195,8 @@ class _Cleaner:
     def __init__(self, store: Store, operations: Sequence[Operation]) -> None:
         self._store, self._operations = store, tuple(operations)
         self._applied = tuple(AppliedOperation(name=name_of(o), parameters=_parameters(o)) for o in operations)
-        self._limits = {o.preset: load_limits(o.preset)[1] for o in operations if isinstance(o, Drop)}
+        gates = {o.preset for o in operations if isinstance(o, Drop) and o.when == "quality_fail"}
+        self._limits = {preset: load_limits(preset)[1] for preset in gates}
         self._kept = Collection(store.schema)
         self._index = Index.open(store)
         self._dropped, self._labels = self._index.dropped(), spoken_of(self._index, OF_THE_END)

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from training_ground.datasets.cleaned import FilledRun
 from training_ground.datasets.cleaning.pictures import some_rows
 from training_ground.datasets.episode_file import Episode
+from training_ground.datasets.quality.labels import SUCCESS
 from training_ground.datasets.schema import IS_LAST, REWARD, DatasetSchema
-
-SUCCESS = "success"
 
 
 class Dropped(Exception):

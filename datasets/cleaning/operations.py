@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from training_ground.configs.cleaning import CutGaps, Repair, Resample, TrimIdle
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets.cleaning.draft import SUCCESS, Draft, Dropped
+from training_ground.datasets.cleaning.draft import Draft, Dropped
 from training_ground.datasets.cleaning.pictures import some_rows
 from training_ground.datasets.quality.activity import idle_rows
+from training_ground.datasets.quality.labels import SUCCESS
 from training_ground.datasets.quality.measure import unit_width
 from training_ground.datasets.schema import (
     IS_LAST,

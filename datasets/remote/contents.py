@@ -27,7 +27,7 @@ STAGES = (
     (MEDIA,),
     (EPISODES,),
     ("lineage", "annotations", "splits"),
-    (ABOUT,),
+    tuple(name for name in manifests.TOP if name != DESCRIPTION),
     (MANIFEST,),
     (SIGNATURE,),
 )
@@ -61,13 +61,14 @@ class Contents:
         return path.partition("/")[2].partition(".")[0] if path.startswith(f"{MEDIA}/") else None
 
 
-def look(location: Location, keys: Sequence[bytes] = ()) -> Contents:
+def look(location: Location, keys: Sequence[bytes] = (), *, as_listed: bool = True) -> Contents:
     """Find out what a remote store holds.
 
     Args:
         location: Where. A web server lists nothing: there, the manifest says which files there are.
         keys: Public keys that the reader trusts. With any given, the manifest must be signed by one of them, and a file
             that it does not list is left out.
+        as_listed: Whether `dataset.json` must be what the manifest says; not where a push that died had replaced it.
 
     Raises:
         DatasetError: There is no store, its description or manifest is damaged, or not signed as demanded.
@@ -78,10 +79,12 @@ def look(location: Location, keys: Sequence[bytes] = ()) -> Contents:
         raise DatasetError(f"{location.url}: is no dataset: it has no {DESCRIPTION}") from problem
     where = f"{location.url}/{DESCRIPTION}"
     extra, notes = {DESCRIPTION: raw}, []
-    schema = migrations.read_description(parse_json(raw, where), where)
     manifest = _manifest(location, extra)
     statement = _signed(location, extra, manifest, keys) if keys else None
     listed = {} if manifest is None else {entry.path: entry for entry in manifest.files}
+    if as_listed and listed and hashlib.sha256(raw).hexdigest() != listed[DESCRIPTION].sha256:
+        raise DatasetError(f"{where}: is damaged or was changed: its bytes are not those that were promised")
+    schema = migrations.read_description(parse_json(raw, where), where)
     if location.lists:
         files, strangers = _listing(location)
         notes += [f"{count} files in {folder}/ are none of a dataset's; ignored" for folder, count in strangers]
@@ -114,7 +117,7 @@ def limit(path: str) -> int:
 def _listing(location: Location) -> tuple[dict[str, Held], list[tuple[str, int]]]:
     """Return the files whose names are of the layout, in order, and how many others each folder has."""
     top = location.names()
-    files = {name: top[name] for name in (DESCRIPTION, ABOUT) if name in top}
+    files = {name: top[name] for name in manifests.TOP if name in top}
     strangers = []
     for folder, pattern in FILES.items():
         names = location.names(folder)

@@ -135,7 +135,7 @@ def _there(location: Location, store: Store) -> Contents | None:
                     f"{location.url}: holds {folder} without a {DESCRIPTION}; choose another folder"
                 ) from None
         return None
-    found = look(location)
+    found = look(location, as_listed=False)
     if found.schema.fingerprint() != store.schema.fingerprint():
         raise DatasetError(f"{location.url}: holds another dataset, of '{found.schema.robot}'; choose another folder")
     return found

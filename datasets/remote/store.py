@@ -75,7 +75,7 @@ class RemoteStore:
         return self.stream()
 
     def metadata(self, number: int) -> EpisodeMetadata:
-        """Fetch the end of an episode's file and return its metadata; neither seal nor hash is checked.
+        """Fetch the end of an episode's file and return its metadata; checked as `columns`.
 
         Raises:
             DatasetError: There is no such episode, or it is damaged.
@@ -97,16 +97,17 @@ class RemoteStore:
             episode = episode_file.decode(data, self.schema, local, number)
         except DatasetError as problem:
             raise DatasetError(str(problem).replace(str(local), f"{self.url}/{path}")) from problem
-        for name, values in episode.columns.items():
+        columns: dict[str, Any] = episode.columns
+        for name, values in columns.items():
             if isinstance(values, Frames):
-                episode.columns[name] = self._frames(values)
+                columns[name] = self._frames(values)
         return episode
 
     def columns(self, number: int, names: Collection[str]) -> dict[str, NDArray[Any]]:
         """Fetch some columns of an episode, (T + 1, *shape) each, and little else.
 
         A part of a file has no hash: a change to it that leaves the file readable is not noticed. Sizes and layout are
-        checked. `read` checks everything.
+        checked. `read` checks everything; of a store that was opened with `keys`, the file comes whole and checked.
 
         Raises:
             DatasetError: There is no such episode or column, the column is a video, or the file is damaged.
@@ -210,7 +211,11 @@ class RemoteStore:
     def _part(self, number: int, names: tuple[str, ...]) -> tuple[EpisodeMetadata, dict[str, NDArray[Any]]]:
         path = self._path(number)
         size, known, where = self.contents.files[path].size, self.contents.sha256(path), f"{self.url}/{path}"
-        whole = self.cache.get(known, size) if self._keeps and known is not None else None
+        whole: bytes | None = None
+        if self.contents.statement is not None:  # who asks for a signature gets nothing that is not covered by it
+            whole = self._bytes(number)
+        elif self._keeps and known is not None:
+            whole = self.cache.get(known, size)
 
         def fetch(start: int, end: int) -> bytes:
             return self.location.fetch(path, start, end) if whole is None else whole[start:end]

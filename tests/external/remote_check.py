@@ -47,6 +47,7 @@ from training_ground.datasets.store import Store
 
 SECRET = "neither-in-a-file-nor-in-a-message"
 BUCKET = "lab"
+SILENT: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 said: list[str] = []
 
 
@@ -56,11 +57,7 @@ def s3_server() -> Iterator[Any]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], **SILENT)
     try:
         os.environ |= {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -152,12 +149,12 @@ def check_kills(client: Any, store: Store, trials: int = 5) -> None:
     for trial in range(trials):
         prefix = f"killed{trial}"
         url = f"s3://{BUCKET}/{prefix}"
-        child = subprocess.Popen(command("push", str(store.path), url), stdout=subprocess.DEVNULL)
+        child = subprocess.Popen(command("push", str(store.path), url, "--jobs", "1"), **SILENT)
         wanted, begin = chance.randint(1, len(local) - 1), time.monotonic()
         while len(client.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/").get("Contents", ())) < wanted:
             assert child.poll() is None and time.monotonic() - begin < 60
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+        child.send_signal((signal.SIGKILL, signal.SIGINT)[trial % 2])
+        assert child.wait() in (-signal.SIGKILL, 130, 0)
         there = objects(client, prefix)
         assert all(local[path] == data for path, data in there.items() if path in local), "half an object"
         assert RemoteStore.open(url).verify().ok
@@ -166,6 +163,25 @@ def check_kills(client: Any, store: Store, trials: int = 5) -> None:
         assert {path: data for path, data in objects(client, prefix).items() if path in local} == local
         left.append(again["same"])
     print(f"killed {trials} pushes with {sorted(left)} of {len(local)} files there: each readable, each went on")
+
+
+def check_killed_pulls(store: Store, work: Path, trials: int = 3) -> None:
+    """Kill a pull at random instants: what is here is a store, and the next pull fetches the rest alone."""
+    chance, local, left = random.Random(2), files(store.path), []
+    for trial in range(trials):
+        folder = work / f"killed{trial}"
+        child = subprocess.Popen(command("pull", f"s3://{BUCKET}/press", str(folder), "--jobs", "1"), **SILENT)
+        wanted, begin = chance.randint(1, len(local) - 1), time.monotonic()
+        while not (folder / "dataset.json").exists() or len(manifest.listed_files(folder)) < wanted:
+            assert child.poll() is None and time.monotonic() - begin < 60
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert Store.open(folder).verify().ok
+        left.append(len(files(folder)))
+        assert tg("pull", f"s3://{BUCKET}/press", str(folder))["same"] == left[-1]
+        assert files(folder) == local and not list(folder.rglob(".tmp-*"))
+        shutil.rmtree(folder)
+    print(f"killed {trials} pulls with {sorted(left)} of {len(local)} files here: each a store, each went on")
 
 
 def check_tampering(client: Any, store: Store, work: Path) -> None:
@@ -344,6 +360,7 @@ def main() -> None:
         check_web(store, work)
         check_tampering(client, store, work)
         check_kills(client, store)
+        check_killed_pulls(store, work)
         for path, data in objects(client, "press").items():
             assert SECRET.encode() not in data, path
         assert not any(SECRET in text for text in said)
