@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import MAX_FOOTER_BYTES
@@ -51,6 +50,9 @@ class Pieces(io.RawIOBase):
 
         Arrow begins with the last 64 KiB, of which it looks at the footer alone: what was not fetched is zeros there.
         Then it reads a column at a time; what follows closely is fetched with it.
+
+        Raises:
+            OSError: There are none.
         """
         end = self.size if size < 0 else min(self.size, self._at + size)
         if end == self.size and self._pieces and self._at < self._pieces[0][0]:
@@ -65,6 +67,8 @@ class Pieces(io.RawIOBase):
                 return found
         start, tail = self._at, self._pieces[0]
         last = max(min(end, tail[0]), min(start + LEAST_BYTES, tail[0]))
+        if not 4 <= start < end:
+            raise OSError(f"bytes {start} to {end} lie outside of the file's data")
         data = self._fetch(start, last)
         self.add(start, data + tail[1] if last == tail[0] else data)
         self._at = end
