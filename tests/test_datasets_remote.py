@@ -453,7 +453,7 @@ def test_what_arrives_otherwise_is_sent_again(original: Store, tmp_path: Path, m
 
 
 def test_a_few_columns_cost_a_few_bytes(original: Store, sent: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranges, "GAP_BYTES", 1 << 10)
+    monkeypatch.setattr(ranges, "LEAST_BYTES", 1 << 10)
     reader, whole = RemoteStore.open(sent), original.read(LONG)
     reader.metadata(LONG)  # from here on it knows how long a footer is
     before = reader.location.received

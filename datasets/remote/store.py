@@ -220,7 +220,7 @@ class RemoteStore:
         def fetch(start: int, end: int) -> bytes:
             return self.location.fetch(path, start, end) if whole is None else whole[start:end]
 
-        pieces, footer = pieces_of(size, fetch, names, where, self._tail)
+        pieces, footer = pieces_of(size, fetch, where, self._tail)
         self._tail = min(FIRST_TAIL_BYTES, footer + footer // 4)  # the next one's is about as long
         return episode_file.read_columns(pieces, self.schema, where, names)
 
