@@ -18,9 +18,9 @@ import numpy as np
 
 from training_ground.configs.errors import DatasetError, unknown
 from training_ground.datasets import formats as format_package
-from training_ground.datasets.annotations import FIELDS
+from training_ground.datasets.annotations import ANNOTATIONS, FIELDS
 from training_ground.datasets.episode_file import Episode
-from training_ground.datasets.files import describe, sync_folder
+from training_ground.datasets.files import describe, names_in, sync_folder
 from training_ground.datasets.frames import Frames
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import RECORDED, spoken_of
@@ -74,8 +74,8 @@ def export(
     """
     if format not in formats():
         raise DatasetError(unknown("format", format, formats()))
-    index = Index.open(store)
-    dropped = index.dropped() if episodes is None else set()
+    index = Index.open(store) if names_in(store.path / ANNOTATIONS) else None  # most stores have nothing to look for
+    dropped = index.dropped() if index and episodes is None else set[int]()
     numbers = [n for n in store.episodes() if n not in dropped] if episodes is None else list(episodes)
     if not numbers:
         left = f"; {len(dropped)} are labelled as dropped" if dropped else ""
@@ -83,7 +83,11 @@ def export(
     module = importlib.import_module(f"training_ground.datasets.formats.{format}")
     if not hasattr(module, "export"):
         raise DatasetError(f"format '{format}': can be imported, not exported")
-    report = module.export(_InForce(store, index), Path(path), numbers, progress or (lambda number: None))
+    report = module.export(
+        store if index is None else _InForce(store, index), Path(path), numbers, progress or (lambda number: None)
+    )
+    if index is None:
+        return report
     left_out = [f"episode {number}: is labelled as dropped" for number in sorted(dropped)]
     left_out += index.unheard
     return replace(report, skipped=(*report.skipped, *left_out), losses=(*report.losses, *_unsaid(index, numbers)))
