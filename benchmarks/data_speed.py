@@ -186,7 +186,10 @@ def take_turns(askers: dict[str, Callable[[], dict[str, float]]], rounds: int) -
 
 
 def rows(written: Any, read: Any, size: float) -> list[dict[str, Any]]:
-    """The targets; a peer that is absent has no ratio."""
+    """The targets; a peer that is absent has no ratio.
+
+    Minari takes all episodes in one call, so it is held against `Store.extend`, on the clock: both write many at once.
+    """
     ours = {"write": written["ours"]["cpu"], "windows": read["ours"]["cpu"]}
     theirs = {"write": written, "windows": read}
 
@@ -194,9 +197,11 @@ def rows(written: Any, read: Any, size: float) -> list[dict[str, Any]]:
         found = theirs[what].get(peer)
         return median_ratio(ours[what], found["cpu"]) if found else None
 
+    minari = written.get("minari")
+    many = median_ratio(written["ours, extend"]["wall"], minari["wall"]) if minari else None
     found = [
         target("write, 100 + 29 float32", float(np.median(ours["write"])), "frames/s", at_least=100_000),
-        target("write ÷ Minari 0.5.4 hdf5", ratio("write", "minari"), "", at_least=1),
+        target("write many at once ÷ Minari 0.5.4 hdf5", many, "", at_least=1),
         target("write ÷ LeRobot 0.4.4", ratio("write", "lerobot"), "", at_least=50),
         target("random 16-frame windows", float(np.median(ours["windows"])), "/s", at_least=20_000),
         target("windows ÷ Minari 0.5.4 hdf5", ratio("windows", "minari"), "", at_least=50),
@@ -228,8 +233,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         def asking(what: str, numbers: dict[str, int]) -> dict[str, Callable[[], dict[str, float]]]:
             return {n: lambda side=side, n=n: side.ask(what, numbers[n]) for n, side in sides.items()}
 
-        written = take_turns(asking("write", episodes), rounds)
-        extended = take_turns({"ours": lambda: ours.extend(episodes["ours"])}, rounds)
+        many = {"ours, extend": lambda: ours.extend(episodes["ours"])}
+        written = take_turns(asking("write", episodes) | many, rounds)
         built = ours.build(0)
         read = take_turns(asking("windows", windows) | {"ours, one by one": lambda: ours.single(2000)}, rounds)
         sizes = {n: side.ask("size", 0) for n, side in sides.items()}
@@ -239,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         {
             "targets": rows(written, read, sizes["ours"]),
             "absent": [name for name in PEERS if name not in peers],
-            "write_frames_per_second": _summaries(written) | {"ours, extend": _summaries(extended)["ours"]},
+            "write_frames_per_second": _summaries(written),
             "view_built_frames_per_second": built,
             "windows_per_second": _summaries(read),
             "bytes_per_frame": sizes,
