@@ -252,7 +252,7 @@ class _Job:
     def replay(self) -> None:
         """Simulate every episode again and compare every bit."""
         begin, told = time.monotonic(), self.step("replaying", len(self.store))
-        with Replayer(self.store.schema) as player:
+        with Replayer(self.store.schema, own_robots=True) as player:
             for number in self.store.episodes():
                 report = player.replay(self.store.read(number))
                 self.demo.replays.append(report)

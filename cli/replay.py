@@ -24,8 +24,9 @@ for bit on the same machine type with the same package versions; the report says
 @click.argument("store", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--episode", "chosen", type=click.IntRange(0), multiple=True, help="Only this one; may be given again.")
 @click.option("--all", "everything", is_flag=True, help="Every episode: what happens without --episode, too.")
+@click.option("--own-robots", is_flag=True, help="Load robots that do not ship from the paths that STORE names.")
 @json_option
-def command(store: Path, chosen: tuple[int, ...], everything: bool, as_json: bool) -> int:
+def command(store: Path, chosen: tuple[int, ...], everything: bool, own_robots: bool, as_json: bool) -> int:
     """Simulate the episodes of STORE again from seed, arguments and actions, and compare every channel."""
     from training_ground.datasets.replay import Replayer, ReplayReport
     from training_ground.datasets.store import Store
@@ -40,7 +41,7 @@ def command(store: Path, chosen: tuple[int, ...], everything: bool, as_json: boo
     try:
         with (
             progress("replaying", len(numbers), unit="episodes", quiet=as_json) as shown,
-            Replayer(opened.schema) as player,
+            Replayer(opened.schema, own_robots=own_robots) as player,
         ):
             for number in numbers:
                 episode = opened.read(number)

@@ -81,11 +81,13 @@ class Replayer:
     Args:
         schema: The dataset's.
         make: Makes an environment from an id and keyword arguments; `envs.registration.make` where absent.
+        own_robots: Whether to load a robot's specification from the path that an episode names, where it is none that
+            ships: a dataset of a stranger should not choose which files are read.
     """
 
-    def __init__(self, schema: DatasetSchema, make: MakeEnv | None = None) -> None:
+    def __init__(self, schema: DatasetSchema, make: MakeEnv | None = None, *, own_robots: bool = False) -> None:
         self._schema = schema
-        self._make = make or _make
+        self._make = make or (_make if own_robots else _make_shipped)
         self._env: gymnasium.Env[Any, Any] | None = None
         self._key = b""
 
@@ -247,6 +249,18 @@ def _version_notes(episode: Episode, description: dict[str, Any]) -> list[str]:
         for name in sorted({*recorded, *now})
         if recorded.get(name) != now.get(name)
     ]
+
+
+def _make_shipped(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    from training_ground.assets.catalog import robot_names
+
+    robot = kwargs.get("robot")
+    if robot is not None and robot not in robot_names():
+        raise DatasetError(
+            f"robot = {str(robot)[:200]!r} is none that ships: the dataset would choose which file is read here; if it "
+            "is yours, allow it with own_robots (`tg replay --own-robots`)"
+        )
+    return _make(env_id, **kwargs)
 
 
 def _make(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from training_ground.assets.catalog import robot_files
 from training_ground.cli.main import main
 
 
@@ -133,3 +134,13 @@ def test_a_kept_state_repeats_whatever_the_engine_did_in_between() -> None:
         assert play(actions[20:]) == first, f"seed {seed}"
         compared += len(first) > 5
     assert compared > 20
+
+
+def test_a_dataset_does_not_choose_which_robot_file_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, store = tmp_path / "mine.yaml", tmp_path / "own"
+    mine.write_text(robot_files()["g1"].read_text().replace("name: g1\n", "name: mine\n", 1))
+    assert main(["record", "stand", "--robot", str(mine), "--episodes", "1", "--out", str(store)]) == 0
+    assert main(["replay", str(store)]) == 2
+    said = capsys.readouterr().err
+    assert "is none that ships" in said and "--own-robots" in said
+    assert main(["replay", str(store), "--own-robots"]) == 0
