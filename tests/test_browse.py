@@ -445,7 +445,13 @@ def test_a_label_that_is_not_allowed_is_not_written(
 
 def test_the_command_prints_its_address_and_ends_cleanly(store: Store) -> None:
     line = [sys.executable, "-m", "training_ground.cli.main", "data", "browse", str(store.path), "--json"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        line,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # who is started in the background ignores it
+    )
     assert process.stdout is not None
     text = ""
     while not text.endswith("}\n") and (more := process.stdout.readline()):
