@@ -10,6 +10,7 @@ import pytest
 
 from training_ground.assets.catalog import robot_files
 from training_ground.cli.main import main
+from training_ground.datasets.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +145,19 @@ def test_a_dataset_does_not_choose_which_robot_file_is_read(tmp_path: Path, caps
     said = capsys.readouterr().err
     assert "is none that ships" in said and "--own-robots" in said
     assert main(["replay", str(store), "--own-robots"]) == 0
+
+
+def test_an_episode_is_shown_with_its_labels_and_ranges(recorded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = as_json(capsys, ["data", "show", str(recorded), "1"])
+    episode = Store.open(recorded).read(1)
+    assert data["seed"] == episode.metadata.seed and data["content_sha256"] == episode.metadata.content_sha256
+    ranges = {row["channel"]: row for row in data["ranges"]}
+    assert list(ranges) == [channel.name for channel in Store.open(recorded).schema.channels]
+    speeds = episode.columns["joint_speed"]
+    assert ranges["joint_speed"]["max"] == pytest.approx(float(speeds.max()), abs=1e-6)
+    assert (ranges["joint_speed"]["unit"], ranges["joint_speed"]["shape"]) == ("rad/s", "29")
+    assert main(["data", "show", str(recorded), "1"]) == 0
+    said = capsys.readouterr().out
+    assert "as recorded" in said and "joint_torque" in said and "N·m" in said
+    assert main(["data", "show", str(recorded), "7"]) == 2
+    assert "there is no episode 7" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from training_ground.cli.folder import FolderGroup, verbs_in
     epilog="""\b
 Examples:
   tg data ls data/stand --where "not success"
+  tg data show data/stand 3
   tg data browse data/stand
   tg data query data/stand "success and seed < 100"
   tg data verify data/stand --manifest

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from training_ground.cli.common import emit, json_option, store_argument, table
+from training_ground.cli.common import emit, json_option, store_argument
+from training_ground.cli.data._history import told
 from training_ground.cli.data._index import open_index
-
-if TYPE_CHECKING:
-    from training_ground.datasets.index import Index
 
 
 @click.command(
@@ -67,7 +63,7 @@ def command(
     numbers = select(index, where) if where else sorted(set(chosen))
     if not values:
         history = {number: index.history(number) for number in numbers}
-        emit({"path": str(store), "history": history}, as_json, _history(index, numbers))
+        emit({"path": str(store), "history": history}, as_json, told(index, numbers))
         return
     written = label(index, dict.fromkeys(numbers, values), str(author), source, confidence) if numbers else 0
     line = f"{store}: records written: {written}, episodes: {len(numbers)}"
@@ -81,34 +77,3 @@ def _values(fields: tuple[str, ...]) -> dict[str, Any]:
     texts = [text.partition("=")[::2] for text in fields if text.startswith(("failure=", "instruction=", "note="))]
     others = [text for text in fields if not text.startswith(("failure=", "instruction=", "note="))]
     return apply_overrides({}, others) | {name: None if text == "null" else text for name, text in texts}
-
-
-def _history(index: Index, numbers: list[int]) -> list[Any]:
-    """The recorded values of each episode, then every record."""
-    recorded = ("success", "failure", "instruction")
-    columns = {name: index.column(f"{name}_recorded") for name in recorded}
-    at = {number: position for position, number in enumerate(index.numbers.tolist())}
-    rows: list[tuple[Any, ...]] = []
-    for number in numbers:
-        if number in at:
-            rows += [
-                (number, name, _text(columns[name][at[number]]), "simulator", "", "", "as recorded", "")
-                for name in recorded
-            ]
-        for one in index.history(number):
-            when = datetime.datetime.fromtimestamp(one["time_ns"] // 10**9, datetime.timezone.utc)
-            rows.append(
-                (
-                    *(number, one["field"], _text(one["value"]), one["source"], one["author"], one["confidence"]),
-                    *(one["status"], when.strftime("%Y-%m-%d %H:%M:%S")),
-                )
-            )
-    heads = ["episode", "field", "value", "source", "author", "confidence", "status", "time (UTC)"]
-    return [table("", heads, rows)] if rows else ["nothing was said of them"]
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):  # a verdict: its scores and limits stand in the JSON
-        value = ": ".join([value["verdict"], *filter(None, [", ".join(value.get("reasons", ()))])])
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:59] + "…"
