@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 from numpy.typing import NDArray
 
-from training_ground.configs.errors import DatasetError
+from training_ground.configs.errors import DatasetError, unknown
 from training_ground.configs.loading import validate
 from training_ground.configs.quality_gate import preset_hashes
 from training_ground.datasets.annotations import FIELDS, ActorKind, Record, append, from_index, value_of
@@ -209,7 +209,12 @@ def _winners(episodes: pa.Table, records: pa.Table) -> tuple[NDArray[np.int64], 
     valid = np.flatnonzero(there & same & fits)
     # Rows come in the order of files and within them, so that a stable sort lets the later of two win at one time.
     valid = valid[np.argsort(records.column("time_ns").to_numpy()[valid], kind="stable")]
-    codes = pc.index_in(records.column("field").cast(pa.string()), pa.array(FIELDS)).to_numpy()
+    fields = records.column("field").cast(pa.string())
+    found = pc.index_in(fields, pa.array(FIELDS))
+    if found.null_count:  # annotations are checked when they are read: only a part of the index can say that
+        strange = fields.filter(pc.is_null(found))[0].as_py()
+        raise DatasetError(unknown("field of a label in the index", str(strange), FIELDS) + "; delete the folder index")
+    codes = found.to_numpy()
     winner[at[valid], codes[valid]] = valid  # of indices that stand twice the last one counts
     status[valid] = STATUS.index(SUPERSEDED)
     newest = winner[winner >= 0]
