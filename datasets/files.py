@@ -161,6 +161,18 @@ def create_locked(folder: Path) -> tuple[Path, int]:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def temporary(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open a locked temporary file, for who writes in pieces; what was given no other name is gone at the end."""
+    path, descriptor = create_locked(folder)
+    with os.fdopen(descriptor, "wb") as stream:  # the lock goes with the descriptor
+        try:
+            yield path, stream
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
 def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data).cast("B")
     while view.nbytes:

@@ -124,17 +124,11 @@ class Cell:
         pixels = 0.5 * camera.height / math.tan(0.5 * camera.field_of_view)
         offset = [e - p for e, p in zip(eye, stand.position, strict=True)]
         relative = rotations.multiply(rotations.conjugate(stand.orientation), turn)
+        # Measured: the renderer looks through a pixel's lower left corner.
+        column, row = 0.5 * camera.width, 0.5 * camera.height - 1
         # Rounded, for the same camera must be the same channel wherever its stand was drawn.
         return Calibration(
-            matrix=(
-                (pixels, 0.0, 0.5 * camera.width),
-                (
-                    0.0,
-                    pixels,
-                    0.5 * camera.height - 1,
-                ),  # measured: the renderer looks through a pixel's lower left corner
-                (0.0, 0.0, 1.0),
-            ),
+            matrix=((pixels, 0.0, column), (0.0, pixels, row), (0.0, 0.0, 1.0)),
             frame=camera.upon,
             position=_rounded(rotations.rotate_inverse(stand.orientation, offset)),
             orientation=_rounded(relative if relative[3] >= 0 else [-q for q in relative]),

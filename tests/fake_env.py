@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium
@@ -119,3 +120,13 @@ def make(name: str = "TrainingGround/Fake-v0", **options: Any) -> FakeEnv:
 def make_slow(env_id: str, kwargs: dict[str, Any]) -> FakeEnv:
     """As `agents.stepping.make_env`, with steps that take a while."""
     return FakeEnv(**kwargs, sleep_s=0.001)
+
+
+def play(recorder: gymnasium.Env[Any, Any], seeds: Iterable[int], span: float = 1.0) -> None:
+    """Play an episode a seed, acting at random within ±span; the same actions for the same seed."""
+    for seed in seeds:
+        recorder.reset(seed=seed)
+        generator, done = np.random.default_rng(seed), False
+        while not done:
+            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-span, span, 3).astype(np.float32))
+            done = terminated or truncated

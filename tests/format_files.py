@@ -52,12 +52,7 @@ def record(path: Path, seeds: Any = range(4), **options: Any) -> Store:
     env = Env(**options)
     store = Store.create(path, make_schema(env))
     recorder = Recorder(env, store, policy="random", keep_partial=True)
-    for seed in seeds:
-        recorder.reset(seed=seed)
-        generator, done = np.random.default_rng(seed), False
-        while not done:
-            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
-            done = terminated or truncated
+    fake_env.play(recorder, seeds)
     recorder.reset(seed=99)
     recorder.step(np.ones(3, np.float32))
     recorder.close()
@@ -93,12 +88,7 @@ def record_all(path: Path, seeds: Any) -> Store:
     env = Whole()
     store = Store.create(path, make_schema(env))
     recorder = Recorder(env, store, policy="random")
-    for seed in seeds:
-        recorder.reset(seed=seed)
-        generator, done = np.random.default_rng(seed), False
-        while not done:
-            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
-            done = terminated or truncated
+    fake_env.play(recorder, seeds)
     return store
 
 

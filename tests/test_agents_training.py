@@ -373,11 +373,11 @@ def test_resume_goes_on_where_it_stopped(finished: Path) -> None:
     from training_ground.agents.checkpoints import last_good_checkpoint
 
     folder, root = finished / "checkpoints", finished.parent
-    before, _ = last_good_checkpoint(folder)
-    assert before is not None
     # The newest file is damaged: it goes on from the one before, and says so.
     newest = sorted(folder.iterdir())[-1]
     newest.write_bytes(newest.read_bytes()[:-10])
+    before, _ = last_good_checkpoint(folder)
+    assert before is not None
     records: list[dict[str, Any]] = []
     again = training.resume(Path("first"), ["total_steps=384"], root=root, report=records.append)
     assert "passed over" in records[0]["warning"] and records[1]["from_step"] == 192

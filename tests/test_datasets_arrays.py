@@ -25,12 +25,7 @@ from training_ground.datasets.store import Store
 
 def add(store: Store, seeds: range, steps: int = 12) -> None:
     recorder = Recorder(fake_env.FakeEnv(steps=steps), store, policy="random")
-    for seed in seeds:
-        recorder.reset(seed=seed)
-        generator, done = np.random.default_rng(seed), False
-        while not done:
-            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
-            done = terminated or truncated
+    fake_env.play(recorder, seeds)
 
 
 def make(path: Path, seeds: range = range(4)) -> Store:

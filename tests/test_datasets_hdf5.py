@@ -31,12 +31,7 @@ def record(path: Path, seeds: Any = range(4), **options: Any) -> Store:
     env = fake_env.FakeEnv(**options)
     store = Store.create(path, make_schema(env))
     recorder = Recorder(env, store, policy="random")
-    for seed in seeds:
-        recorder.reset(seed=seed)
-        generator, done = np.random.default_rng(seed), False
-        while not done:
-            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
-            done = terminated or truncated
+    fake_env.play(recorder, seeds)
     return store
 
 

@@ -34,12 +34,7 @@ def record(path: Path, episodes: int = 3, **options: Any) -> Store:
 
 def add(store: Store | None, env: fake_env.FakeEnv, seeds: Any) -> Recorder:
     recorder = Recorder(env, store, policy="random")
-    for seed in seeds:
-        recorder.reset(seed=seed)
-        generator, done = np.random.default_rng(seed), False
-        while not done:
-            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1.5, 1.5, 3).astype(np.float32))
-            done = terminated or truncated
+    fake_env.play(recorder, seeds, span=1.5)
     return recorder
 
 

@@ -26,12 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     env = fake_env.FakeEnv(steps=12)
     store = Store.create(tmp_path_factory.mktemp("windows") / "data", make_schema(env))
     recorder = Recorder(env, store)
-    for seed in range(4):
-        recorder.reset(seed=seed)
-        generator, done = np.random.default_rng(seed), False
-        while not done:
-            _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
-            done = terminated or truncated
+    fake_env.play(recorder, range(4))
     return store
 
 

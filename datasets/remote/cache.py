@@ -16,12 +16,12 @@ from pathlib import Path
 from training_ground.assets.cache import cache_root
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.files import (
-    create_locked,
     describe,
     hash_regular,
     name_it,
     read_regular,
     remove_leftovers,
+    temporary,
 )
 
 _NAME = re.compile(r"[0-9a-f]{64}\.[a-z0-9]{1,8}", re.ASCII)
@@ -91,27 +91,21 @@ class Cache:
             DatasetError: The bytes are not those of the hash (nothing is kept), or the disk is full.
         """
         target, digest = self.file(kind, sha256), hashlib.sha256()
-        temporary, descriptor = None, -1
         try:
-            temporary, descriptor = create_locked(target.parent)
-            with os.fdopen(descriptor, "wb", closefd=False) as stream:
+            with temporary(target.parent) as (draft, stream):
                 for block in blocks:
                     digest.update(block)
                     stream.write(block)
-                size = stream.tell()
-            if digest.hexdigest() != sha256:
-                raise DatasetError(f"{where}: is damaged or was changed: its bytes are not those that were promised")
-            self._make_room(size)
-            if not name_it(temporary, target):
-                temporary.replace(target)  # the same, or damaged
+                stream.flush()
+                if digest.hexdigest() != sha256:
+                    raise DatasetError(
+                        f"{where}: is damaged or was changed: its bytes are not those that were promised"
+                    )
+                self._make_room(stream.tell())
+                if not name_it(draft, target):
+                    draft.replace(target)  # the same, or damaged
         except OSError as problem:
             raise DatasetError(f"{self.folder}: {describe(problem)}") from problem
-        finally:
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-            if descriptor >= 0:
-                os.close(descriptor)
 
     def _make_room(self, size: int) -> None:
         """Remove what was used longest ago until `size` more bytes fit; lists the folder only when it may be full."""

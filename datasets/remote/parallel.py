@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from training_ground.configs.errors import DatasetError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -29,6 +31,25 @@ def as_finished(work: Callable[[T], R], jobs: Iterable[T], workers: int) -> Iter
             yield from ((running.pop(future), future) for future in done)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def transferred(work: Callable[[T], object], jobs: Iterable[T], workers: int, failed: str) -> Iterator[T]:
+    """Do all jobs as `as_finished`, and yield those that went well.
+
+    Raises:
+        DatasetError: Some did not, said after all were tried; `failed` says what became of them.
+    """
+    problems = []
+    for job, future in as_finished(work, jobs, workers):
+        problem = future.exception()
+        if problem is None:
+            yield job
+        elif isinstance(problem, DatasetError):
+            problems.append(problem)
+        else:
+            raise problem
+    if problems:
+        raise DatasetError(f"{len(problems)} files were {failed}: {problems[0]}")
 
 
 def in_order(work: Callable[[T], R], jobs: Iterable[tuple[T, int]], workers: int, budget: int) -> Iterator[R]:

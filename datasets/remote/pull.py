@@ -4,7 +4,6 @@ capped before anything is read, hashes compared before a file gets its name. Wha
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -14,7 +13,6 @@ from pathlib import Path
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import episode_file
 from training_ground.datasets.files import (
-    create_locked,
     describe,
     hash_regular,
     name_it,
@@ -22,12 +20,13 @@ from training_ground.datasets.files import (
     read_regular,
     remove_leftovers,
     sync_folder,
+    temporary,
     write_over,
 )
 from training_ground.datasets.layout import DESCRIPTION, EPISODES, FILES, MANIFEST
 from training_ground.datasets.remote.contents import STAGES, Contents, limit, look
 from training_ground.datasets.remote.location import Location
-from training_ground.datasets.remote.parallel import as_finished
+from training_ground.datasets.remote.parallel import transferred
 from training_ground.datasets.remote.push import Progress
 from training_ground.datasets.schema import parse_json
 from training_ground.datasets.signing import SIGNATURE
@@ -114,19 +113,10 @@ def pull(plan: PullPlan, *, replace: bool = False, workers: int = 8, progress: P
         raise DatasetError(f"{plan.path}: {describe(problem)}") from problem
     for stage in STAGES:
         paths = [path for path in sorted(meant) if path.partition("/")[0] in stage]
-        problems = []
-        for path, came in as_finished(lambda path: _fetch(plan, path), paths, workers):
-            if (problem := came.exception()) is None:
-                if progress is not None:
-                    progress(path, plan.contents.files[path].size)
-            elif isinstance(problem, DatasetError):
-                problems.append(problem)
-            else:
-                raise problem
-        if problems:
-            raise DatasetError(
-                f"{len(problems)} files were refused, and nothing that builds on them came: {problems[0]}"
-            )
+        failed = "refused, and nothing that builds on them came"
+        for path in transferred(lambda path: _fetch(plan, path), paths, workers, failed):
+            if progress is not None:
+                progress(path, plan.contents.files[path].size)
         for name in stage:
             if name in (MANIFEST, SIGNATURE) and _differs(plan.path / name, plan.contents.extra.get(name)):
                 write_over(plan.path / name, plan.contents.extra[name])
@@ -176,33 +166,25 @@ def _fetch(plan: PullPlan, path: str) -> None:
     where, held, known = f"{plan.location.url}/{path}", contents.files[path], contents.sha256(path)
     if path in contents.listed and contents.listed[path].bytes != held.size:
         raise DatasetError(f"{where}: has {held.size} bytes, {contents.listed[path].bytes} are listed in {MANIFEST}")
-    temporary, descriptor = None, -1
     try:
-        temporary, descriptor = create_locked(target.parent)
-        digest = hashlib.sha256()
-        with os.fdopen(descriptor, "wb", closefd=False) as stream:
+        with temporary(target.parent) as (draft, stream):
+            digest = hashlib.sha256()
             for block in plan.location.blocks(path, held.size):
                 digest.update(block)
                 stream.write(block)
             stream.flush()
-            os.fsync(descriptor)
-        if known is not None and digest.hexdigest() != known:
-            raise DatasetError(f"{where}: is damaged or was changed: its bytes are not those that were promised")
-        if known is None:
-            _check_unlisted(path, temporary, where)
-        if path in plan.changed:
-            temporary.rename(target)
-        elif not name_it(temporary, target):
-            raise DatasetError(f"{target}: came into being meanwhile; pull again")
+            os.fsync(stream.fileno())
+            if known is not None and digest.hexdigest() != known:
+                raise DatasetError(f"{where}: is damaged or was changed: its bytes are not those promised")
+            if known is None:
+                _check_unlisted(path, draft, where)
+            if path in plan.changed:
+                draft.rename(target)
+            elif not name_it(draft, target):
+                raise DatasetError(f"{target}: came into being meanwhile; pull again")
         sync_folder(target.parent)
     except OSError as problem:
         raise DatasetError(f"{target}: {describe(problem)}; what has come so far stays") from problem
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 def _check_unlisted(path: str, temporary: Path, where: str) -> None:

@@ -18,7 +18,7 @@ from training_ground.datasets.layout import DESCRIPTION, EPISODES, FILES, MANIFE
 from training_ground.datasets.manifest import Entry, Manifest
 from training_ground.datasets.remote.contents import STAGES, Contents, limit, look
 from training_ground.datasets.remote.location import ONE_PIECE_BYTES, TRIES, Absent, Held, Location
-from training_ground.datasets.remote.parallel import as_finished
+from training_ground.datasets.remote.parallel import transferred
 from training_ground.datasets.signing import SIGNATURE
 from training_ground.datasets.store import MAX_DESCRIPTION_BYTES, Store
 
@@ -106,19 +106,10 @@ def push(plan: PushPlan, *, replace: bool = False, workers: int = 8, progress: P
     meant = {*plan.new, *plan.changed}
     for stage in STAGES:
         paths = [path for path in sorted(meant) if path.partition("/")[0] in stage]
-        problems = []
-        for path, sent in as_finished(lambda path: _send(plan, path), paths, workers):
-            if (problem := sent.exception()) is None:
-                if progress is not None:
-                    progress(path, plan.entries[path].bytes)
-            elif isinstance(problem, DatasetError):
-                problems.append(problem)
-            else:
-                raise problem
-        if problems:
-            raise DatasetError(
-                f"{len(problems)} files could not be sent, and nothing that builds on them was: {problems[0]}"
-            )
+        failed = "not sent, and nothing that builds on them was"
+        for path in transferred(lambda path: _send(plan, path), paths, workers, failed):
+            if progress is not None:
+                progress(path, plan.entries[path].bytes)
         for name in stage:
             if name in plan.extra:
                 _send_bytes(plan.location, name, plan.extra[name])
