@@ -41,12 +41,7 @@ TAGS += "figcaption pre code svg g path defs use text rect clippath"
 
 
 def record(store: Store, seeds: range) -> None:
-    recorder = Recorder(fake_env.FakeEnv(steps=20), store, policy="test")
-    for seed in seeds:
-        recorder.reset(seed=seed)
-        generator = np.random.default_rng(seed)
-        while not any(recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))[2:4]):
-            pass
+    fake_env.play(Recorder(fake_env.FakeEnv(steps=20), store, policy="test"), seeds)
 
 
 @pytest.fixture(scope="module")

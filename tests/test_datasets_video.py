@@ -84,15 +84,13 @@ def record(path: Path, seeds: Any = (4,), videos: dict[str, VideoStorage | None]
 def play(recorder: Recorder, seed: int) -> dict[str, list[NDArray[Any]]]:
     """Record an episode; return what the environment showed."""
     seen: dict[str, list[NDArray[Any]]] = {"camera_front": [], "depth_front": []}
-    recorder.reset(seed=seed)
-    generator, done = np.random.default_rng(seed), False
-    while True:
+
+    def look() -> None:
         for name, values in seen.items():
             values.append(recorder.unwrapped.frame()[name])  # type: ignore[attr-defined]
-        if done:
-            return seen
-        _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
-        done = terminated or truncated
+
+    fake_env.play(recorder, [seed], look=look)
+    return seen
 
 
 @pytest.fixture(scope="module")
