@@ -192,6 +192,13 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
 
 
+@pytest.mark.parametrize("format", formats())
+def test_an_episode_that_is_asked_for_twice_is_there_once(tmp_path: Path, format: str) -> None:
+    store = fake_env.record(tmp_path / "data", range(3))
+    report = export(store, tmp_path / "out-v0", format, episodes=[2, 0, 2])
+    assert report.episodes == 2 and report.frames in (60, 62)
+
+
 def test_what_a_killed_export_left_is_removed(tmp_path: Path) -> None:
     store = fake_env.record(tmp_path / "data", [0])
     (tmp_path / ".out.tmp-999999999-deadbeef" / "meta").mkdir(parents=True)

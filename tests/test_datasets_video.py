@@ -131,6 +131,22 @@ def test_pictures_come_back_bit_for_bit_and_from_anywhere(tmp_path: Path, storag
         assert np.array_equal(found[[20, 2, 11]], shown[[20, 2, 11]]) and np.array_equal(found[-4:], shown[-4:])
         assert np.array_equal(copy.deepcopy(found)[25], shown[25])
         assert np.array_equal(np.asarray(found), shown)
+        for key in (
+            (..., 0),
+            (3, ..., 1),
+            (slice(4, 9), 2),
+            ([[1, 2], [7, 3]],),
+            (slice(0), 1),
+            ([5, 8], [0, 1]),
+            None,
+            [[1, 2]],
+        ):
+            assert np.array_equal(found[key], shown[key]), key
+        with pytest.raises(IndexError):
+            found[31]
+        found[4][:] = 0
+        next(iter(found))[:] = 0
+        assert np.array_equal(found[4], shown[4]) and np.array_equal(found[0], shown[0]), "what is given is the asker's"
     assert np.array_equal(store.read(0).columns["camera_twin"], shown)
 
 
