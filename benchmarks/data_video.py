@@ -36,24 +36,23 @@ DEPTH = {"16 bit": VideoStorage(codec="ffv1", keyframe_interval=1, depth_step=0.
 
 def pictures(count: int) -> dict[str, NDArray[Any]]:
     """Return what the camera sees, (count, H, W[, 3]), by size and kind."""
-    env = make("PressButton", visuals=True)
-    policy, found, seed = load_policy("expert"), dict[str, list[Any]](), 0
-    observation, _ = env.reset(seed=seed)
-    policy.reset(env)
-    while True:
-        for width, height in SIZES:
-            seen = env.world.camera(EYE, TARGET, width=width, height=height, far=FAR)
-            for kind, picture in (("rgb", seen.rgb), ("depth", np.minimum(seen.depth, FAR))):
-                found.setdefault(f"{kind} {width}x{height}", []).append(picture)
-        if len(found[f"rgb {width}x{height}"]) == count:
-            env.close()
-            return {name: np.array(values) for name, values in found.items()}
-        for _ in range(EVERY):
+    env, policy, found = make("PressButton", visuals=True), load_policy("expert"), dict[str, list[Any]]()
+    shown = seed = 0
+    while shown < count:
+        observation: Any = env.reset(seed=seed)[0]
+        policy.reset(env)
+        seed, steps, ended = seed + 1, 0, False
+        while not ended and shown < count:
+            if steps % EVERY == 0:
+                for width, height in SIZES:
+                    seen = env.world.camera(EYE, TARGET, width=width, height=height, far=FAR)
+                    found.setdefault(f"rgb {width}x{height}", []).append(seen.rgb)
+                    found.setdefault(f"depth {width}x{height}", []).append(np.minimum(seen.depth, FAR))
+                shown += 1
             observation, _, terminated, truncated, _ = env.step(policy.act(observation))
-            if terminated or truncated:
-                seed += 1
-                observation, _ = env.reset(seed=seed)
-                policy.reset(env)
+            steps, ended = steps + 1, terminated or truncated
+    env.close()
+    return {name: np.array(values) for name, values in found.items()}
 
 
 class Case:
