@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from _fuzz import Loader, cut, flipped, json_damaged, numbered, spliced
+from _fuzz import Loader
+from _fuzz_damage import cut, flipped, json_damaged, numbered, spliced
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import (

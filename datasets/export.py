@@ -66,7 +66,7 @@ def export(
         store: What to export; every episode is checked by its hashes on the way.
         path: A folder that does not exist.
         format: One of `formats()`.
-        episodes: Numbers of those to export; all that are not labelled as dropped where absent.
+        episodes: Numbers of those to export, each once; all that are not labelled as dropped where absent.
         progress: Called with the number of each episode that is done.
 
     Raises:
@@ -76,7 +76,7 @@ def export(
         raise DatasetError(unknown("format", format, formats()))
     index = Index.open(store) if names_in(store.path / ANNOTATIONS) else None  # most stores have nothing to look for
     dropped = index.dropped() if index and episodes is None else set[int]()
-    numbers = [n for n in store.episodes() if n not in dropped] if episodes is None else list(episodes)
+    numbers = [n for n in store.episodes() if n not in dropped] if episodes is None else list(dict.fromkeys(episodes))
     if not numbers:
         left = f"; {len(dropped)} are labelled as dropped" if dropped else ""
         raise DatasetError(f"{store.path}: there is no episode to export{left}")

@@ -84,14 +84,14 @@ class Frames:
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        return (self.frame(int(number)) for number in self.numbers)
+        return (self[row] for row in range(len(self)))
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        """Return the sample of a row, or those of a slice or an array of rows, decoded frame by frame."""
-        if isinstance(key, tuple):
-            return self[key[0]][(slice(None), *key[1:])] if not _is_row(key[0]) else self[key[0]][key[1:]]
+        """Return what an array would, of rows that are decoded frame by frame, as an array of its own."""
+        if isinstance(key, tuple) or key is None or key is Ellipsis or np.ndim(key) > 1:
+            return self._inside(key if isinstance(key, tuple) else (key,))
         if _is_row(key):
-            return self.frame(int(self.numbers[key]))
+            return self.frame(int(self.numbers[key])).copy()
         chosen = self.numbers[key]
         size = len(chosen) * self.column.row_bytes
         if size > MAX_DECODED_BYTES:
@@ -103,6 +103,16 @@ class Frames:
         for place in np.argsort(chosen, kind="stable"):
             result[place] = self.frame(int(chosen[place]))
         return result
+
+    def _inside(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Return what is asked for by more than rows; rows that are not are left alone."""
+        first, *rest = key or (Ellipsis,)
+        if first is None or first is Ellipsis:
+            return self[:][key]
+        if isinstance(first, slice):
+            return self[first][(slice(None), *rest)]
+        rows = np.arange(len(self))[first]
+        return self[rows.reshape(-1)][(np.arange(rows.size).reshape(rows.shape), *rest)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         values = self[:]

@@ -17,11 +17,17 @@ from training_ground.datasets.schema import DatasetSchema
 MAX_STRIP_PIXELS = 64_000_000
 GAP = 4
 """Pixels from one picture of a strip to the next."""
+_GREYS = ("uint8", "uint16", "float32")
 
 
 def picture_channels(schema: DatasetSchema) -> list[str]:
-    """Return the names of the channels that can be looked at: (H, W, 3) uint8, or (H, W) depth or grey."""
-    return [c.name for c in schema.channels if c.storage is not None or c.role == "picture"]
+    """Return the names of the channels that can be looked at: (H, W, 3 or 4) uint8, or (H, W) or (H, W, 1) depth or
+    grey. What others call a picture may be something else.
+    """
+    pictures = [c for c in schema.channels if c.storage is not None or c.role == "picture"]
+    colours = {c.name for c in pictures if c.dtype == "uint8" and len(c.shape) == 3 and c.shape[2] in (3, 4)}
+    flat = {c.name for c in pictures if c.dtype in _GREYS and len(c.shape) in (2, 3) and c.shape[2:] in ((), (1,))}
+    return [c.name for c in pictures if c.name in colours | flat]
 
 
 def choose_channel(schema: DatasetSchema, name: str | None) -> str:
@@ -48,11 +54,12 @@ def viewable(sample: NDArray[Any], bounds: tuple[float, float] | None = None) ->
     """Return a sample as (H, W, 3) uint8.
 
     Args:
-        sample: (H, W, 3) uint8, or (H, W).
+        sample: (H, W, 3 or 4) uint8, or (H, W) or (H, W, 1).
         bounds: What is drawn white and black, in the sample's unit; its own extremes where absent.
     """
-    if sample.ndim == 3:
-        return sample
+    if sample.shape[2:] in ((3,), (4,)):
+        return sample[:, :, :3]
+    sample = sample.reshape(sample.shape[:2])
     near, far = bounds or (float(sample.min()), float(sample.max()))
     grey = 255 - 255 * np.clip((sample - near) / max(far - near, 1e-9), 0, 1)
     return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
@@ -91,6 +98,7 @@ def write_frames(episode: Episode, channel: str, rows: Sequence[int], folder: Pa
     written = []
     for row in rows:
         sample = episode.columns[channel][row]
+        sample = sample.reshape(sample.shape[:2]) if sample.shape[2:] == (1,) else sample
         if sample.dtype == np.float32:
             sample = np.clip(np.rint(1000 * sample), 0, 65535).astype(np.uint16)
         written.append(write_png(folder / f"{channel}_{row:06d}.png", sample))

@@ -111,7 +111,7 @@ class VideoWriter:
         context.thread_count, context.gop_size, context.time_base = 1, storage.keyframe_interval, MILLISECOND
         context.flags |= Flags.bitexact
         self._stream = stream
-        self._loss = None if storage.lossless else _Loss(stream, pixels)
+        self._loss = None if storage.lossless else _Loss(stream)
 
     def add(self, sample: NDArray[Any]) -> None:
         """Add a row.
@@ -175,8 +175,8 @@ class VideoWriter:
 class _Loss:
     """Decodes what was just encoded, and adds up how far it is from what went in."""
 
-    def __init__(self, stream: Any, pixels: str) -> None:
-        self._stream, self._pixels = stream, pixels
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
         self._waiting: deque[NDArray[Any]] = deque()
         self._decoder: Any = None
         self._squares = 0.0

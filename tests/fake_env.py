@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from training_ground.datasets.provenance import make_schema
+from training_ground.datasets.recorder import Recorder
+from training_ground.datasets.store import Store
 from training_ground.envs.channels import Channel
 
 JOINTS = ("left_knee_joint", "right_knee_joint", "waist_joint")
@@ -122,11 +126,33 @@ def make_slow(env_id: str, kwargs: dict[str, Any]) -> FakeEnv:
     return FakeEnv(**kwargs, sleep_s=0.001)
 
 
-def play(recorder: gymnasium.Env[Any, Any], seeds: Iterable[int], span: float = 1.0) -> None:
-    """Play an episode a seed, acting at random within ±span; the same actions for the same seed."""
+def play(
+    recorder: gymnasium.Env[Any, Any],
+    seeds: Iterable[int],
+    span: float = 1.0,
+    look: Callable[[], None] = lambda: None,
+) -> None:
+    """Play an episode a seed, acting at random within ±span; the same actions for the same seed.
+
+    Args:
+        recorder: What is reset and stepped.
+        seeds: Of the episodes.
+        span: Largest action.
+        look: Called after each reset and each step.
+    """
     for seed in seeds:
         recorder.reset(seed=seed)
+        look()
         generator, done = np.random.default_rng(seed), False
         while not done:
             _, _, terminated, truncated, _ = recorder.step(generator.uniform(-span, span, 3).astype(np.float32))
+            look()
             done = terminated or truncated
+
+
+def record(path: Path, seeds: Iterable[int] = range(4), span: float = 1.0, **options: Any) -> Store:
+    """Play an episode a seed into a new store."""
+    env = FakeEnv(**options)
+    store = Store.create(path, make_schema(env))
+    play(Recorder(env, store, policy="random"), seeds, span)
+    return store

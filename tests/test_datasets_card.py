@@ -41,8 +41,7 @@ TAGS += "figcaption pre code svg g path defs use text rect clippath"
 
 
 def record(store: Store, seeds: range) -> None:
-    recorder = Recorder(fake_env.FakeEnv(steps=20), store, policy="test")
-    fake_env.play(recorder, seeds)
+    fake_env.play(Recorder(fake_env.FakeEnv(steps=20), store, policy="test"), seeds)
 
 
 @pytest.fixture(scope="module")

@@ -22,17 +22,11 @@ from training_ground.datasets import files, media, trash
 from training_ground.datasets.curation import make, plan_copy, plan_merge
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.lineage import places_of, read_lineage
-from training_ground.datasets.provenance import make_schema
-from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.store import Store
 
 
 def record(path: Path, seeds: Any, **options: Any) -> Store:
-    env = fake_env.FakeEnv(steps=8, **options)
-    store = Store.create(path, make_schema(env))
-    recorder = Recorder(env, store, policy="random")
-    fake_env.play(recorder, seeds)
-    return store
+    return fake_env.record(path, seeds, steps=8, **options)
 
 
 def annotate(store: Store, name: str, *records: dict[str, Any]) -> None:

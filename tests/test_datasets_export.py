@@ -17,24 +17,14 @@ from training_ground.datasets import export as export_module
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, export, formats
 from training_ground.datasets.formats import lerobot
-from training_ground.datasets.provenance import make_schema
-from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.statistics import merge, quantiles, statistics
 from training_ground.datasets.store import Store
-
-
-def record(path: Path, seeds: Any = range(4), **options: Any) -> Store:
-    env = fake_env.FakeEnv(**options)
-    store = Store.create(path, make_schema(env))
-    recorder = Recorder(env, store, policy="random")
-    fake_env.play(recorder, seeds)
-    return store
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, ExportReport]:
     folder = tmp_path_factory.mktemp("export")
-    store = record(folder / "data")
+    store = fake_env.record(folder / "data")
     return store, folder / "lerobot", export(store, folder / "lerobot", "lerobot")
 
 
@@ -128,7 +118,7 @@ def test_files_are_split_and_memory_is_bounded(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(lerobot, "CHUNK_FILES", 2)
     monkeypatch.setattr(lerobot, "BATCH", 2)
     monkeypatch.setattr(lerobot, "SAMPLE_ROWS", 50)
-    store = record(tmp_path / "data", range(5))
+    store = fake_env.record(tmp_path / "data", range(5))
     export(store, tmp_path / "out", "lerobot")
     names = sorted(str(p.relative_to(tmp_path / "out/data")) for p in (tmp_path / "out/data").rglob("*.parquet"))
     assert names == [f"chunk-00{c}/file-00{f}.parquet" for c, f in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0))]
@@ -141,7 +131,7 @@ def test_files_are_split_and_memory_is_bounded(tmp_path: Path, monkeypatch: pyte
 
 
 def test_noisy_observations_are_what_the_policy_saw(tmp_path: Path) -> None:
-    store = record(tmp_path / "data", [0], noise={"scale": 0.1})
+    store = fake_env.record(tmp_path / "data", [0], noise={"scale": 0.1})
     export(store, tmp_path / "out", "lerobot")
     table = pq.read_table(tmp_path / "out/data")
     columns = store.read(0).columns
@@ -170,7 +160,7 @@ def test_unknown_formats_are_named(exported: tuple[Store, Path, ExportReport], t
 
 @pytest.mark.parametrize("failure", ["damaged", "nan", "full", "interrupt"])
 def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
-    store = record(tmp_path / "data")
+    store = fake_env.record(tmp_path / "data")
     expected: tuple[type[BaseException], str] = (DatasetError, "")
     if failure == "damaged":
         raw = store.file(2).read_bytes()
@@ -202,8 +192,15 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data"]
 
 
+@pytest.mark.parametrize("format", formats())
+def test_an_episode_that_is_asked_for_twice_is_there_once(tmp_path: Path, format: str) -> None:
+    store = fake_env.record(tmp_path / "data", range(3))
+    report = export(store, tmp_path / "out-v0", format, episodes=[2, 0, 2])
+    assert report.episodes == 2 and report.frames in (60, 62)
+
+
 def test_what_a_killed_export_left_is_removed(tmp_path: Path) -> None:
-    store = record(tmp_path / "data", [0])
+    store = fake_env.record(tmp_path / "data", [0])
     (tmp_path / ".out.tmp-999999999-deadbeef" / "meta").mkdir(parents=True)
     mine = tmp_path / ".outer.tmp-999999999-deadbeef"
     mine.mkdir()
@@ -212,7 +209,7 @@ def test_what_a_killed_export_left_is_removed(tmp_path: Path) -> None:
 
 
 def test_odd_rates_and_partial_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = record(tmp_path / "data", [0, 2])
+    store = fake_env.record(tmp_path / "data", [0, 2])
     partial = store.read(0).metadata.model_copy(update={"truncated": False})
     store.append(Episode(partial, store.read(0).columns))
     report = export(store, tmp_path / "out", "lerobot")
@@ -221,7 +218,7 @@ def test_odd_rates_and_partial_episodes(tmp_path: Path, monkeypatch: pytest.Monk
         export(store, tmp_path / "none", "lerobot", episodes=[2])
     monkeypatch.setattr(fake_env.FakeEnv, "describe", _odd(fake_env.FakeEnv.describe))
     with pytest.raises(DatasetError, match=r"control_rate = 33\.3333 Hz; LeRobot holds whole frames a second only"):
-        export(record(tmp_path / "odd", [0]), tmp_path / "odd_out", "lerobot")
+        export(fake_env.record(tmp_path / "odd", [0]), tmp_path / "odd_out", "lerobot")
 
 
 def _odd(real: Any) -> Any:

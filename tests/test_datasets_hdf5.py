@@ -20,25 +20,16 @@ from training_ground.datasets.export import export
 from training_ground.datasets.formats import robomimic
 from training_ground.datasets.importing import import_
 from training_ground.datasets.provenance import make_schema
-from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.replay import replay
 from training_ground.datasets.schema import ChannelSchema, EpisodeMetadata
 from training_ground.datasets.store import Store
 from training_ground.datasets.video_schema import VideoStorage
 
 
-def record(path: Path, seeds: Any = range(4), **options: Any) -> Store:
-    env = fake_env.FakeEnv(**options)
-    store = Store.create(path, make_schema(env))
-    recorder = Recorder(env, store, policy="random")
-    fake_env.play(recorder, seeds)
-    return store
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path, Path]:
     folder = tmp_path_factory.mktemp("hdf5")
-    store = record(folder / "data")
+    store = fake_env.record(folder / "data")
     export(store, folder / "root/fake-v0", "minari")
     export(store, folder / "mimic", "robomimic")
     return store, folder / "root/fake-v0", folder / "mimic"
@@ -153,7 +144,7 @@ def test_odd_values_come_back_as_well(tmp_path: Path, format: str) -> None:
         "action": action,
         "camera": random.integers(0, 256, (4, 4, 6, 3), np.uint8),
     }
-    metadata = record(tmp_path / "other", [0]).metadata(0).model_copy(update={"length": 3})
+    metadata = fake_env.record(tmp_path / "other", [0]).metadata(0).model_copy(update={"length": 3})
     store.append(Episode(metadata, columns))
     export(store, tmp_path / "odd-v0", format)
     import_(tmp_path / "odd-v0", format, tmp_path / "back")
@@ -162,7 +153,7 @@ def test_odd_values_come_back_as_well(tmp_path: Path, format: str) -> None:
 
 
 def test_actions_beyond_one_are_scaled_and_come_back_in_every_bit(tmp_path: Path) -> None:
-    store = record(tmp_path / "data", [0])
+    store = fake_env.record(tmp_path / "data", [0])
     episode = store.read(0)
     wide = episode.columns["action"] * np.array([1, 3, 7.7], "f4")
     wide[0] = [1, 4, 0.1]
@@ -178,7 +169,7 @@ def test_actions_beyond_one_are_scaled_and_come_back_in_every_bit(tmp_path: Path
 
 
 def test_noisy_observations_are_what_the_policy_saw(tmp_path: Path) -> None:
-    store = record(tmp_path / "data", [0], noise={"scale": 0.1})
+    store = fake_env.record(tmp_path / "data", [0], noise={"scale": 0.1})
     export(store, tmp_path / "noisy-v0", "minari")
     export(store, tmp_path / "mimic", "robomimic")
     with h5py.File(tmp_path / "noisy-v0/data/main_data.hdf5") as file:
@@ -211,7 +202,7 @@ def test_what_cannot_be_exported_is_named(exported: tuple[Store, Path, Path], tm
         export(store, tmp_path / "stand", "minari")
     with pytest.raises(DatasetError, match="exists already; an import makes a new dataset"):
         import_(exported[1], "minari", exported[1])
-    bad = record(tmp_path / "bad", [0])
+    bad = fake_env.record(tmp_path / "bad", [0])
     columns = {**bad.read(0).columns, "base_pose": np.full((31, 2, 2), np.nan)}
     bad.append(Episode(bad.read(0).metadata, columns))
     for format, name in (("minari", "x-v0"), ("robomimic", "x")):

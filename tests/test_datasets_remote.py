@@ -64,23 +64,14 @@ def test_every_kind_of_file_is_sent_and_found() -> None:
     assert sorted(stages) == sorted({*layout.FILES, *manifest.TOP, layout.MANIFEST, layout.SIGNATURE})
 
 
-def play(recorder: Recorder, seed: int) -> None:
-    recorder.reset(seed=seed)
-    generator, done = np.random.default_rng(seed), False
-    while not done:
-        _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
-        done = terminated or truncated
-
-
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Store:
     env = CameraEnv(steps=24)
     store = Store.create(tmp_path_factory.mktemp("remote") / "data", make_schema(env, {"camera": FFV1}))
     recorder = Recorder(env, store)
-    for seed in range(LONG):
-        play(recorder, seed)
+    fake_env.play(recorder, range(LONG))
     env.steps = 2500
-    play(recorder, LONG)  # long enough for its columns to be fetched apart
+    fake_env.play(recorder, [LONG])  # long enough for its columns to be fetched apart
     metadata = store.metadata(0)
     said = {"episode": 0, "content_sha256": metadata.content_sha256, "field": "note", "value": "Good.", "time_ns": 1}
     record = annotations.Record.model_validate({**said, "source": "person", "author": "me"})

@@ -26,10 +26,7 @@ from training_ground.datasets.store import Store
 
 
 def record(path: Path, episodes: int = 3, **options: Any) -> Store:
-    env = fake_env.FakeEnv(**options)
-    store = Store.create(path, make_schema(env))
-    add(store, env, range(episodes))
-    return store
+    return fake_env.record(path, range(episodes), span=1.5, **options)
 
 
 def add(store: Store | None, env: fake_env.FakeEnv, seeds: Any) -> Recorder:

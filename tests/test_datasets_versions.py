@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import fake_env
-import numpy as np
 import pytest
 
 from training_ground.cli.main import main
@@ -32,11 +31,7 @@ CONTENT = (
 
 def play(store: Store, seed: int) -> int:
     recorder = Recorder(fake_env.FakeEnv(steps=12), store, policy="random")
-    recorder.reset(seed=seed)
-    generator, done = np.random.default_rng(seed), False
-    while not done:
-        _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1.5, 1.5, 3).astype(np.float32))
-        done = terminated or truncated
+    fake_env.play(recorder, [seed], span=1.5)
     return recorder.written[0]
 
 

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -20,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
-from training_ground.datasets import files
+from training_ground.datasets import files, looking
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import export
 from training_ground.datasets.frames import Frames
@@ -28,6 +29,7 @@ from training_ground.datasets.media import Draft
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.replay import replay
+from training_ground.datasets.schema import ChannelSchema
 from training_ground.datasets.store import Store
 from training_ground.datasets.video import MILLISECOND
 from training_ground.datasets.video_schema import VideoStorage
@@ -84,15 +86,13 @@ def record(path: Path, seeds: Any = (4,), videos: dict[str, VideoStorage | None]
 def play(recorder: Recorder, seed: int) -> dict[str, list[NDArray[Any]]]:
     """Record an episode; return what the environment showed."""
     seen: dict[str, list[NDArray[Any]]] = {"camera_front": [], "depth_front": []}
-    recorder.reset(seed=seed)
-    generator, done = np.random.default_rng(seed), False
-    while True:
+
+    def look() -> None:
         for name, values in seen.items():
             values.append(recorder.unwrapped.frame()[name])  # type: ignore[attr-defined]
-        if done:
-            return seen
-        _, _, terminated, truncated, _ = recorder.step(generator.uniform(-1, 1, 3).astype(np.float32))
-        done = terminated or truncated
+
+    fake_env.play(recorder, [seed], look=look)
+    return seen
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,22 @@ def test_pictures_come_back_bit_for_bit_and_from_anywhere(tmp_path: Path, storag
         assert np.array_equal(found[[20, 2, 11]], shown[[20, 2, 11]]) and np.array_equal(found[-4:], shown[-4:])
         assert np.array_equal(copy.deepcopy(found)[25], shown[25])
         assert np.array_equal(np.asarray(found), shown)
+        for key in (
+            (..., 0),
+            (3, ..., 1),
+            (slice(4, 9), 2),
+            ([[1, 2], [7, 3]],),
+            (slice(0), 1),
+            ([5, 8], [0, 1]),
+            None,
+            [[1, 2]],
+        ):
+            assert np.array_equal(found[key], shown[key]), key
+        with pytest.raises(IndexError):
+            found[31]
+        found[4][:] = 0
+        next(iter(found))[:] = 0
+        assert np.array_equal(found[4], shown[4]) and np.array_equal(found[0], shown[0]), "what is given is the asker's"
     assert np.array_equal(store.read(0).columns["camera_twin"], shown)
 
 
@@ -465,6 +481,34 @@ def test_lerobot_gets_videos_one_episode_after_the_other(store: Store, tmp_path:
         shown = np.asarray(store.read(number).columns["camera_front"])[:-1]
         error = np.array(pictures[30 * index : 30 * index + 30]).astype(float) - shown
         assert np.mean(error**2) < 800, "pictures of another row differ by 2,500"
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((8, 6, 1), "uint8"), ((8, 6, 4), "uint8"), ((8, 6), "uint16"), ((8, 6, 1), "float32")]
+)
+def test_pictures_of_others_can_be_looked_at(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    """An import may bring grey pictures, depth and transparency, and what is called a picture and is none."""
+    from PIL import Image
+
+    rows, schema = 31, make_schema(fake_env.FakeEnv())
+    about: dict[str, Any] = {"unit": "1", "frame": "none", "role": "picture", "description": "Seen."}
+    seen = ChannelSchema(name="seen", shape=shape, dtype=dtype, **about)
+    none = ChannelSchema(name="none", shape=(2, 3, 5, 7), dtype="int64", **about)
+    channels = (none, seen, *schema.channels)
+    store = Store.create(tmp_path / "data", schema.model_copy(update={"channels": channels}))
+    recorder = Recorder(fake_env.FakeEnv(), None)
+    fake_env.play(recorder, [0])
+    assert recorder.episode is not None
+    pixels = np.arange(rows * math.prod(shape)).reshape(rows, *shape).astype(dtype) % 64
+    more = {"seen": pixels, "none": np.zeros((rows, 2, 3, 5, 7), np.int64)}
+    metadata = recorder.episode.metadata.model_copy(update={"schema_sha256": store.schema.fingerprint()})
+    episode = store.read(store.append(Episode(metadata, {**recorder.episode.columns, **more})))
+    assert looking.picture_channels(store.schema) == ["seen"]
+    (path,) = looking.write_frames(episode, "seen", [7], tmp_path)
+    wanted = pixels[7] if shape[2:] == (4,) else pixels[7].reshape(8, 6)
+    assert np.array_equal(np.asarray(Image.open(path)), wanted * (1000 if dtype == "float32" else 1))
+    strip = looking.strip(episode, "seen", [7, 9])
+    assert strip.shape == (8, 16, 3) and np.ptp(strip[:, 10:]) > 20
 
 
 def test_frames_can_be_looked_at(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

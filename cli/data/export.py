@@ -38,15 +38,7 @@ def command(store: Path, out: Path, format_: str, chosen: tuple[int, ...], as_js
     total = len(chosen) or len(opened)
     with progress("exporting", total, unit="episodes", quiet=as_json) as shown:
         report = write(opened, out, format_, chosen or None, lambda number: shown.advance(1, f"episode {number}"))
-    data = {
-        "format": report.format,
-        "path": str(report.path),
-        "episodes": report.episodes,
-        "frames": report.frames,
-        "losses": list(report.losses),
-        "skipped": list(report.skipped),
-    }
     lines = [f"{report.path}: {report.episodes} episodes, {report.frames:,} frames as {report.format}"]
     lines += [f"left out: {line}" for line in report.skipped]
     lines += ["not in this format:", *(f"  - {line}" for line in report.losses)]
-    emit(data, as_json, lines)
+    emit(vars(report), as_json, lines)

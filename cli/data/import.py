@@ -33,16 +33,7 @@ def command(source: Path, out: Path, format_: str, rate: float | None, as_json: 
 
     with progress("importing", None, unit="episodes", quiet=as_json) as shown:
         report = import_(source, format_, out, rate, lambda number: shown.advance(1, f"episode {number}"))
-    data = {
-        "format": report.format,
-        "path": str(report.path),
-        "sha256": report.sha256,
-        "episodes": report.episodes,
-        "frames": report.frames,
-        "losses": list(report.losses),
-        "skipped": list(report.skipped),
-    }
     lines = [f"{report.path}: {report.episodes} episodes, {report.frames:,} steps from {source} ({report.format})"]
     lines += [f"left out: {line}" for line in report.skipped]
     lines += ["lost or made up:", *(f"  - {line}" for line in report.losses)] if report.losses else []
-    emit(data, as_json, lines)
+    emit(vars(report), as_json, lines)

@@ -1,6 +1,10 @@
-"""What every export asks of a store: what a policy saw, and what no format of others has a place for."""
+"""What every export shares: what a policy saw, what no format of others has a place for, JSON files."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,3 +70,8 @@ def check_last_action(episode: Episode, format: str) -> None:
 def phases(episode: Episode) -> NDArray[np.bytes_]:
     """Return the phases of an episode's rows as UTF-8 bytes of one length, (T + 1,)."""
     return np.array([str(phase).encode() for phase in episode.columns[PHASE]], dtype=np.bytes_)
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write a JSON file, indented as the formats' own libraries do."""
+    path.write_text(json.dumps(data, indent=4, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

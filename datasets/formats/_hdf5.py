@@ -7,6 +7,7 @@ are refused. A dataset that claims more than its bytes in the file can unpack to
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import math
 import os
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import MAX_EPISODE_BYTES
 from training_ground.datasets.files import open_regular
+from training_ground.datasets.formats import _damage
 from training_ground.datasets.schema import DTYPES
 
 MAX_FILE_BYTES = 64 << 30
@@ -46,6 +48,7 @@ _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 _PACKERS = {1, 32000}
 # What h5py raises on damaged files; a MemoryError is a size that HDF5 took from a damaged header.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, AttributeError, MemoryError)
+damage_named = functools.partial(_damage.damage_named, kind="HDF5", raised=_DAMAGE)
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,6 @@ class Leaf:
 
     dtype: str
     shape: tuple[int, ...]
-
-
-@contextlib.contextmanager
-def damage_named(where: str) -> Iterator[None]:
-    """Turn whatever h5py raises on a damaged file into a DatasetError that names the place."""
-    try:
-        yield
-    except _DAMAGE as problem:
-        said = " ".join(str(problem).split())[:200]
-        raise DatasetError(f"{where}: is damaged, or no HDF5 file that can be read: {said}") from problem
 
 
 @contextlib.contextmanager
@@ -137,6 +130,18 @@ def names_in(group: Any, where: str) -> list[str]:
             f"{where}: has a member with the name {odd[0][:50]!r}; names are at most 255 printable letters"
         )
     return names
+
+
+def numbered(group: Any, prefix: str, where: str) -> list[str]:
+    """Return the names of a group's members that are `prefix` and a number, in the order of the numbers.
+
+    Raises:
+        DatasetError: There is none, or see `names_in`.
+    """
+    names = [name for name in names_in(group, where) if re.fullmatch(f"{prefix}_(0|[1-9][0-9]{{0,8}})", name)]
+    if not names:
+        raise DatasetError(f"{where}: has no {prefix}")
+    return sorted(names, key=lambda name: int(name.removeprefix(f"{prefix}_")))
 
 
 def member(group: Any, name: str, where: str, kind: str = "") -> Any:

@@ -23,7 +23,6 @@ from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, TIME
 DATA_FILE, METADATA_FILE, OWN_FILE = "main_data.hdf5", "metadata.json", "training_ground.json"
 MAX_METADATA_BYTES = 32 << 20
 _ID = re.compile(r"[-_\w]+(/[-_\w]+)*", re.ASCII)
-_EPISODE = re.compile(r"episode_(0|[1-9]\d{0,8})", re.ASCII)
 _NO_NUMBERS = ("", "S", _hdf5.BYTES)
 _RESULTS = ("rewards", "terminations", "truncations")
 
@@ -64,7 +63,9 @@ def import_(path: Path, out: Path, progress: Callable[[int], None], rate: float 
         _own.refuse_rate(rate, str(own))
         exported = _own.read_schema(read_regular(own, MAX_METADATA_BYTES), str(own))
         with _hdf5.open_hdf5(folder / DATA_FILE) as file:
-            found = _hdf5_own.episodes(file, _names(file, where), exported, _own_reader(exported), np.ones(1), where)
+            found = _hdf5_own.episodes(
+                file, _hdf5.numbered(file, "episode", where), exported, _own_reader(exported), np.ones(1), where
+            )
             written = _imported.write_store(out, _own.without_further_loss(exported), found, progress)
         return ImportReport("minari", out, written.episodes, written.frames, _own.losses(exported), (), digest)
     version = str(metadata.get("minari_version", ""))[:100]
@@ -100,16 +101,8 @@ def _data_folder(path: Path) -> Path:
     raise DatasetError(f"{path}: is no Minari dataset: there is no data/{METADATA_FILE}")
 
 
-def _names(file: Any, where: str) -> list[str]:
-    names = [name for name in _hdf5.names_in(file, where) if _EPISODE.fullmatch(name)]
-    names.sort(key=lambda name: int(name.removeprefix("episode_")))
-    if not names:
-        raise DatasetError(f"{where}: has no episode")
-    return names
-
-
 def _scan(file: Any, pictures: dict[str, tuple[int, ...]], where: str) -> _Scan:
-    names = _names(file, where)
+    names = _hdf5.numbered(file, "episode", where)
     first: Layout = {}
     seen = set[int]()
     unread, differing = set[str](), set[str]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.files import open_regular
+from training_ground.datasets.formats import _damage
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported: no type checker knows them
 
@@ -27,6 +29,7 @@ MAX_GROUP_BYTES = 8 << 30
 _LIMITS: Any = {"thrift_string_size_limit": MAX_FOOTER_BYTES, "thrift_container_size_limit": 1_000_000}
 _BATCH_BYTES = 16 << 20
 _DAMAGE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError)
+damage_named = functools.partial(_damage.damage_named, kind="Parquet", raised=_DAMAGE)
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,6 @@ class Texts:
 
 
 Kind = Numbers | Texts
-
-
-@contextlib.contextmanager
-def damage_named(where: str) -> Iterator[None]:
-    """Turn whatever pyarrow raises on a damaged file into a DatasetError that names it."""
-    try:
-        yield
-    except _DAMAGE as problem:
-        said = " ".join(str(problem).split())[:200]
-        raise DatasetError(f"{where}: is damaged, or no Parquet file that can be read: {said}") from problem
 
 
 @contextlib.contextmanager

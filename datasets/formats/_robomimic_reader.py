@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from training_ground.datasets.schema import ACTION, IS_LAST, PHASE, REWARD, TIME
 
 OWN = "training_ground"
 """Attribute and group with what robomimic has no place for."""
-_DEMO = re.compile(r"demo_(0|[1-9]\d{0,8})", re.ASCII)
 _KNOWN = ("actions", "rewards", "dones", "states")
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
@@ -50,7 +48,9 @@ def import_(path: Path, out: Path, progress: Callable[[int], None], rate: float 
             _own.refuse_rate(rate, f"{where}: {OWN}")
             exported = _own.read_schema(str(own), f"{where}: {OWN}")
             scale = _action_scale(data, exported.columns()[ACTION].shape, where)
-            found = _hdf5_own.episodes(data, _names(data, where), exported, _own_reader(exported), scale, where)
+            found = _hdf5_own.episodes(
+                data, _hdf5.numbered(data, "demo", where), exported, _own_reader(exported), scale, where
+            )
             written = _imported.write_store(out, _own.without_further_loss(exported), found, progress)
             return ImportReport("robomimic", out, written.episodes, written.frames, _own.losses(exported), (), digest)
         version, name = str(arguments.get("env_version") or "")[:100], path.resolve().name[:255]
@@ -79,17 +79,9 @@ def _own_reader(exported: DatasetSchema) -> _hdf5_own.Read:
     return read
 
 
-def _names(data: Any, where: str) -> list[str]:
-    names = [name for name in _hdf5.names_in(data, where) if _DEMO.fullmatch(name)]
-    names.sort(key=lambda name: int(name.removeprefix("demo_")))
-    if not names:
-        raise DatasetError(f"{where}: has no demo")
-    return names
-
-
 def _scan(data: Any, where: str) -> tuple[list[str], Layout, set[str]]:
     """Return the demos, what each has, and the paths of what is not read."""
-    names = _names(data, where)
+    names = _hdf5.numbered(data, "demo", where)
     first: Layout = {}
     seen = set[int]()
     unread = set[str]()

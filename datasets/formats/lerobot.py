@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, check_finite, complete_episodes, new_folder
+from training_ground.datasets.formats._common import write_json
 from training_ground.datasets.formats._lerobot_features import features_of, losses_of
 from training_ground.datasets.formats._lerobot_import import import_
 from training_ground.datasets.formats._lerobot_layout import DATA_PATH, OWN_COLUMN, OWN_FILE
@@ -181,9 +182,9 @@ class _Writer:
         _write_names(meta / "subtasks.parquet", "subtask_index", self.phases)
         stats = {n: _plain(merge(parts, np.concatenate(self._samples[n]))) for n, parts in self._parts.items()}
         stats |= {camera.key: camera.finish() for camera in self.cameras}
-        _write_json(meta / "stats.json", stats)
-        _write_json(meta / "info.json", self._info())
-        _write_json(self._folder / OWN_FILE, self._schema.model_dump(mode="json"))
+        write_json(meta / "stats.json", stats)
+        write_json(meta / "info.json", self._info())
+        write_json(self._folder / OWN_FILE, self._schema.model_dump(mode="json"))
 
     def _info(self) -> dict[str, Any]:
         single = {"shape": [1], "names": None}
@@ -305,7 +306,3 @@ def _write_names(path: Path, column: str, names: dict[str, int]) -> None:
     }
     table = pa.table({column: pa.array(names.values(), pa.int64()), index: pa.array(names, pa.string())})
     pq.write_table(table.replace_schema_metadata({"pandas": json.dumps({**pandas, "pandas_version": "2.1.0"})}), path)
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=4, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

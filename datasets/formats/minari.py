@@ -25,7 +25,7 @@ import numpy as np
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, check_finite, complete_episodes, new_folder
-from training_ground.datasets.formats._common import check_last_action, losses, phases, shown
+from training_ground.datasets.formats._common import check_last_action, losses, phases, shown, write_json
 from training_ground.datasets.formats._hdf5_own import METADATA, RESET_REWARD
 from training_ground.datasets.formats._hdf5_writing import new_hdf5, write_rows
 from training_ground.datasets.formats._minari_reader import DATA_FILE, METADATA_FILE, OWN_FILE, import_
@@ -78,7 +78,7 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
                 largest = max(largest, float(np.abs(episode.columns[ACTION].astype(float)).max()))
                 policies.add(episode.metadata.policy.name)
                 progress(number)
-        _write_json(data / OWN_FILE, store.schema.model_dump(mode="json"))
+        write_json(data / OWN_FILE, store.schema.model_dump(mode="json"))
         described = {
             "total_episodes": len(kept),
             "total_steps": frames,
@@ -92,7 +92,7 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
             "algorithm_name": ", ".join(sorted(policies)),
             "description": store.schema.instruction,
         }
-        _write_json(data / METADATA_FILE, described)
+        write_json(data / METADATA_FILE, described)
     return ExportReport("minari", path, len(kept), frames, _losses(store, seen, largest), skipped)
 
 
@@ -156,7 +156,3 @@ def _losses(store: Store, seen: list[ChannelSchema], largest: float) -> tuple[st
     if flags:
         said.append(f"bool observations are uint8, 0 and 1: {', '.join(flags)}")
     return tuple(said)
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

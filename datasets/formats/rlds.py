@@ -17,7 +17,6 @@ in `episode_metadata/reset`, and with the metadata there everything can be had b
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.export import ExportReport, new_folder
 from training_ground.datasets.formats import _rlds_features as features
-from training_ground.datasets.formats._common import losses
+from training_ground.datasets.formats._common import losses, write_json
 from training_ground.datasets.formats._rlds_example import encode_example, text_array
 from training_ground.datasets.formats._rlds_features import Leaf
 from training_ground.datasets.formats._rlds_import import import_folder
@@ -72,11 +71,9 @@ def export(store: Store, path: Path, numbers: Sequence[int], progress: Callable[
             progress(number)
         shards.close()
         declared = features.declare([*leaves, *features.DERIVED, *features.EPISODE, *reset])
-        _write_json(folder / "features.json", declared)
-        _write_json(
-            folder / "dataset_info.json", _info(store.schema, name, path.name if versioned else VERSION, shards)
-        )
-        _write_json(folder / SCHEMA_FILE, store.schema.model_dump(mode="json"))
+        write_json(folder / "features.json", declared)
+        write_json(folder / "dataset_info.json", _info(store.schema, name, path.name if versioned else VERSION, shards))
+        write_json(folder / SCHEMA_FILE, store.schema.model_dump(mode="json"))
     return ExportReport("rlds", path, len(numbers), frames, _losses(store))
 
 
@@ -192,7 +189,3 @@ def _losses(store: Store) -> tuple[str, ...]:
     if odd:
         said.append(f"uint64 is stored as int64 with the same bits, and turned back by TFDS: {', '.join(odd)}")
     return tuple(said)
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")

@@ -58,11 +58,6 @@ class Held:
     md5: str | None = None
 
 
-def is_url(text: str) -> bool:
-    """Say whether a text is meant as an address, not as a folder."""
-    return "://" in text
-
-
 class Absent(DatasetError):
     """There is no such file: an error, or an answer."""
 

@@ -10,7 +10,6 @@ Runs in an environment of its own (`make lerobot`), without training_ground: the
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -28,6 +27,7 @@ import av  # noqa: E402
 import numpy as np  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import torch  # noqa: E402
+from plain_store import read_store, same  # noqa: E402
 
 logging.disable(logging.WARNING)  # LeRobot says at every opening that it has no torchcodec
 
@@ -78,36 +78,6 @@ def import_lerobot() -> Any:
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     return LeRobotDataset
-
-
-def read_store(store: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], dict[str, np.ndarray]]]]:
-    """Read a store with pyarrow: its description, and metadata and columns of every episode."""
-    schema = json.loads((store / "dataset.json").read_text())
-    channels = {c["name"]: c for c in schema["channels"]}
-    episodes = []
-    for path in sorted((store / "episodes").glob("episode_*.parquet")):
-        table = pq.read_table(path)
-        metadata = json.loads(pq.read_metadata(path).metadata[b"training_ground.episode"])
-        columns = {}
-        for name in table.column_names:
-            values = table.column(name).to_pylist()
-            if channels.get(name, {}).get("storage"):
-                columns[name] = read_video(store / "media" / f"{metadata['media'][name]['sha256']}.mkv", values)
-                continue
-            shape = channels.get(name, {"shape": []})["shape"]
-            if shape:
-                columns[name] = np.frombuffer(b"".join(values), channels[name]["dtype"]).reshape(-1, *shape)
-            else:
-                columns[name] = np.array(values, channels[name]["dtype"] if name in channels else None)
-        episodes.append((metadata, columns))
-    return schema, [e for e in episodes if e[0]["terminated"] or e[0]["truncated"]]
-
-
-def read_video(path: Path, numbers: list[int]) -> np.ndarray:
-    """Return a store's pictures, a row each: the frame of that number."""
-    with av.open(str(path)) as container:
-        pictures = np.array([picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)])
-    return pictures[numbers]
 
 
 def compare_pictures(dataset: Any, schema: dict[str, Any], episodes: list[Any]) -> dict[str, float]:
@@ -176,9 +146,7 @@ def compare(dataset: Any, schema: dict[str, Any], episodes: list[Any]) -> int:
         assert set(frames) == set(wanted) | own, set(frames) ^ (set(wanted) | own)
         for name, values in wanted.items():
             found = np.asarray(frames[name]).reshape(length, -1)
-            assert found.dtype == values.dtype, (name, found.dtype, values.dtype)
-            assert found.tobytes() == np.ascontiguousarray(values).tobytes(), f"episode {index}, {name}"
-            compared += values.size
+            compared += same(found, values.reshape(length, -1), f"episode {index}, {name}")
         assert (frames["episode_index"] == index).all() and (frames["frame_index"] == np.arange(length)).all()
         assert (frames["index"] == np.arange(start, start + length)).all()
         assert np.array_equal(frames["timestamp"], (np.arange(length) / dataset.fps).astype(np.float32))
@@ -252,7 +220,7 @@ def append(dataset_class: Any, root: Path, schema: dict[str, Any], episodes: lis
     assert old.num_episodes == before
     first = expected(schema, episodes[0][1])["action"]
     found = np.stack([old[i]["action"].numpy() for i in range(len(first))])
-    assert found.tobytes() == np.ascontiguousarray(first).tobytes(), "an append changed what was there"
+    same(found, first, "actions after an append")
 
 
 def main(store: Path, export: Path, appended: Path | None = None) -> None:
@@ -261,7 +229,7 @@ def main(store: Path, export: Path, appended: Path | None = None) -> None:
     from lerobot import __version__
     from lerobot.datasets.utils import dataset_to_policy_features
 
-    schema, episodes = read_store(store)
+    schema, episodes = read_store(store, cut_off=False)
     root = SCRATCH / "dataset"
     shutil.copytree(export, root)
     dataset = dataset_class("local/check", root=root)

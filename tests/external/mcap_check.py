@@ -18,35 +18,15 @@ from typing import Any
 
 import mcap
 import numpy as np
-import pyarrow.parquet as pq
 from foxglove_schemas_protobuf.FrameTransform_pb2 import FrameTransform
 from foxglove_schemas_protobuf.JointStates_pb2 import JointStates
 from foxglove_schemas_protobuf.RawImage_pb2 import RawImage
 from google.protobuf import descriptor_pb2
 from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
+from plain_store import read_store, same
 
 JOINT_CHANNELS = {"position": "joint_angle", "velocity": "joint_speed", "effort": "joint_torque"}
-
-
-def read_store(store: Path) -> tuple[dict[str, Any], dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]]]:
-    """Read a store with pyarrow: its description, and metadata and columns of every episode by the file's name."""
-    schema = json.loads((store / "dataset.json").read_text())
-    channels = {c["name"]: c for c in schema["channels"]}
-    episodes = {}
-    for path in sorted((store / "episodes").glob("episode_*.parquet")):
-        table = pq.read_table(path)
-        metadata = json.loads(pq.read_metadata(path).metadata[b"training_ground.episode"])
-        columns = {}
-        for name in table.column_names:
-            values = table.column(name).to_pylist()
-            shape = channels.get(name, {"shape": []})["shape"]
-            if shape:
-                columns[name] = np.frombuffer(b"".join(values), channels[name]["dtype"]).reshape(-1, *shape)
-            else:
-                columns[name] = np.array(values, channels[name]["dtype"] if name in channels else None)
-        episodes[path.stem] = (metadata, columns)
-    return schema, episodes
 
 
 def read_mcap(path: Path) -> tuple[dict[str, list[tuple[int, Any]]], dict[str, Any], Any, Any, int]:
@@ -107,7 +87,7 @@ def compare(name: str, schema: dict[str, Any], metadata: dict[str, Any], columns
             assert [m.data for m in found] == [v.tobytes() for v in values], f"{name}: {column}"
         else:
             found = np.array([values_of(m) for _, m in messages], values.dtype).reshape(-1, *values.shape[1:])
-            assert found.tobytes() == np.ascontiguousarray(values[:rows]).tobytes(), f"{name}: {column}"
+            same(found, values[:rows], f"{name}: {column}")
         compared += values[:rows].size
     assert set(topics) - own <= {"/tf", "/joint_states"}, set(topics) - own
     return compared + compare_drawn(schema, columns, topics, times)
@@ -142,9 +122,10 @@ def compare_drawn(schema: dict[str, Any], columns: Any, topics: Any, times: list
 def main(store: Path, export: Path) -> None:
     """Run every check; an AssertionError says what is wrong."""
     schema, episodes = read_store(store)
-    files = sorted(export.glob("*.mcap"))
-    assert [file.stem for file in files] == list(episodes)
-    compared = sum(compare(file.stem, schema, *episodes[file.stem], file) for file in files)
+    files, names = sorted(export.glob("*.mcap")), sorted(path.stem for path in (store / "episodes").glob("*.parquet"))
+    assert [file.stem for file in files] == names
+    pairs = zip(files, episodes, strict=True)
+    compared = sum(compare(file.stem, schema, *episode, file) for file, episode in pairs)
     topics = read_mcap(files[0])[1]
     print(f"mcap {mcap.__version__}: {len(files)} files, {len(topics)} topics, {compared} values equal in bits")
     known = sorted({s.name for _, s in topics.values() if s.name.startswith("foxglove.")})

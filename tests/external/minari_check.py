@@ -12,16 +12,13 @@ Runs in an environment of its own (`make minari`), without training_ground: the 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
-
-Columns = dict[str, np.ndarray]
+from plain_store import read_store, same
 
 
 def minari_at(root: Path) -> Any:
@@ -32,41 +29,12 @@ def minari_at(root: Path) -> Any:
     return minari
 
 
-def read_store(store: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], Columns]]]:
-    """Read a store with pyarrow: its description, and metadata and columns of every complete episode."""
-    schema = json.loads((store / "dataset.json").read_text())
-    channels = {c["name"]: c for c in schema["channels"]}
-    episodes = []
-    for path in sorted((store / "episodes").glob("episode_*.parquet")):
-        table = pq.read_table(path)
-        metadata = json.loads(pq.read_metadata(path).metadata[b"training_ground.episode"])
-        columns = {}
-        for name in table.column_names:
-            values = table.column(name).to_pylist()
-            shape = channels.get(name, {"shape": []})["shape"]
-            if shape:
-                columns[name] = np.frombuffer(b"".join(values), channels[name]["dtype"]).reshape(-1, *shape)
-            else:
-                columns[name] = np.array(values, channels[name]["dtype"] if name in channels else None)
-        episodes.append((metadata, columns))
-    return schema, [e for e in episodes if e[0]["terminated"] or e[0]["truncated"]]
-
-
-def same(found: Any, wanted: np.ndarray, what: str) -> int:
-    """Compare every bit; return how many numbers were compared."""
-    found = np.asarray(found)
-    assert found.shape == wanted.shape, f"{what}: {found.shape}, the store has {wanted.shape}"
-    equal = found.tobytes() == np.ascontiguousarray(wanted.astype(found.dtype)).tobytes()
-    assert equal, f"{what}: values differ"
-    return found.size
-
-
 def check_export(store: Path, export: Path) -> None:
     """Compare an export with its store."""
     minari = minari_at(export.parent)
     assert export.name in minari.list_local_datasets(), "Minari does not list the export"
     dataset = minari.load_dataset(export.name)
-    schema, episodes = read_store(store)
+    schema, episodes = read_store(store, cut_off=False)
     assert dataset.total_episodes == len(episodes), (dataset.total_episodes, len(episodes))
     assert dataset.total_steps == sum(m["length"] for m, _ in episodes), dataset.total_steps
     roles = {c["name"]: c["role"] for c in schema["channels"]}
@@ -154,7 +122,7 @@ def check_imported(root: Path, stores: Path) -> None:
     """Compare imported stores with what Minari itself reads."""
     minari = minari_at(root)
     for name in ("cartpole-v0", "nested-v0"):
-        dataset, (schema, episodes) = minari.load_dataset(f"made/{name}"), read_store(stores / name)
+        dataset, (schema, episodes) = minari.load_dataset(f"made/{name}"), read_store(stores / name, cut_off=False)
         assert len(episodes) == dataset.total_episodes and schema["environment"]["env_id"] == "imported:minari"
         compared = 0
         for episode, (metadata, columns) in zip(dataset.iterate_episodes(), episodes, strict=True):

@@ -21,32 +21,12 @@ from typing import Any
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", NO_GCE_CHECK="true", TFDS_DATA_DIR="/nonexistent")
 
 import numpy as np
-import pyarrow.parquet as pq
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
+from plain_store import read_store, same
 
 logging.set_verbosity(logging.ERROR)  # TFDS warns of its own deprecated names
-
-
-def read_store(store: Path) -> tuple[dict[str, Any], list[tuple[dict[str, Any], dict[str, np.ndarray]]]]:
-    """Read a store with pyarrow: its description, and metadata and columns of every episode."""
-    schema = json.loads((store / "dataset.json").read_text())
-    channels = {c["name"]: c for c in schema["channels"]}
-    episodes = []
-    for path in sorted((store / "episodes").glob("episode_*.parquet")):
-        table = pq.read_table(path)
-        metadata = json.loads(pq.read_metadata(path).metadata[b"training_ground.episode"])
-        columns = {}
-        for name in table.column_names:
-            values = table.column(name).to_pylist()
-            shape = channels.get(name, {"shape": []})["shape"]
-            if shape:
-                columns[name] = np.frombuffer(b"".join(values), channels[name]["dtype"]).reshape(-1, *shape)
-            else:
-                columns[name] = np.array(values, channels[name]["dtype"] if name in channels else None)
-        episodes.append((metadata, columns))
-    return schema, episodes
 
 
 def expected(schema: dict[str, Any], metadata: dict[str, Any], columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -112,13 +92,7 @@ def compare(store: Path, export: Path) -> None:
         wanted = expected(schema, metadata, columns)
         assert set(found) == set(wanted), set(found) ^ set(wanted)
         for name, values in wanted.items():
-            if values.dtype == object:
-                assert found[name].tolist() == values.tolist(), name
-            else:
-                assert found[name].dtype == values.dtype, (name, found[name].dtype, values.dtype)
-                assert found[name].shape == values.shape, (name, found[name].shape, values.shape)
-                assert found[name].tobytes() == np.ascontiguousarray(values).tobytes(), name
-            compared += values.size
+            compared += same(found[name], values, name)
         steps += len(columns["is_last"])
         told = {key: value.numpy() for key, value in flat(episode["episode_metadata"]).items()}
         assert json.loads(told["metadata"]) == metadata and told["seed"] == metadata["seed"]
@@ -199,8 +173,7 @@ def imported(store: Path) -> None:
         assert metadata["terminated"] == (number % 2 == 0) and metadata["length"] == len(steps) - 1
         for name in ("image", "proprio", "count", "exact"):
             values = np.stack([step["observation"][name] for step in steps])
-            found = columns[f"observation.{name}"]
-            assert found.tobytes() == values.tobytes() and found.dtype == values.dtype, name
+            same(columns[f"observation.{name}"], values, name)
         action = np.stack([np.append(s["action"]["arm"], s["action"]["gripper"]) for s in steps]).astype("f4")
         assert columns["action"][:-1].tobytes() == action[:-1].tobytes() and not columns["action"][-1].any()
         assert columns["reward"].tolist() == [0.0, *(float(s["reward"]) for s in steps[:-1])]
