@@ -29,6 +29,8 @@ INTERFACE = "gymnasium"
 """`environment.interface` of a dataset whose environment declares no channels."""
 DECLARED = ("channels", "frame", "describe")
 """What an environment of the training ground has."""
+REPLAYED = ("gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.")
+"""Modules of the environments that a dataset may name to be made: they read no file, and take numbers and names."""
 
 
 class PlainEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -160,6 +162,36 @@ def told(base: Any, info: dict[str, Any]) -> dict[str, Any]:
     return base.told(info) if isinstance(base, PlainEnv) else info
 
 
+def make_again(recorded_wrappers: Any, env_id: str, /, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    """Make the environment that a dataset names, if it is one of `REPLAYED`: a file must not choose what code runs.
+
+    An id is only looked up; `module:id`, which would import the module, is none that is found.
+
+    Args:
+        recorded_wrappers: `environment.wrappers` of the dataset.
+        env_id: Id in Gymnasium's registry.
+        **kwargs: Of the environment.
+
+    Raises:
+        DatasetError: It is another one, was recorded through wrappers, or does not take these arguments.
+    """
+    entry = getattr(gymnasium.registry.get(env_id), "entry_point", None)
+    known = isinstance(entry, str) and entry.startswith(REPLAYED)
+    odd = [key for key, value in kwargs.items() if not isinstance(value, bool | int | float) and len(str(value)) > 100]
+    if not known or recorded_wrappers or odd:
+        what = "its wrappers" if known and recorded_wrappers else f"its argument '{odd[0]}'" if known else "it"
+        raise DatasetError(
+            f"environment {short(env_id)}: {what} would be code or data of the dataset's choice; only the classic "
+            "control and toy text environments of Gymnasium itself are made from a file, without wrappers. To replay "
+            "others in Python, say how they are made: Replayer(schema, make=lambda env_id, **kwargs: ...)"
+        )
+    kwargs.pop("render_mode", None)  # no window
+    try:
+        return gymnasium.make(env_id, **kwargs)
+    except Exception as problem:  # whatever an environment says of arguments that a file made up
+        raise DatasetError(f"environment {short(env_id)}: cannot be made again: {problem}") from problem
+
+
 def _rate(env: gymnasium.Env[Any, Any], given: float | None) -> float:
     rate = (env.metadata or {}).get("render_fps") if given is None else given
     if isinstance(rate, numbers.Real) and math.isfinite(rate) and 0 < rate <= 1e6:
@@ -199,7 +231,9 @@ def _wrappers(env: gymnasium.Env[Any, Any]) -> tuple[list[int], list[str]]:
 @functools.cache
 def _versions(package: str) -> dict[str, str]:
     """Return the versions of what decides how an environment behaves, its own distribution among them."""
-    names = {"training-ground", "numpy", "gymnasium", *importlib.metadata.packages_distributions().get(package, ())}
+    names = {"training-ground", "numpy", "gymnasium"}
+    if package not in (*names, "__main__"):  # looking through all that is installed takes a moment
+        names.update(importlib.metadata.packages_distributions().get(package, ()))
     found = {}
     for name in sorted(names):
         try:
