@@ -32,6 +32,8 @@ DECLARED = ("channels", "frame", "describe")
 REPLAYED = ("gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.")
 """Modules of the environments that a dataset may name to be made: they read no file, and take numbers and names."""
 
+_TEXTS = {"phase": 250, "failure": 1000, "instruction": 10_000}
+
 
 class PlainEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Declares channels for an environment that declares none, from its observation and action space.
@@ -107,7 +109,7 @@ class PlainEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         `success` or `is_success` that is one flag, and texts under `phase`, `failure` and `instruction`; the rest may
         be anything here.
         """
-        told = {key: info[key] for key in ("phase", "failure", "instruction") if isinstance(info.get(key), str)}
+        told = {key: info[key][:longest] for key, longest in _TEXTS.items() if isinstance(info.get(key), str)}
         for key in ("is_success", "success"):
             if isinstance(info.get(key), bool | int | float | np.bool_ | np.number):
                 told["success"] = bool(info[key])
