@@ -14,12 +14,14 @@ import gymnasium
 
 from training_ground.configs.errors import DatasetError
 from training_ground.configs.loading import validate
+from training_ground.datasets.plain_env import DECLARED, PlainEnv, declaring
 from training_ground.datasets.schema import (
     POLICY_OBSERVATION,
     ChannelSchema,
     DatasetSchema,
     canonical_json,
     parse_json,
+    plain,
 )
 from training_ground.datasets.video_schema import VideoStorage
 from training_ground.envs.channels import Channel
@@ -44,13 +46,13 @@ def code_commit() -> str | None:
 
 
 def describe(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
-    """Return `env.unwrapped.describe()` as plain data.
+    """Return what an environment says of itself as plain data; of one that says nothing, what Gymnasium knows.
 
     Raises:
-        DatasetError: The environment declares no channels, or describes itself by something that JSON cannot hold.
+        DatasetError: It lacks one of `DECLARED`, cannot be recorded, or says something that JSON cannot hold.
     """
-    base: Any = env.unwrapped
-    missing = [name for name in ("channels", "frame", "describe") if not hasattr(base, name)]
+    base = declaring(env)
+    missing = [name for name in DECLARED if not hasattr(base, name)]
     if missing:
         raise DatasetError(f"environment {type(base).__name__}: cannot be recorded: it has no {', '.join(missing)}")
     where = f"description of {type(base).__name__}"
@@ -63,8 +65,9 @@ def make_kwargs(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def config_hash(description: Mapping[str, Any]) -> str:
-    """Return the sha256 of what was asked for: environment id, arguments and physics."""
+    """Return the sha256 of what was asked for: environment id, arguments and physics; wrappers where there are any."""
     asked = {key: description.get(key) for key in ("env_id", "options", "physics")}
+    asked |= {"wrappers": description["wrappers"]} if description.get("wrappers") else {}
     return hashlib.sha256(canonical_json(asked, "configuration")).hexdigest()
 
 
@@ -83,9 +86,9 @@ def make_schema(env: gymnasium.Env[Any, Any], videos: Mapping[str, VideoStorage 
         DatasetError: The environment declares no channels, or its description lacks something.
     """
     description = describe(env)
-    base: Any = env.unwrapped
+    base = declaring(env)
     channels: list[Channel] = list(base.channels)
-    if make_kwargs(description).get("noise") is not None:
+    if make_kwargs(description).get("noise") is not None and not isinstance(base, PlainEnv):
         channels.append(_policy_observation(channels))
     required = ("robot", "model_hash", "joint_names", "control_rate")
     missing = [key for key in required if key not in description]
@@ -133,14 +136,3 @@ def _policy_observation(channels: list[Channel]) -> Channel:
     names = [name for c in channels if c.role == "observation" for name in component_names(c)]
     text = "Flat observation as the policy saw it: with noise, latency and dropout."
     return Channel(POLICY_OBSERVATION, (len(names),), "mixed", "none", "observation", text, tuple(names))
-
-
-def plain(value: Any) -> Any:
-    """Return `value` with numpy's numbers and arrays, and tuples, as plain ones."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return value

@@ -17,6 +17,7 @@ from training_ground.datasets.episode_file import MAX_EPISODE_BYTES, Episode
 from training_ground.datasets.files import make_folder
 from training_ground.datasets.layout import MEDIA
 from training_ground.datasets.media import Recording
+from training_ground.datasets.plain_env import declared, declaring, told
 from training_ground.datasets.provenance import (
     as_stored,
     code_commit,
@@ -159,7 +160,8 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
     given, so that every episode can be begun again.
 
     Args:
-        env: An environment of the training ground, or any that declares `channels`, `frame()` and `describe()`.
+        env: An environment of the training ground, or any that declares `channels`, `frame()` and `describe()`; around
+            any other of Gymnasium a `PlainEnv` is put, which records what its spaces say.
         store: Where to write; None keeps nothing but the last episode, in `episode`.
         policy: Who acts.
         keep_partial: Write episodes that were cut off.
@@ -181,6 +183,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         policy: PolicyInfo | str = "unknown",
         keep_partial: bool = False,
     ) -> None:
+        env = declared(env)
         super().__init__(env)
         self.store = store
         self.policy = PolicyInfo(name=policy) if isinstance(policy, str) else policy
@@ -195,7 +198,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             check_fit(self.schema, store.schema, str(store.path))
             folder = make_folder(store.path / MEDIA) if self.schema.videos() else None
         self._fingerprint = self.schema.fingerprint()
-        self._base: Any = env.unwrapped
+        self._base = declaring(env)
         # What is copied at once need not be made an array first; shapes are checked by `frame` at each reset.
         raw = hasattr(self._base, "raw_frame") and hasattr(self._base, "expand")
         self._frame = self._base.raw_frame if raw else self._base.frame
@@ -215,16 +218,17 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._seeds = np.random.default_rng([seed, 2])
         started = time.time_ns()
         observation, info = self.env.reset(seed=seed, options=options)
+        known = told(self._base, info)
         self._start = {
-            "seed": int(info.get("seed", seed)),
+            "seed": int(known.get("seed", seed)),
             "options": plain(options),
-            "randomisation": plain(info.get("randomisation", {})),
+            "randomisation": plain(known.get("randomisation", {})),
             "started_ns": started,
             "cameras": plain(self._base.camera_poses()) if hasattr(self._base, "camera_poses") else {},
         }
         self._buffer.clear()
         self._base.frame()  # checks the shapes
-        self._buffer.add(self._frame(), observation, phase=str(info.get("phase") or ""))
+        self._buffer.add(self._frame(), observation, phase=str(known.get("phase") or ""))
         self._running = True
         return observation, info
 
@@ -236,11 +240,12 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
         """
         observation, reward, terminated, truncated, info = self.env.step(action)
         if self._running:
-            self._buffer.add(self._frame(), observation, float(reward), str(info.get("phase") or ""))
+            known = told(self._base, info)
+            self._buffer.add(self._frame(), observation, float(reward), str(known.get("phase") or ""))
             if terminated or truncated:
-                self._finish(bool(terminated), bool(truncated), info)
+                self._finish(bool(terminated), bool(truncated), known)
             else:
-                self._info = info
+                self._info = known
         return observation, reward, terminated, truncated, info
 
     def cut_off(self) -> None:
@@ -306,10 +311,8 @@ def open_or_create(path: Path, env: gymnasium.Env[Any, Any], pictures: str = "lo
     Raises:
         DatasetError: What is there is no store, or one of other robots or channels.
     """
-    base: Any = env.unwrapped
-    storage = {
-        channel.name: PICTURES[pictures] for channel in getattr(base, "channels", ()) if channel.role == "picture"
-    }
+    channels = getattr(declaring(env), "channels", ())
+    storage = {channel.name: PICTURES[pictures] for channel in channels if channel.role == "picture"}
     schema = make_schema(env, storage)
     if not (path / DESCRIPTION).exists():
         return Store.create(path, schema)

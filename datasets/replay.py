@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.frames import Frames
+from training_ground.datasets.plain_env import INTERFACE, PlainEnv, declared, declaring, make_again, told
 from training_ground.datasets.provenance import describe, make_schema
 from training_ground.datasets.recorder import EpisodeBuffer, name_difference
 from training_ground.datasets.schema import ACTION, IMPORTED, DatasetSchema, canonical_json
@@ -80,14 +82,15 @@ class Replayer:
 
     Args:
         schema: The dataset's.
-        make: Makes an environment from an id and keyword arguments; `envs.registration.make` where absent.
+        make: Makes an environment from an id and keyword arguments; where absent, `envs.registration.make`, and for
+            datasets of environments that declare no channels `plain_env.make_again`, which makes few.
         own_robots: Whether to load a robot's specification from the path that an episode names, where it is none that
             ships: a dataset of a stranger should not choose which files are read.
     """
 
     def __init__(self, schema: DatasetSchema, make: MakeEnv | None = None, *, own_robots: bool = False) -> None:
         self._schema = schema
-        self._make = make or (_make if own_robots else _make_shipped)
+        self._make = make or _maker(schema, own_robots)
         self._env: gymnasium.Env[Any, Any] | None = None
         self._key = b""
 
@@ -142,7 +145,7 @@ class Replayer:
         key = canonical_json([metadata.env_id, metadata.kwargs], "kwargs")
         if self._env is None or key != self._key:
             self.close()
-            self._env, self._key = self._make(metadata.env_id, **metadata.kwargs), key
+            self._env, self._key = declared(self._make(metadata.env_id, **metadata.kwargs)), key
         _check_model(episode, self._schema, self._env)
         return self._env
 
@@ -198,14 +201,15 @@ def _item(values: NDArray[Any], row: int, column: int) -> Any:
 def _simulate(
     env: gymnasium.Env[Any, Any], schema: DatasetSchema, episode: Episode
 ) -> tuple[dict[str, NDArray[Any]], bool, bool]:
-    base: Any = env.unwrapped
+    base = declaring(env)
     metadata, buffer = episode.metadata, EpisodeBuffer(schema)
     observation, info = env.reset(seed=metadata.seed, options=metadata.options)
-    buffer.add(base.frame(), observation, phase=str(info.get("phase") or ""))
+    buffer.add(base.frame(), observation, phase=str(told(base, info).get("phase") or ""))
     terminated = truncated = False
-    for action in episode.columns[ACTION][:-1]:
+    for row in episode.columns[ACTION][:-1]:
+        action = base.as_action(row) if isinstance(base, PlainEnv) else row
         observation, reward, terminated, truncated, info = env.step(action)
-        buffer.add(base.frame(), observation, float(reward), str(info.get("phase") or ""))
+        buffer.add(base.frame(), observation, float(reward), str(told(base, info).get("phase") or ""))
         if terminated or truncated:
             break
     return buffer.columns(), bool(terminated), bool(truncated)
@@ -249,6 +253,12 @@ def _version_notes(episode: Episode, description: dict[str, Any]) -> list[str]:
         for name in sorted({*recorded, *now})
         if recorded.get(name) != now.get(name)
     ]
+
+
+def _maker(schema: DatasetSchema, own_robots: bool) -> MakeEnv:
+    if schema.environment.get("interface") == INTERFACE:
+        return partial(make_again, schema.environment.get("wrappers"))
+    return _make if own_robots else _make_shipped
 
 
 def _make_shipped(env_id: str, **kwargs: Any) -> gymnasium.Env[Any, Any]:

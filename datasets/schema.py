@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -320,6 +321,17 @@ class EpisodeMetadata(StrictModel):
     def as_recorded(self) -> bool:
         """Whether the rows are those that were recorded, all of them and unchanged."""
         return all(step.as_recorded for step in self.cleaned)
+
+
+def plain(value: Any) -> Any:
+    """Return `value` with numpy's numbers and arrays, and tuples, as plain ones."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
 
 
 def canonical_json(data: Any, where: str) -> bytes:

@@ -174,8 +174,13 @@ def test_what_does_not_fit_is_refused_with_the_difference(store: Store) -> None:
         Recorder(fake_env.FakeEnv(model_hash="cd" * 32), store)
 
 
-def test_other_environments_are_refused_by_name(store: Store) -> None:
-    with pytest.raises(DatasetError, match="has no channels, frame, describe"):
+def test_half_declared_and_other_environments_are_refused_by_name(store: Store) -> None:
+    class Half(fake_env.FakeEnv):
+        frame = property()  # type: ignore[assignment]
+
+    with pytest.raises(DatasetError, match="environment Half: cannot be recorded: it has no frame"):
+        Recorder(Half(), store)
+    with pytest.raises(DatasetError, match="robot 'unknown', the dataset has 'fake'"):
         Recorder(gymnasium.make("CartPole-v1"), store)
 
 

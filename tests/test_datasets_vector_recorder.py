@@ -81,8 +81,8 @@ def test_what_does_not_fit_is_said_before_anything_runs(tmp_path: Path) -> None:
     assert len(Store.open(tmp_path / "data")) == 0
     with pytest.raises(DatasetError, match="does not fit this dataset: model"):
         recorded([partial(fake_env.FakeEnv, model_hash="cd" * 32)], tmp_path / "data")
-    with pytest.raises(DatasetError, match="has no channels, frame, describe"):
-        recorded([partial(gymnasium.make, "CartPole-v1")], tmp_path / "other")
+    with pytest.raises(DatasetError, match="does not fit this dataset: robot 'unknown'"):
+        recorded([partial(gymnasium.make, "CartPole-v1")], tmp_path / "data")
     with pytest.raises(DatasetError, match="at least one"):
         recorded([], tmp_path / "none")
 

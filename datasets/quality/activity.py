@@ -16,6 +16,7 @@ from training_ground.datasets.quality.measure import (
     Reading,
     actions_of,
     first_of,
+    float_channels,
     labels_of,
     reading,
 )
@@ -77,6 +78,8 @@ def measure(episode: Episode, schema: DatasetSchema) -> dict[str, Reading]:
         swings = big[1:] & big[:-1] & (changes[1:] * changes[:-1] < 0)
         reversals = reading(float(swings.mean()) if np.isfinite(changes).all() else float("nan"))
     readings = {"action_jump": jump, "action_reversal_share": reversals}
+    if ACTION not in float_channels(schema, "action"):
+        readings = dict.fromkeys(readings, Reading(None, "actions are whole numbers: choices, which do not swing"))
     idle = idle_rows(episode)
     if idle is None:
         missing = Reading(None, "there is no channel of joint speeds")
