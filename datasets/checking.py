@@ -10,7 +10,7 @@ import numpy as np
 
 from training_ground.configs.errors import DatasetError
 from training_ground.datasets import media
-from training_ground.datasets.episode_file import MAX_TEXT, Episode
+from training_ground.datasets.episode_file import MAX_TEXT, Episode, type_name
 from training_ground.datasets.files import names_in
 from training_ground.datasets.frames import Frames
 from training_ground.datasets.layout import EPISODES, FILES, MEDIA
@@ -94,7 +94,7 @@ def check_columns(episode: Episode, schema: DatasetSchema, where: str = "episode
         raise DatasetError(f"{where}: columns missing: {missing or 'none'}; not in the schema: {extra or 'none'}")
     for name, column in expected.items():
         values = found[name]
-        dtype = TEXT if values.dtype.kind in "OU" else values.dtype.name
+        dtype = type_name(values.dtype)
         if dtype != column.dtype or values.shape != (rows, *column.shape):
             wanted = f"{column.dtype} {(rows, *column.shape)}"
             raise DatasetError(f"{where}: column '{name}' is {dtype} {values.shape}, must be {wanted}")

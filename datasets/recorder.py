@@ -194,6 +194,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.schema = as_stored(self.schema, store.schema)
             check_fit(self.schema, store.schema, str(store.path))
             folder = make_folder(store.path / MEDIA) if self.schema.videos() else None
+        self._fingerprint = self.schema.fingerprint()
         self._base: Any = env.unwrapped
         # What is copied at once need not be made an array first; shapes are checked by `frame` at each reset.
         raw = hasattr(self._base, "raw_frame") and hasattr(self._base, "expand")
@@ -276,7 +277,7 @@ class Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
             robot=description["robot"],
             model_hash=description["model_hash"],
             config_hash=self._config_hash,
-            schema_sha256=self.schema.fingerprint(),
+            schema_sha256=self._fingerprint,
             code_commit=code_commit(),
             versions={str(k): str(v) for k, v in description.get("versions", {}).items()},
             ended_ns=time.time_ns(),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,11 @@ from training_ground.datasets.schema import (
 
 MAX_DESCRIPTION_BYTES = 64 << 20
 WRITERS = 3
-"""Episodes that `Store.extend` writes at once: one is compressed while two wait for the disk."""
+"""Threads of `Store.extend`: one compresses while two wait for the disk."""
+PART_BYTES = 1 << 20
+"""What a thread takes at once, decoded: so much that taking turns costs little, and no more than one long episode."""
+
+_Part = tuple[list[Staged], BaseException | None]
 
 
 class Store:
@@ -169,36 +173,46 @@ class Store:
         if self.schema.videos():
             return [self.append(episode) for episode in episodes]
         numbers: list[int] = []
-        staged: deque[Future[Staged]] = deque()
+        staging: deque[Future[_Part]] = deque()
 
         def publish() -> None:
-            """Give the oldest one its number; where that fails those after it get none."""
+            """Give the oldest part its numbers; where that fails those after it get none."""
+            staged, problem = staging.popleft().result()
             try:
-                numbers.append(self._publish(staged.popleft().result(), sync_name=False))
+                while staged:
+                    numbers.append(self._publish(staged.pop(0), sync_name=False))
+                if problem is not None:
+                    raise problem
             except BaseException:
-                for rest in staged:
-                    if not rest.cancel() and rest.exception() is None:
-                        rest.result().discard()
-                staged.clear()
+                for one in chain(staged, *(rest.result()[0] for rest in staging if not rest.cancel())):
+                    one.discard()
+                staging.clear()
                 raise
 
         with ThreadPoolExecutor(WRITERS) as pool:
             try:
-                for episode in episodes:
-                    if len(staged) == 2 * WRITERS:
+                for part in _parts(episodes):
+                    if len(staging) == 2 * WRITERS:
                         publish()
-                    check_columns(episode, self.schema)
-                    staged.append(pool.submit(self._stage, episode))
+                    staging.append(pool.submit(self._stage, part))
             finally:
                 try:
-                    while staged:
+                    while staging:
                         publish()
                 finally:
                     self._sync_names()
         return numbers
 
-    def _stage(self, episode: Episode) -> Staged:
-        return stage(self.path / EPISODES, self._encode(episode, {}))
+    def _stage(self, episodes: Sequence[Episode]) -> _Part:
+        """Write episodes that get their numbers later, up to the first that cannot be written, and say why that is."""
+        staged: list[Staged] = []
+        try:
+            for episode in episodes:
+                check_columns(episode, self.schema)
+                staged.append(stage(self.path / EPISODES, self._encode(episode, {})))
+        except BaseException as problem:
+            return staged, problem
+        return staged, None
 
     def _publish(self, staged: Staged, *, sync_name: bool = True) -> int:
         """Give a complete file its number. Others may at the same time, but nobody may move files to the trash."""
@@ -299,6 +313,22 @@ class Store:
         numbers = self.episodes()
         there = f"{numbers[0]} to {numbers[-1]}, {len(numbers)} in all" if numbers else "none"
         raise DatasetError(f"{self.path}: there is no episode {number}; there are: {there}")
+
+
+def _parts(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:
+    """Split into parts for a thread each; where `episodes` raises, what came before is given first."""
+    part, size = list[Episode](), 0
+    try:
+        for episode in episodes:
+            part.append(episode)
+            size += sum(values.nbytes for values in episode.columns.values())
+            if size >= PART_BYTES:
+                yield part
+                part, size = [], 0
+    except Exception:
+        yield part
+        raise
+    yield part
 
 
 def description(schema: DatasetSchema) -> bytes:

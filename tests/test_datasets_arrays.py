@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from training_ground.configs.errors import DatasetError
 from training_ground.datasets import arrays, npy
 from training_ground.datasets.array_build import refresh
 from training_ground.datasets.arrays import View
+from training_ground.datasets.episode_file import Episode
 from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import Recorder
 from training_ground.datasets.scaling import Scaling
@@ -279,3 +281,11 @@ def test_extend_writes_in_order_and_keeps_what_came_before_an_error(store: Store
     with pytest.raises(DatasetError, match="column 'action'"):
         store.extend([episodes[0], bad, episodes[2]])
     assert store.episodes() == list(range(8)) and store.verify().ok
+
+    def interrupted() -> Iterator[Episode]:
+        yield from episodes
+        raise DatasetError("no more")
+
+    with pytest.raises(DatasetError, match="no more"):
+        store.extend(interrupted())
+    assert store.episodes() == list(range(11)) and store.verify().ok

@@ -142,17 +142,19 @@ def test_the_name_of_a_new_folder_is_flushed_before_an_episode_needs_it(
     assert (store.path / "media").is_dir() and flushed == [store.path]
 
 
+@pytest.mark.parametrize("part_bytes", [1, 700, 1 << 20])  # a part is an episode, a few, all
 def test_of_many_episodes_none_is_there_that_comes_after_one_that_failed(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, part_bytes: int
 ) -> None:
-    episode, real = store.read(0), Store._stage
+    episode, real = store.read(0), Store._encode
+    monkeypatch.setattr("training_ground.datasets.store.PART_BYTES", part_bytes)
 
-    def failing(self: Store, one: Episode) -> Any:
+    def failing(self: Store, one: Episode, videos: Any) -> Any:
         if one.metadata.seed == 3:
             raise DatasetError("the disk is full")
-        return real(self, one)
+        return real(self, one, videos)
 
-    monkeypatch.setattr(Store, "_stage", failing)
+    monkeypatch.setattr(Store, "_encode", failing)
     many = [Episode(episode.metadata.model_copy(update={"seed": seed}), episode.columns) for seed in range(20)]
     with pytest.raises(DatasetError, match="the disk is full"):
         store.extend(many)
