@@ -357,7 +357,7 @@ def test_a_channel_that_only_says_that_it_is_a_picture(tmp_path: Path, shape: tu
     ]
     store = Store.create(tmp_path / "bad", schema.model_copy(update={"channels": tuple(channels)}))
     store.append(Episode(one.metadata, one.columns | {"camera_head": np.zeros((one.length + 1, *shape), np.uint8)}))
-    with pytest.raises(AgentError, match=r"'camera_head', uint8.*is no picture"):
+    with pytest.raises(DatasetError, match="no pictures"):
         Answers(store).get("picture", {"number": "0", "channel": "camera_head", "row": "0"})
 
 

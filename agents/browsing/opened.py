@@ -83,7 +83,7 @@ class Opened:
         key = (episode.metadata.content_sha256, name)
         if key not in self._bounds:
             values: Any = episode.columns[name]
-            some = [values[row] for row in evenly(episode, name, SAMPLES)] if values.ndim == 3 else []
+            some = [values[row] for row in evenly(episode, name, SAMPLES)] if values.shape[3:] in ((), (1,)) else []
             found = (
                 min(map(float, (s.min() for s in some)), default=0),
                 max(map(float, (s.max() for s in some)), default=0),
