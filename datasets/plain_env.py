@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import math
-import numbers
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,8 +29,8 @@ DECLARED = ("channels", "frame", "describe")
 """What an environment of the training ground has."""
 REPLAYED = ("gymnasium.envs.classic_control.", "gymnasium.envs.toy_text.")
 """Modules of the environments that a dataset may name to be made: they read no file, and take numbers and names."""
-
 _TEXTS = {"phase": 250, "failure": 1000, "instruction": 10_000}
+"""Texts of an `info` that are kept, and how many letters of them a store can hold."""
 
 
 class PlainEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -196,7 +194,7 @@ def make_again(recorded_wrappers: Any, env_id: str, /, **kwargs: Any) -> gymnasi
 
 def _rate(env: gymnasium.Env[Any, Any], given: float | None) -> float:
     rate = (env.metadata or {}).get("render_fps") if given is None else given
-    if isinstance(rate, numbers.Real) and math.isfinite(rate) and 0 < rate <= 1e6:
+    if isinstance(rate, int | float | np.integer | np.floating) and 0 < float(rate) <= 1e6:
         return float(rate)
     name = type(env.unwrapped).__name__
     if given is None and rate is None:

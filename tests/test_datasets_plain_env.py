@@ -41,7 +41,7 @@ ACTIONS = spaces.Dict({"grip": spaces.Discrete(2, start=-1), "move": spaces.Box(
 class Nested(gymnasium.Env[Any, Any]):
     """Observations at random from a nested space; its `info` uses words of ours for something else."""
 
-    metadata = {"render_modes": [], "render_fps": 20}
+    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 20}  # noqa: RUF012  (as Gymnasium has it)
 
     def __init__(self, noise: float = 0.1, space: Any = NESTED, reward: Any = None) -> None:
         self.observation_space, self.action_space, self.reward = space, ACTIONS, reward
@@ -219,7 +219,7 @@ def test_what_contradicts_its_space_is_refused() -> None:
 
 def test_what_cannot_be_recorded_truly_is_refused_with_the_way_out(tmp_path: Path) -> None:
     class NoRate(Nested):
-        metadata = {"render_modes": []}
+        metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     with pytest.raises(DatasetError, match=r"NoRate: its metadata has no 'render_fps'.*PlainEnv\(env, control_rate"):
         Recorder(NoRate(), None)
