@@ -112,9 +112,8 @@ def test_a_condition_is_a_condition(filled: Index, where: str) -> None:
 
 def test_a_question_that_takes_too_long_is_given_up(filled: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_module, "TIMEOUT_S", 0.2)
-    many = "range(1000000000)"
-    with pytest.raises(DatasetError, match="given up after"):
-        sql(filled, f"select count(*) from {many} a, {many} b where a.range + b.range = 7")
+    with pytest.raises(DatasetError, match="given up after"):  # counting as it goes, it never runs out of memory
+        sql(filled, "select count(*) from range(1000000000000) where range % 7 = 9")
 
 
 # ---- splits ----------------------------------------------------------------------------------------------------------
