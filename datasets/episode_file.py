@@ -58,6 +58,8 @@ _LIMITS: Any = {"thrift_string_size_limit": MAX_FOOTER_BYTES, "thrift_container_
 MAX_TEXT = 1000
 """Longest text in a row, bytes."""
 _TEXTS_AT_ONCE = 10_000
+PICTURE_BYTES = 4096
+"""Columns of so many bytes a row are compressed as pictures."""
 _CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -151,13 +153,14 @@ def encode(episode: Episode, schema: DatasetSchema) -> memoryview:
     """
     raw = canonical_json(episode.metadata.model_dump(mode="json"), "episode metadata")
     columns = tuple(schema.stored_columns().values())
-    arrow, floats = _arrow_schema(columns)
+    arrow, floats, codecs = _arrow_schema(columns)
     arrays = [_to_arrow(column, _stored(episode.columns[column.name])) for column in columns]
     sink = pa.BufferOutputStream()  # written to without Python's lock, so that others write at the same time
     with pq.ParquetWriter(
         sink,
         arrow,
-        compression="lz4",  # zstd saves 2 to 3 % and takes 1.7 times as long
+        compression=codecs,  # pyright: ignore[reportArgumentType] (the stub says str; one a column is allowed)
+        compression_level={name: -2 for name, codec in codecs.items() if codec == "zstd"},
         use_dictionary=[PHASE],  # pyright: ignore[reportArgumentType] (the stub says bool; names are allowed)
         column_encoding=dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
         write_statistics=False,
@@ -333,10 +336,16 @@ def _videos(columns: dict[str, Any], schema: DatasetSchema, metadata: EpisodeMet
 
 
 @functools.lru_cache(maxsize=16)
-def _arrow_schema(columns: tuple[Column, ...]) -> tuple[pa.Schema, tuple[str, ...]]:
-    """Return the schema of a file, and the names of the columns that are split by byte."""
+def _arrow_schema(columns: tuple[Column, ...]) -> tuple[pa.Schema, tuple[str, ...], dict[str, str]]:
+    """Return the schema of a file, the columns that are split by byte, and how each is compressed.
+
+    Of numbers zstd saves 2 to 3 % over LZ4, for 1.7 times the time. Of pictures it saves half: a background that stays
+    is farther back than LZ4 looks.
+    """
     fields = [pa.field(column.name, _arrow_type(column), nullable=False) for column in columns]
-    return pa.schema(fields), tuple(column.name for column in columns if column.dtype in ("float32", "float64"))
+    floats = tuple(column.name for column in columns if column.dtype in ("float32", "float64"))
+    codecs = {column.name: "zstd" if column.row_bytes >= PICTURE_BYTES else "lz4" for column in columns}
+    return pa.schema(fields), floats, codecs
 
 
 def _arrow_type(column: Column) -> pa.DataType:
