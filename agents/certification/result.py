@@ -106,11 +106,13 @@ class Trial(StrictModel):
     stop_distance: float | None = None
     """m that the hand which went farthest travelled in a stop."""
     pose_errors: tuple[tuple[float, float, float], ...] = ()
-    """m: attained minus commanded position, of each hand at the end (Reach) or of each visit of a pose (PoseSet)."""
+    """m: commanded minus attained position of each hand at the end, along the axes of the robot's base (Reach)."""
     pose_accuracy: float | None = None
-    """AP of the worst pose of the trial, m."""
+    """AP of the worst pose of the trial, m (PoseSet)."""
     pose_repeatability: float | None = None
-    """RP of the worst pose of the trial, m."""
+    """RP of the worst pose of the trial, m (PoseSet)."""
+    lost_motors: tuple[str, ...] = ()
+    """Joints whose motors failed."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """What the environment tells besides, and the mean of each reward term a step (`reward/<term>`)."""
 
@@ -157,6 +159,10 @@ class ConditionResult(StrictModel):
     """Keyword arguments of the environment: `tg eval --task TASK --set ...` makes the same one."""
     config_hash: str
     """Of all options, resolved."""
+    takt_s: float | None
+    """s in which a cycle must be done; None where there is no takt."""
+    failure_kinds: tuple[str, ...]
+    """That the task can end with."""
     trials: tuple[Trial, ...]
     """By seed."""
     metrics: tuple[MetricResult, ...]
@@ -229,6 +235,11 @@ class Result(StrictModel):
     identity: Digest
     """sha256 of everything above."""
     session: Session
+
+
+def protocol_sha256(content: Protocol) -> str:
+    """Return the hash of a protocol: of its content as canonical JSON."""
+    return hashlib.sha256(canonical_json(content.model_dump(mode="json"), "protocol")).hexdigest()
 
 
 def identity_of(parts: dict[str, Any]) -> str:

@@ -1,0 +1,140 @@
+"""Sign a result, and check one that somebody else hands over.
+
+`result.sig` stands beside `result.json` and says the sha256 of its bytes. Whoever has changed a number must change the
+trials that it follows from, and then the identity, and then the signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from training_ground.agents.bundle_format import read_capped
+from training_ground.agents.certification.assembling import conclude, failures
+from training_ground.agents.certification.judging import judged
+from training_ground.agents.certification.result import (
+    MAX_BYTES,
+    ConditionResult,
+    Digest,
+    Judgement,
+    Result,
+    identity_of,
+    protocol_sha256,
+    read_result,
+)
+from training_ground.datasets.signing import Signed, holds, read_signed, trusted, write_statement
+
+SUFFIX = ".sig"
+
+
+class ResultStatement(Signed):
+    """What the signature of a result says.
+
+    Attributes:
+        identity, verdict: Of the result.
+        result_sha256: Of the bytes of its file.
+    """
+
+    domain = b"training-ground-certification-signature-v1\x00"
+
+    format: Literal["training-ground-certification-signature"] = "training-ground-certification-signature"
+    identity: Digest
+    verdict: Judgement
+    result_sha256: Digest
+
+
+def sign_result(path: Path, key: Any) -> ResultStatement:
+    """Sign a result file and write `result.sig` beside it.
+
+    Args:
+        path: Of the result.
+        key: As `read_private_key` returns it.
+    """
+    result = read_result(path)
+    said = {"identity": result.identity, "verdict": result.verdict, "result_sha256": _sha256(path)}
+    return write_statement(path.with_suffix(SUFFIX), ResultStatement, said, key)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        result: As read.
+        problems: All that is wrong, in sentences.
+        statement: The signature's; None where the result is not signed.
+        verified: Whether it was signed by a key that the reader trusts.
+    """
+
+    result: Result
+    problems: tuple[str, ...]
+    statement: ResultStatement | None
+    verified: bool
+
+
+def check(path: Path, keys: Iterable[bytes] = ()) -> Checked:
+    """Check a result: every metric and verdict is worked out again from the trials, hashes and signature are compared.
+
+    What cannot be checked without running the test again is whether the trials took place as they are told.
+
+    Args:
+        path: Of the result.
+        keys: Public keys that the reader trusts, 32 bytes each; with any, the result must be signed by one of them.
+
+    Raises:
+        AgentError: It is no result.
+        DatasetError: `result.sig` is no signature of a result.
+    """
+    result, trusting = read_result(path), list(keys)
+    problems = [*_changed(result)]
+    statement, place = None, path.with_suffix(SUFFIX)
+    if place.exists():
+        statement = read_signed(place, ResultStatement)
+        if not holds(statement):
+            problems.append(f"{place.name}: the signature does not hold")
+        if statement.result_sha256 != _sha256(path):
+            problems.append(f"{place.name}: is of another file: the result was changed after it was signed")
+    verified = statement is not None and trusted(statement, trusting)
+    if trusting and not verified:
+        why = (
+            "not signed" if statement is None else f"signed by {statement.key_id[:16]}, which is none of the keys given"
+        )
+        problems.append(f"{path.name}: {why}")
+    return Checked(result, tuple(problems), statement, verified and not problems)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(read_capped(path, MAX_BYTES)).hexdigest()
+
+
+def _changed(result: Result) -> list[str]:
+    """What does not follow from the trials and the protocol."""
+    problems = []
+    protocol = result.protocol.content
+    if protocol_sha256(protocol) != result.protocol.sha256:
+        problems.append("protocol.sha256: is not that of the protocol")
+    for condition in result.conditions:
+        problems += _changed_in(condition, result)
+    for name, value in conclude(result.conditions, protocol).items():
+        if getattr(result, name) != value:
+            problems.append(f"{name}: does not follow from the metrics")
+    if identity_of(result.model_dump(mode="json")) != result.identity:
+        problems.append("identity: is not that of the content")
+    return problems
+
+
+def _changed_in(condition: ConditionResult, result: Result) -> list[str]:
+    metrics = judged(condition, condition.trials, result.protocol.content)
+    problems = [
+        f"{condition.id}: {there.name}: does not follow from the trials"
+        for there, found in zip(condition.metrics, metrics, strict=False)
+        if there != found
+    ]
+    if len(metrics) != len(condition.metrics):
+        problems.append(f"{condition.id}: {len(condition.metrics)} metrics, {len(metrics)} follow from the trials")
+    if failures(condition.trials) != condition.failures:
+        problems.append(f"{condition.id}: failures: do not follow from the trials")
+    return problems
