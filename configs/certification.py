@@ -88,6 +88,7 @@ class EmergencyStop(StrictModel):
     seeds: Count = 30
     at_s: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] = (1.0, 3.0)
     """Range from which the moment is drawn with the trial's seed, s."""
+    tiers: Annotated[tuple[Name, ...], Field(min_length=1)] = ("nominal",)
 
     @model_validator(mode="after")
     def _in_order(self) -> EmergencyStop:
@@ -166,6 +167,8 @@ class Protocol(StrictModel):
                 raise ValueError(f"sweeps: {unknown('axis', axis, AXES)}; any other needs 'option'")
             for tier in sweep.tiers:
                 _require("tier", tier, self.tiers, f"sweeps.{axis}.tiers")
+        for tier in self.emergency_stop.tiers if self.emergency_stop else ():
+            _require("tier", tier, self.tiers, "emergency_stop.tiers")
         for name, one in self.thresholds.items():
             where = f"thresholds.{name}"
             _require("scenario", one.scenario, self.scenarios, f"{where}.scenario")

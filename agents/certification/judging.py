@@ -32,6 +32,9 @@ LIMIT = "limit."
 OF_THE_ROBOT = ("joint_limit", "torque_limit", "workspace", "hand_force")
 """Quantities that are about the robot itself, not about people."""
 
+OF_STOPS = ("stop_time", "stop_distance")
+"""Quantities that are judged where the red button is pressed as well."""
+
 Case = Condition | ConditionResult
 
 
@@ -94,7 +97,8 @@ def _limits(condition: Case, trials: Sequence[Trial], protocol: Protocol, settin
     results = []
     for name, limit in protocol.limits.items():
         values = [x for x in map(QUANTITIES[name], trials) if x is not None]
-        if not values or condition.axis not in (NOMINAL, STOP) or limit.tier not in (None, condition.tier):
+        asked = condition.axis == NOMINAL or (condition.axis == STOP and name in OF_STOPS)
+        if not values or not asked or limit.tier not in (None, condition.tier):
             continue
         tag: Tag = "execution" if name in OF_THE_ROBOT else "cooperation"
         beyond = named(f"{LIMIT}{name}", tag, "1", share([x > limit.at_most for x in values], setting))

@@ -153,7 +153,7 @@ def _variants(
             except (TrainingGroundError, TypeError, ValueError) as problem:
                 raise AgentError(f"sweeps.{axis}, value {json.dumps(value)}: {problem}") from problem
             yield axis, value, given, sweep.seeds
-    if protocol.emergency_stop is not None:
+    if protocol.emergency_stop is not None and tier in protocol.emergency_stop.tiers:
         if not facts["monitor"]:
             raise AgentError(f"emergency_stop: {env_id} has no safety monitor, only tasks in factory cells have one")
         yield STOP, None, kwargs, protocol.emergency_stop.seeds
