@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from training_ground.configs.loading import StrictModel
 
@@ -57,6 +57,12 @@ class Randomisation(StrictModel):
     """Coulomb friction added to every joint, N·m."""
     lost_motors: Annotated[tuple[Lost, Lost], AfterValidator(ordered)] | None = None
     """How many motors, drawn from all, give no torque; both ends included."""
+
+    @model_serializer(mode="wrap")
+    def _unless_new(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what came later and is not used: hashes from before it still hold."""
+        data = plain(self)
+        return {key: value for key, value in data.items() if key != "lost_motors" or value is not None}
 
 
 class Noise(StrictModel):

@@ -7,6 +7,7 @@ trials that it follows from, and then the identity, and then the signature.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from training_ground.agents.certification.result import (
     ConditionResult,
     Digest,
     Judgement,
+    MetricResult,
     Result,
     identity_of,
     protocol_sha256,
@@ -127,14 +129,27 @@ def _changed(result: Result) -> list[str]:
 
 
 def _changed_in(condition: ConditionResult, result: Result) -> list[str]:
-    metrics = judged(condition, condition.trials, result.protocol.content)
+    """The same of one condition; metrics that came after the result was made are not missed, but verdicts are."""
+    found = {(m.name, m.threshold): m for m in judged(condition, condition.trials, result.protocol.content)}
+    told = {(m.name, m.threshold): m for m in condition.metrics}
     problems = [
         f"{condition.id}: {there.name}: does not follow from the trials"
-        for there, found in zip(condition.metrics, metrics, strict=False)
-        if there != found
+        for key, there in told.items()
+        if key not in found or not _alike(there, found[key])
     ]
-    if len(metrics) != len(condition.metrics):
-        problems.append(f"{condition.id}: {len(condition.metrics)} metrics, {len(metrics)} follow from the trials")
+    problems += [
+        f"{condition.id}: {one.name}: was to be judged, and is not there"
+        for key, one in found.items()
+        if one.verdict is not None and key not in told
+    ]
     if failures(condition.trials) != condition.failures:
         problems.append(f"{condition.id}: failures: do not follow from the trials")
     return problems
+
+
+def _alike(told: MetricResult, found: MetricResult) -> bool:
+    """Whether two are the same but for the last digits, in which machines differ."""
+    return all(
+        math.isclose(a, b, rel_tol=1e-9) if isinstance(a, float) and isinstance(b, float) else a == b
+        for a, b in zip(told.model_dump().values(), found.model_dump().values(), strict=True)
+    )

@@ -40,7 +40,7 @@ def quantile_interval(
     """Return the interval of a quantile between two order statistics, whatever the distribution.
 
     How many of n values lie below the quantile is binomial, so the ranks follow from n alone. None stands for an end
-    that so few values cannot tell: the upper one of the 95th percentile takes 73 of them at 95 %.
+    that so few values cannot tell: the upper one of the 95th percentile takes 72 of them at 95 %.
 
     Source: H. A. David, H. N. Nagaraja, "Order statistics", 3rd edition, 2003, section 7.1.
     """

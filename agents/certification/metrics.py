@@ -25,6 +25,8 @@ from training_ground.agents.statistics import (
 from training_ground.envs.iso9283 import LEAST, pose_accuracy, pose_repeatability
 
 P95 = 0.95
+LEAST_RESAMPLED = 10
+"""Trials below which a bootstrap says nothing: of one trial it would have no width at all."""
 TAGS: tuple[Tag, ...] = get_args(Tag)
 
 
@@ -174,8 +176,8 @@ def _of_trials(read: Callable[[Trial], float | None]) -> Measure:
         values = [x for x in map(read, trials) if x is not None]
         if not values:
             return None
-        low, high = bootstrap_interval(values, setting.confidence, setting.resamples)
-        return Measured(float(np.mean(values)), low, high, "bootstrap", len(values), setting.confidence)
+        ends = bootstrap_interval(values, setting.confidence, setting.resamples)
+        return _bootstrapped(float(np.mean(values)), ends, len(values), setting)
 
     return measure
 
@@ -205,48 +207,59 @@ def _cycle_time(at: float) -> Measure:
 
 def _return(trials: Sequence[Trial], setting: Setting) -> Measured:
     values = [t.total_reward for t in trials]
-    low, high = two_level_interval([values], interquartile_mean, setting.confidence, setting.resamples)
-    return Measured(interquartile_mean(values), low, high, "bootstrap", len(values), setting.confidence)
+    ends = two_level_interval([values], interquartile_mean, setting.confidence, setting.resamples)
+    return _bootstrapped(interquartile_mean(values), ends, len(values), setting)
 
 
-def _resampled(trials: Sequence[Trial], statistic: Callable[[Sequence[Trial]], float], setting: Setting) -> Measured:
-    """A statistic of all trials together; its interval from trials drawn anew. Undefined resamples stay out."""
-    generator = np.random.default_rng(0)
-    draws = generator.integers(0, len(trials), size=(setting.resamples, len(trials)))
-    found = [x for x in (statistic([trials[i] for i in row]) for row in draws) if math.isfinite(x)]
+def _ratio(above: Sequence[float], below: Sequence[float], setting: Setting) -> Measured:
+    """A sum over trials over another one, with trials drawn anew for its interval; infinite where nothing is below."""
+    pairs = np.array([above, below], dtype=np.float64)
+    draws = np.random.default_rng(0).integers(0, len(above), size=(setting.resamples, len(above)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, found = pairs[0].sum() / pairs[1].sum(), pairs[0][draws].sum(axis=1) / pairs[1][draws].sum(axis=1)
+    return _with_ends(float(value), found, len(above), setting)
+
+
+def _with_ends(value: float, resampled: np.ndarray, n: int, setting: Setting) -> Measured:
+    """A value with the interval that resamples give it; an end is open where so many resamples are infinite."""
     tail = (1 - setting.confidence) / 2
-    low, high = np.quantile(found, [tail, 1 - tail]).tolist() if found else (math.nan, math.nan)
-    return Measured(statistic(trials), low, high, "bootstrap", len(trials), setting.confidence)
+    low, high = np.quantile(np.sort(resampled), [tail, 1 - tail], method="inverted_cdf").tolist()
+    return _bootstrapped(value, (low, high), n, setting)
+
+
+def _bootstrapped(value: float, ends: tuple[float, float], n: int, setting: Setting) -> Measured:
+    low, high = ends if n >= LEAST_RESAMPLED else (None, None)
+    return Measured(value, low, high, "bootstrap", n, setting.confidence)
 
 
 def _energy_per_success(trials: Sequence[Trial], setting: Setting) -> Measured | None:
-    def ratio(chosen: Sequence[Trial]) -> float:
-        done = sum(t.success for t in chosen)
-        return sum(t.energy or 0.0 for t in chosen) / done if done else math.inf
-
-    return None if any(t.energy is None for t in trials) else _resampled(trials, ratio, setting)
+    energies = [t.energy for t in trials if t.energy is not None]
+    return _ratio(energies, [t.success for t in trials], setting) if trials and len(energies) == len(trials) else None
 
 
 def _pooled_pose(characteristic: Callable[[np.ndarray], float]) -> Measure:
     """A pose characteristic of all errors together, of tasks that command another pose in each trial."""
 
-    def statistic(chosen: Sequence[Trial]) -> float:
-        return characteristic(np.array([error for t in chosen for error in t.pose_errors]))
-
     def measure(trials: Sequence[Trial], setting: Setting) -> Measured | None:
-        told = [t for t in trials if t.pose_errors]
-        return _resampled(told, statistic, setting) if len(told) >= LEAST else None
+        told = [np.array(t.pose_errors) for t in trials if t.pose_errors]
+        if len(told) < LEAST:
+            return None
+        draws = np.random.default_rng(0).integers(0, len(told), size=(setting.resamples, len(told)))
+        found = np.array([characteristic(np.concatenate([told[i] for i in row])) for row in draws])
+        return _with_ends(characteristic(np.concatenate(told)), found, len(told), setting)
 
     return measure
 
 
 def _f1(trials: Sequence[Trial], setting: Setting) -> Measured | None:
-    def score(chosen: Sequence[Trial]) -> float:
-        parts = sum(t.metrics["defective"] + t.metrics["rejected"] for t in chosen)
-        return 2 * sum(t.metrics["caught"] for t in chosen) / parts if parts else math.nan
-
-    told = [t for t in trials if {"defective", "rejected", "caught"} <= t.metrics.keys()]
-    return _resampled(told, score, setting) if told else None
+    told = [t.metrics for t in trials if {"defective", "rejected", "caught"} <= t.metrics.keys()]
+    parts = sum(found["defective"] + found["rejected"] for found in told)
+    if not parts:
+        return None
+    score = 2 * sum(found["caught"] for found in told) / parts
+    # Parts of one trial hang together: as if each trial were one part. A bootstrap of faultless trials has no width.
+    low, high = wilson_interval(score * len(told), len(told), setting.confidence)  # type: ignore[arg-type]
+    return Measured(score, low, high, "wilson", len(told), setting.confidence)
 
 
 METRICS = {

@@ -123,7 +123,7 @@ def _examined(where: str, env_id: str, kwargs: dict[str, Any], policy: Policy) -
             seen = {channel.name for channel in base.channels if channel.role == "observation"}
             facts = {
                 "noise": {channel: width for channel, width in noise.items() if channel in seen},
-                "failures": tuple(dict.fromkeys([*base.task.failures, *_more_failures(base)])),
+                "failures": _failures(base),
                 "monitor": base.task.monitor is not None,
             }
             return facts, base.describe()
@@ -131,9 +131,10 @@ def _examined(where: str, env_id: str, kwargs: dict[str, Any], policy: Policy) -
         raise AgentError(f"{where}: {problem}") from problem
 
 
-def _more_failures(base: Any) -> list[str]:
-    """`unsafe` where a safety monitor can end the episode."""
-    return ["unsafe"] if base.task.monitor is not None else []
+def _failures(base: Any) -> tuple[str, ...]:
+    """Kinds that can occur: a fall of a robot on its own feet alone, `unsafe` where there is a safety monitor."""
+    kinds = [kind for kind in base.task.failures if kind != "fall" or base.stance == "free"]
+    return (*kinds, *(["unsafe"] if base.task.monitor is not None else []))
 
 
 def _variants(
