@@ -31,6 +31,7 @@ from training_ground.configs.errors import AgentError, ConfigError
 from training_ground.configs.presets import preset_names
 from training_ground.datasets.signing import make_key, read_private_key, read_public_keys
 from training_ground.envs.registration import make
+from training_ground.envs.robot import Robot
 
 ROOT = Path(__file__).parent.parent
 SMALL = """
@@ -314,6 +315,24 @@ def test_reach_has_pose_errors(tmp_path: Path):
     assert "falls_per_1000_cycles" not in names  # it is mounted
 
 
+def test_who_makes_the_simulation_diverge_has_failed(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    advance = Robot.advance
+
+    def break_off(self: Robot, target: Any, substeps: int) -> None:
+        advance(self, target, substeps)
+        if self.model.name == "g1_legs" and self.joint_position[0] < limit:
+            self.body.set_base((math.nan, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+            self.read()
+
+    test = prepare(small, "zero", ["sweeps={}", "seeds.count=4", "thresholds={success: {at_least: 0.5}}"])
+    limit = -math.inf
+    whole = run(test, tmp_path / "a", workers=0)
+    monkeypatch.setattr(Robot, "advance", break_off)
+    limit = math.inf
+    broken = run(test, tmp_path / "b", workers=0)
+    assert whole.conditions[0].failures == {} and broken.conditions[0].failures == {"diverged": 4}
+
+
 # ---- protocols -------------------------------------------------------------------------------------------------------
 
 
@@ -353,6 +372,7 @@ def test_a_wrong_protocol_is_refused(small: Path, override: str, parts: tuple[st
         ("sweeps.friction.values=[-1]", ("sweeps.friction, value -1",)),
         ("sweeps.unseen_parts.values=[tight]", ("sweeps.unseen_parts",)),
         ("emergency_stop={}", ("no safety monitor",)),
+        ("tiers={nominal: {}, windy: {}}", ("tiers.windy: is the same as 'nominal'",)),
     ],
 )
 def test_what_an_environment_refuses_is_told_before_the_first_trial(small: Path, override: str, parts: tuple[str, ...]):

@@ -13,6 +13,7 @@ from training_ground.agents.learned import LearnedPolicy
 from training_ground.agents.policy import Policy
 from training_ground.agents.stepping import full_id, make_env
 from training_ground.agents.sweep import set_option
+from training_ground.assets.layout import TIERS
 from training_ground.configs.certification import AXES, Protocol, Value
 from training_ground.configs.errors import AgentError, TrainingGroundError
 from training_ground.envs import scenarios
@@ -87,11 +88,15 @@ def make_plan(protocol: Protocol, policy: Policy) -> Plan:
     conditions: list[Condition] = []
     infos, versions = [], dict[str, str]()
     for name, scenario in protocol.scenarios.items():
-        env_id = full_id(scenario.task)
+        env_id, seen = full_id(scenario.task), dict[str, str]()
         for tier in protocol.tiers:
             kwargs = _kwargs(protocol, name, env_id, tier, policy)
             base, info = _examined(f"scenarios.{name}, tier {tier}", env_id, kwargs, policy)
-            versions = info["versions"]
+            versions, twin = info["versions"], seen.setdefault(info["config_hash"], tier)
+            if twin != tier:
+                raise AgentError(
+                    f"tiers.{tier}: is the same as '{twin}' in scenario '{name}'; say under 'env' what differs"
+                )
             if tier == next(iter(protocol.tiers)):
                 infos.append(_info(name, env_id, kwargs, info))
             for axis, value, given, seeds in _variants(protocol, tier, env_id, kwargs, base):
@@ -104,10 +109,11 @@ def _kwargs(protocol: Protocol, name: str, env_id: str, tier: str, policy: Polic
     if isinstance(policy, LearnedPolicy):
         brought = {key: value for key, value in policy.conditions.items() if key in INTERFACE}
     given = {**brought, **protocol.scenarios[name].env, **protocol.tiers[tier].env}
-    template = env_id.rpartition("/")[2].partition("-")[0]
-    if template in scenarios.templates() and "tier" not in given:
-        given["tier"] = tier
-    return given
+    return {"tier": tier, **given} if _template(env_id) in scenarios.templates() and tier in TIERS else given
+
+
+def _template(env_id: str) -> str:
+    return env_id.rpartition("/")[2].partition("-")[0]
 
 
 def _examined(where: str, env_id: str, kwargs: dict[str, Any], policy: Policy) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -176,10 +182,9 @@ def _condition(
 
 
 def _info(name: str, env_id: str, kwargs: dict[str, Any], described: dict[str, Any]) -> ScenarioInfo:
-    template = env_id.rpartition("/")[2].partition("-")[0]
-    print_ = None
+    template, print_ = _template(env_id), None
     if template in scenarios.templates():
-        tier, robot = str(kwargs["tier"]), str(kwargs.get("robot", described["robot"]))
+        tier, robot = str(kwargs.get("tier", "nominal")), str(kwargs.get("robot", described["robot"]))
         rest = {key: value for key, value in kwargs.items() if key not in ("tier", "robot")}
         print_ = fingerprint(scenarios.Scenario(name, template, tier, robot, (), rest)).hash
     return ScenarioInfo(

@@ -15,7 +15,7 @@ from training_ground.agents.certification.judging import judgeable
 from training_ground.agents.certification.metrics import QUANTITIES
 from training_ground.agents.certification.plan import Condition, Plan, make_plan
 from training_ground.agents.certification.result import FILE, ProtocolInfo, Result, protocol_sha256, result_bytes
-from training_ground.agents.certification.trial import run_trial
+from training_ground.agents.certification.trial import DIVERGED, run_trial
 from training_ground.agents.certification.trials_file import FILE as TRIALS
 from training_ground.agents.certification.trials_file import Header, TimingLine, TrialLine, TrialsFile
 from training_ground.agents.deadline import DeadlineMonitor
@@ -149,17 +149,23 @@ class _Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the environment."""
         if self._env is not None:
             self._env.close()
+            self._env = None
 
     def play(self, condition: Condition, seed: int) -> TrialLine:
         """Return how a trial went."""
         if self._env is None or self._condition != condition.id:
-            if self._env is not None:
-                self._env.close()
+            self.close()
             self._env, self._condition = make_env(condition.env_id, condition.kwargs), condition.id
         timed = DeadlineMonitor(self._policy)
         trial, timing = run_trial(self._env, timed, seed, condition.stop_at_s)
+        if trial.failure == DIVERGED:  # nothing of that shall be left for the next trial
+            self.close()
         return TrialLine(condition=condition.id, trial=trial, timing=TimingLine.of(timing))
 
 

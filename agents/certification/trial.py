@@ -11,11 +11,14 @@ import numpy as np
 from training_ground.agents.certification.result import Trial
 from training_ground.agents.deadline import DeadlineMonitor, Timing
 from training_ground.agents.episodes import EpisodeRecord, run_episode
+from training_ground.configs.errors import SimulationError
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.env import HumanoidEnv
 
 POSE_ERROR = "hand_position_error"
 """Channel of a task that commands poses: goal minus position of each hand, base frame, m."""
+DIVERGED = "diverged"
+"""Failure of a trial that could not be simulated to its end."""
 _BUTTON = 1
 """Stream of a trial's seed that the moment of an emergency stop is drawn from."""
 
@@ -32,11 +35,13 @@ class Watch:
         self._stop_at = math.inf if stop_at_s is None else stop_at_s
         self._free = env.stance == "free"
         self._poses = POSE_ERROR in {channel.name for channel in env.channels}
+        self.steps = 0
         self.energy = self.distance = self.hand_force = 0.0
         self.pose_errors: tuple[tuple[float, float, float], ...] = ()
 
     def __call__(self, env: HumanoidEnv) -> None:
         """After a step."""
+        self.steps += 1
         robot, dt = env.robot, env.control_timestep
         self.energy += dt * float(np.abs(robot.joint_torque * robot.joint_velocity).sum())
         if self._free:
@@ -96,12 +101,20 @@ def run_trial(
         stop_at_s: Range from which the moment of an emergency stop is drawn, s; None for no stop.
 
     Raises:
-        AgentError, SimulationError: As `run_episode`.
+        AgentError: As `run_episode`.
+        SimulationError: No step could be simulated.
     """
     base: Any = env.unwrapped
     moment = None if stop_at_s is None else float(np.random.default_rng([seed, _BUTTON]).uniform(*stop_at_s))
     watch = Watch(base, moment)
-    record = run_episode(env, policy, seed, watch)
+    try:
+        record = run_episode(env, policy, seed, watch)
+    except SimulationError:
+        if watch.steps == 0:
+            raise
+        # Whoever makes the simulation diverge has failed; the test goes on.
+        seconds = watch.steps * base.control_timestep
+        record = EpisodeRecord(seed, False, False, DIVERGED, watch.steps, seconds, 0.0)
     return watch.trial(base, record), policy.timing
 
 
