@@ -12,7 +12,7 @@ from training_ground.agents.certification.result import Trial
 from training_ground.agents.deadline import DeadlineMonitor, Timing
 from training_ground.agents.episodes import EpisodeRecord, run_episode
 from training_ground.configs.errors import SimulationError
-from training_ground.envs.cell_task import CellTask
+from training_ground.envs.cell_task import SENSOR_S, CellTask
 from training_ground.envs.env import HumanoidEnv
 
 POSE_ERROR = "hand_position_error"
@@ -36,7 +36,7 @@ class Watch:
         self._free = env.stance == "free"
         self._poses = POSE_ERROR in {channel.name for channel in env.channels}
         self.steps = 0
-        self.energy = self.distance = self.hand_force = 0.0
+        self.energy = self.distance = self.hand_force = self._force = 0.0
         self.pose_errors: tuple[tuple[float, float, float], ...] = ()
 
     def __call__(self, env: HumanoidEnv) -> None:
@@ -47,7 +47,9 @@ class Watch:
         if self._free:
             self.distance += dt * math.hypot(*robot.base.linear_velocity[:2])
         if isinstance(env.task, CellTask):
-            self.hand_force = max(self.hand_force, env.task.state.values["steady"].get("force", 0.0))
+            # Filtered as the tasks do that judge a force (`CellTask.steady`).
+            self._force += dt / (SENSOR_S + dt) * (env.task.largest_force() - self._force)
+            self.hand_force = max(self.hand_force, self._force)
         if self._poses:
             errors = np.asarray(env.task.values()[POSE_ERROR]).reshape(-1, 3).tolist()
             self.pose_errors = tuple((x, y, z) for x, y, z in errors)
