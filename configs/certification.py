@@ -17,9 +17,12 @@ VERB = "certify"
 FIRST_SEED = 1_000_000
 """Training draws from the seeds below it (`agents/seeds.py`)."""
 
+MAX_DRAWS = 40_000_000
+"""Trials that a bootstrap draws: what it takes of memory, also where somebody else's result is checked."""
+
 Line = Annotated[str, Field(min_length=1, max_length=500)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,49}$")]
-Count = Annotated[int, Field(ge=1, le=100_000)]
+Count = Annotated[int, Field(ge=1, le=10_000)]
 Value = Annotated[int | float | Annotated[str, Field(max_length=100)], Field(union_mode="smart")]
 
 AXES = {
@@ -157,8 +160,16 @@ class Protocol(StrictModel):
     thresholds: Annotated[dict[Name, Threshold], Field(min_length=1)]
     """By name; a test that asks for nothing cannot be passed."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    resamples: Annotated[int, Field(ge=100, le=100_000)] = 2000
+    resamples: Annotated[int, Field(ge=100, le=10_000)] = 2000
     """Of each bootstrap."""
+
+    @model_validator(mode="after")
+    def _bootstraps_fit(self) -> Protocol:
+        most = max(self.seeds.count, *(tier.seeds or 0 for tier in self.tiers.values()))
+        most = max([most, *(sweep.seeds for sweep in self.sweeps.values())])
+        if most * self.resamples > MAX_DRAWS:
+            raise ValueError(f"resamples = {self.resamples}: with {most} seeds at most {MAX_DRAWS // most}")
+        return self
 
     @model_validator(mode="after")
     def _names_fit(self) -> Protocol:

@@ -212,7 +212,7 @@ def stable(path: Path) -> dict[str, Any]:
 def test_twice_is_the_same_and_processes_do_not_matter(small: Path, tmp_path: Path):
     test = prepare(small, "random")
     first = run(test, tmp_path / "a", workers=0)
-    second = run(prepare(small, "random"), tmp_path / "b", workers=2)
+    second = run(prepare(small, "random"), tmp_path / "b", workers=1)
     assert first.identity == second.identity
     assert stable(tmp_path / "a/result.json") == stable(tmp_path / "b/result.json")
     assert len({t.total_reward for t in first.conditions[0].trials}) == 8
@@ -355,12 +355,13 @@ def test_who_makes_the_simulation_diverge_has_failed(small: Path, tmp_path: Path
         ("limits.hand_fource={at_most: 1, source: me}", ("quantity 'hand_fource'", "did you mean 'hand_force'")),
         ("limits.hand_force={at_most: 1}", ("limits.hand_force.source",)),
         ("confidence=1.5", ("confidence = 1.5",)),
+        ("resamples=9000; seeds.count=9000", ("resamples = 9000", "at most 4444")),
         ("emergency_stop={at_s: [3, 1]}", ("at_s", "must not exceed")),
     ],
 )
 def test_a_wrong_protocol_is_refused(small: Path, override: str, parts: tuple[str, ...]):
     with pytest.raises(ConfigError) as caught:
-        load_protocol(small, [override], judgeable(), QUANTITIES)
+        load_protocol(small, override.split("; "), judgeable(), QUANTITIES)
     assert all(part in str(caught.value) for part in parts), str(caught.value)
 
 
@@ -368,7 +369,7 @@ def test_a_wrong_protocol_is_refused(small: Path, override: str, parts: tuple[st
     ("override", "parts"),
     [
         ("scenarios.stand.task=Stnd", ("Stnd", "did you mean 'Stand'")),
-        ("scenarios.stand.env.push_sped=1", ("scenarios.stand", "did you mean 'push_speed'")),
+        ("scenarios.stand.env.push_sped=1", ("stand/nominal", "did you mean 'push_speed'")),
         ("sweeps.friction.values=[-1]", ("sweeps.friction, value -1",)),
         ("sweeps.unseen_parts.values=[tight]", ("sweeps.unseen_parts",)),
         ("emergency_stop={}", ("no safety monitor",)),
@@ -422,6 +423,10 @@ def test_a_signed_result_shows_every_change(small: Path, tmp_path: Path, capsys:
     assert "none of the keys" in capsys.readouterr().out
     good, trusted = path.read_text(), read_public_keys(public)
     data = json.loads(good)
+    del data["conditions"][0]["trials"][3]
+    path.write_text(json.dumps(data))
+    assert "stand/nominal: the seeds are not those of the protocol" in check(path, trusted).problems
+    data = json.loads(good)
     data["conditions"][0]["trials"][0]["success"] = False
     path.write_text(json.dumps(data))
     told = " ".join(check(path, trusted).problems)
@@ -442,6 +447,8 @@ def test_a_verdict_that_does_not_follow_is_found(tmp_path: Path):
     assert Result.model_validate_json(json.dumps(data)).verdict == "inconclusive"
     path.write_text(json.dumps(data))
     assert check(path).problems == ()
+    path.write_text(json.dumps({**data, "conditions": data["conditions"][:-1]}))
+    assert check(path).problems == ("stand/nominal/motor_loss=1: is missing",)
     path.write_text(json.dumps({**data, "verdict": "pass"}))
     assert check(path).problems[0] == "verdict: does not follow from the metrics"
     path.write_text(json.dumps({**data, "protocol": {**data["protocol"], "sha256": "0" * 64}}))

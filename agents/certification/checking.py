@@ -16,6 +16,7 @@ from typing import Any, Literal
 from training_ground.agents.bundle_format import read_capped
 from training_ground.agents.certification.assembling import conclude, failures
 from training_ground.agents.certification.judging import judged
+from training_ground.agents.certification.plan import outline
 from training_ground.agents.certification.result import (
     MAX_BYTES,
     ConditionResult,
@@ -118,6 +119,9 @@ def _changed(result: Result) -> list[str]:
     protocol = result.protocol.content
     if protocol_sha256(protocol) != result.protocol.sha256:
         problems.append("protocol.sha256: is not that of the protocol")
+    missing = _incomplete(result)
+    if missing:  # what follows would be worked out from other trials than were asked for
+        return [*problems, *missing]
     for condition in result.conditions:
         problems += _changed_in(condition, result)
     for name, value in conclude(result.conditions, protocol).items():
@@ -125,6 +129,26 @@ def _changed(result: Result) -> list[str]:
             problems.append(f"{name}: does not follow from the metrics")
     if identity_of(result.model_dump(mode="json")) != result.identity:
         problems.append("identity: is not that of the content")
+    return problems
+
+
+def _incomplete(result: Result) -> list[str]:
+    """Trials that the protocol does not ask for, and that it asks for and that are not there."""
+    asked = {part.id: part for part in outline(result.protocol.content)}
+    told = {condition.id: condition for condition in result.conditions}
+    problems = [f"{name}: is missing" for name in asked if name not in told]
+    problems += [f"{name}: is not asked for" for name in told if name not in asked]
+    if len(told) != len(result.conditions):
+        problems.append("conditions: one stands twice")
+    for name, part in asked.items():
+        there = told.get(name)
+        if there is None:
+            continue
+        takt = result.protocol.content.scenarios[part.scenario].takt_s
+        if (there.scenario, there.tier, there.axis, there.value, there.takt_s) != (*part[:4], takt):
+            problems.append(f"{name}: is another condition than its name says")
+        if [trial.seed for trial in there.trials] != list(part.seeds):
+            problems.append(f"{name}: the seeds are not those of the protocol")
     return problems
 
 

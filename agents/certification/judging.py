@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from training_ground.agents.certification.metrics import (
@@ -39,26 +40,20 @@ Case = Condition | ConditionResult
 
 
 def judge(low: float | None, high: float | None, at_least: float | None, at_most: float | None) -> Judgement:
-    """Return what an interval says of a bound; an end that is None is open.
+    """Return what an interval says of bounds; an end that is None is open.
 
     A bound itself is allowed: an interval that begins at `at_least` passes.
     """
-    if at_least is not None:
-        good, bad = low is not None and low >= at_least, high is not None and high < at_least
-    else:
-        good, bad = high is not None and high <= _number(at_most), low is not None and low > _number(at_most)
-    return "pass" if good else "fail" if bad else "inconclusive"
-
-
-def _number(bound: float | None) -> float:
-    if bound is None:
-        raise ValueError("one of at_least and at_most must be given")
-    return bound
+    ends = -math.inf if low is None else low, math.inf if high is None else high
+    least, most = -math.inf if at_least is None else at_least, math.inf if at_most is None else at_most
+    if least <= ends[0] and ends[1] <= most:
+        return "pass"
+    return "fail" if ends[1] < least or ends[0] > most else "inconclusive"
 
 
 def overall(verdicts: Sequence[Judgement]) -> Judgement:
     """Return the verdict of several together: every one must pass; one that fails decides."""
-    return min(verdicts, key=ORDER.index, default="inconclusive")
+    return next((verdict for verdict in ORDER if verdict in verdicts), "inconclusive")
 
 
 def judged(condition: Case, trials: Sequence[Trial], protocol: Protocol) -> tuple[MetricResult, ...]:

@@ -237,16 +237,16 @@ def _energy_per_success(trials: Sequence[Trial], setting: Setting) -> Measured |
     return _ratio(energies, [t.success for t in trials], setting) if trials and len(energies) == len(trials) else None
 
 
-def _pooled_pose(characteristic: Callable[[np.ndarray], float]) -> Measure:
+def _pooled_pose(characteristic: Callable[[Sequence[Sequence[float]]], float]) -> Measure:
     """A pose characteristic of all errors together, of tasks that command another pose in each trial."""
 
     def measure(trials: Sequence[Trial], setting: Setting) -> Measured | None:
-        told = [np.array(t.pose_errors) for t in trials if t.pose_errors]
+        told = [t.pose_errors for t in trials if t.pose_errors]
         if len(told) < LEAST:
             return None
         draws = np.random.default_rng(0).integers(0, len(told), size=(setting.resamples, len(told)))
-        found = np.array([characteristic(np.concatenate([told[i] for i in row])) for row in draws])
-        return _with_ends(characteristic(np.concatenate(told)), found, len(told), setting)
+        found = np.array([characteristic([error for i in row for error in told[i]]) for row in draws.tolist()])
+        return _with_ends(characteristic([error for errors in told for error in errors]), found, len(told), setting)
 
     return measure
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 from training_ground.agents.certification.result import NOMINAL, STOP, ScenarioInfo
 from training_ground.agents.learned import LearnedPolicy
@@ -26,6 +27,38 @@ INTERFACE = (
 )  # fmt: skip
 """Arguments that a policy brings with it: how it acts and what it sees. Everything else is the protocol's: a policy
 does not choose how hard it is tested."""
+
+
+class Part(NamedTuple):
+    """What a protocol says of a condition, whoever is tested."""
+
+    scenario: str
+    tier: str
+    axis: str
+    value: Value | None
+    seeds: range
+
+    @property
+    def id(self) -> str:
+        """Such as `stand/nominal/friction=0.3`."""
+        place = f"{self.scenario}/{self.tier}"
+        if self.axis == NOMINAL:
+            return place
+        return f"{place}/{self.axis}" + ("" if self.value is None else f"={self.value}")
+
+
+def outline(protocol: Protocol) -> Iterator[Part]:
+    """Return a protocol's conditions: by scenario and tier, first as it is, then swept, then with emergency stops."""
+    first = protocol.seeds.first
+    for scenario, (tier, own) in product(protocol.scenarios, protocol.tiers.items()):
+        count = own.seeds or protocol.seeds.count
+        yield Part(scenario, tier, NOMINAL, None, range(first, first + count))
+        for axis, sweep in protocol.sweeps.items():
+            for value in sweep.values if tier in sweep.tiers else ():
+                yield Part(scenario, tier, axis, value, range(first, first + sweep.seeds))
+        stop = protocol.emergency_stop
+        if stop is not None and tier in stop.tiers:
+            yield Part(scenario, tier, STOP, None, range(first, first + stop.seeds))
 
 
 @dataclass(frozen=True)
@@ -82,26 +115,27 @@ def make_plan(protocol: Protocol, policy: Policy) -> Plan:
     """Work out a test's conditions; each environment is made once, so that no trial begins where one is refused.
 
     Raises:
-        AgentError: The policy does not fit an environment, or something that is asked for is not there.
-        SimulationError: An environment refuses its arguments.
+        AgentError: The policy does not fit an environment, which may also refuse its arguments, or something that is
+            asked for is not there.
     """
     conditions: list[Condition] = []
-    infos, versions = [], dict[str, str]()
-    for name, scenario in protocol.scenarios.items():
-        env_id, seen = full_id(scenario.task), dict[str, str]()
-        for tier in protocol.tiers:
-            kwargs = _kwargs(protocol, name, env_id, tier, policy)
-            base, info = _examined(f"scenarios.{name}, tier {tier}", env_id, kwargs, policy)
-            versions, twin = info["versions"], seen.setdefault(info["config_hash"], tier)
-            if twin != tier:
-                raise AgentError(
-                    f"tiers.{tier}: is the same as '{twin}' in scenario '{name}'; say under 'env' what differs"
-                )
-            if tier == next(iter(protocol.tiers)):
-                infos.append(_info(name, env_id, kwargs, info))
-            for axis, value, given, seeds in _variants(protocol, tier, env_id, kwargs, base):
-                conditions.append(_condition(protocol, name, tier, axis, value, env_id, given, seeds, policy))
-    return Plan(tuple(conditions), tuple(infos), versions)
+    infos, versions = dict[str, ScenarioInfo](), dict[str, str]()
+    tiers, kwargs, facts = dict[tuple[str, str], str](), dict[str, Any](), dict[str, Any]()
+    for part in outline(protocol):
+        env_id = full_id(protocol.scenarios[part.scenario].task)
+        if part.axis == NOMINAL:
+            kwargs = given = _kwargs(protocol, part.scenario, env_id, part.tier, policy)
+        else:
+            given = _varied(protocol, part, env_id, kwargs, facts)
+        found, described = _examined(part.id, env_id, given, policy)
+        if part.axis == NOMINAL:
+            facts, versions = found, described["versions"]
+            infos.setdefault(part.scenario, _info(part.scenario, env_id, kwargs, described))
+            twin = tiers.setdefault((part.scenario, described["config_hash"]), part.tier)
+            if twin != part.tier:
+                raise AgentError(f"tiers.{part.tier}: is the same as '{twin}'; say under 'env' what differs")
+        conditions.append(_condition(protocol, part, env_id, given, described["config_hash"], found["failures"]))
+    return Plan(tuple(conditions), tuple(infos.values()), versions)
 
 
 def _kwargs(protocol: Protocol, name: str, env_id: str, tier: str, policy: Policy) -> dict[str, Any]:
@@ -143,42 +177,42 @@ def _failures(base: Any) -> tuple[str, ...]:
     return (*kinds, *(["unsafe"] if base.task.monitor is not None else []))
 
 
-def _variants(
-    protocol: Protocol, tier: str, env_id: str, kwargs: dict[str, Any], facts: dict[str, Any]
-) -> Iterator[tuple[str, Value | None, dict[str, Any], int]]:
-    """Axis, value, arguments and number of seeds of each condition of a scenario in a tier."""
-    yield NOMINAL, None, kwargs, protocol.tiers[tier].seeds or protocol.seeds.count
-    for axis, sweep in protocol.sweeps.items():
-        for value in sweep.values if tier in sweep.tiers else ():
-            option = sweep.option or AXES[axis]
-            try:
-                if axis == "noise" and sweep.option is None:
-                    scale = {channel: float(value) * width for channel, width in facts["noise"].items()}
-                    given = {**kwargs, "noise": {**(kwargs.get("noise") or {}), "scale": scale}}
-                else:
-                    given = set_option(env_id, kwargs, option, value)
-            except (TrainingGroundError, TypeError, ValueError) as problem:
-                raise AgentError(f"sweeps.{axis}, value {json.dumps(value)}: {problem}") from problem
-            yield axis, value, given, sweep.seeds
-    if protocol.emergency_stop is not None and tier in protocol.emergency_stop.tiers:
+def _varied(
+    protocol: Protocol, part: Part, env_id: str, kwargs: dict[str, Any], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Arguments of the environment with what is swept, or with the red button to be pressed."""
+    if part.axis == STOP:
         if not facts["monitor"]:
             raise AgentError(f"emergency_stop: {env_id} has no safety monitor, only tasks in factory cells have one")
-        yield STOP, None, kwargs, protocol.emergency_stop.seeds
+        return kwargs
+    sweep, value = protocol.sweeps[part.axis], part.value
+    try:
+        if part.axis == "noise" and sweep.option is None:
+            scale = {channel: float(value or 0.0) * width for channel, width in facts["noise"].items()}
+            return {**kwargs, "noise": {**(kwargs.get("noise") or {}), "scale": scale}}
+        return set_option(env_id, kwargs, sweep.option or AXES[part.axis], value)
+    except (TrainingGroundError, TypeError, ValueError) as problem:
+        raise AgentError(f"sweeps.{part.axis}, value {json.dumps(value)}: {problem}") from problem
 
 
 def _condition(
-    protocol: Protocol, scenario: str, tier: str, axis: str, value: Value | None,
-    env_id: str, kwargs: dict[str, Any], seeds: int, policy: Policy,
-) -> Condition:  # fmt: skip
-    name = f"{scenario}/{tier}" + ("" if axis == NOMINAL else f"/{axis}" if value is None else f"/{axis}={value}")
-    facts, described = _examined(name, env_id, kwargs, policy)
-    first = protocol.seeds.first
-    stop = protocol.emergency_stop.at_s if axis == STOP and protocol.emergency_stop else None
-    takt = protocol.scenarios[scenario].takt_s
+    protocol: Protocol, part: Part, env_id: str, kwargs: dict[str, Any], config_hash: str, failures: tuple[str, ...]
+) -> Condition:
+    stop = protocol.emergency_stop
     return Condition(
-        name, scenario, tier, axis, value, env_id, kwargs, range(first, first + seeds), stop, takt,
-        described["config_hash"], facts["failures"],
-    )  # fmt: skip
+        id=part.id,
+        scenario=part.scenario,
+        tier=part.tier,
+        axis=part.axis,
+        value=part.value,
+        env_id=env_id,
+        kwargs=kwargs,
+        seeds=part.seeds,
+        stop_at_s=stop.at_s if part.axis == STOP and stop is not None else None,
+        takt_s=protocol.scenarios[part.scenario].takt_s,
+        config_hash=config_hash,
+        failure_kinds=failures,
+    )
 
 
 def _info(name: str, env_id: str, kwargs: dict[str, Any], described: dict[str, Any]) -> ScenarioInfo:

@@ -105,7 +105,7 @@ class Trial(StrictModel):
     """s of the longest stop."""
     stop_distance: float | None = None
     """m that the hand which went farthest travelled in a stop."""
-    pose_errors: tuple[tuple[float, float, float], ...] = ()
+    pose_errors: Annotated[tuple[tuple[float, float, float], ...], Field(max_length=8)] = ()
     """m: commanded minus attained position of each hand at the end, along the axes of the robot's base (Reach)."""
     pose_accuracy: float | None = None
     """AP of the worst pose of the trial, m (PoseSet)."""

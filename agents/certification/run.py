@@ -68,8 +68,7 @@ def prepare(protocol: str | Path, policy: str | Path, overrides: Sequence[str] =
 
     Raises:
         ConfigError: The protocol or an override is wrong.
-        AgentError: There is no such policy, or it does not fit.
-        SimulationError: An environment refuses its arguments.
+        AgentError: There is no such policy, it does not fit, or an environment refuses its arguments.
     """
     name, content = load_protocol(protocol, overrides, judgeable(), QUANTITIES)
     first = next(iter(content.scenarios.values()))
