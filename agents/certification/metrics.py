@@ -215,7 +215,7 @@ def _ratio(above: Sequence[float], below: Sequence[float], setting: Setting) -> 
     """A sum over trials over another one, with trials drawn anew for its interval; infinite where nothing is below."""
     pairs = np.array([above, below], dtype=np.float64)
     draws = np.random.default_rng(0).integers(0, len(above), size=(setting.resamples, len(above)))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         value, found = pairs[0].sum() / pairs[1].sum(), pairs[0][draws].sum(axis=1) / pairs[1][draws].sum(axis=1)
     return _with_ends(float(value), found, len(above), setting)
 
@@ -254,9 +254,10 @@ def _pooled_pose(characteristic: Callable[[Sequence[Sequence[float]]], float]) -
 def _f1(trials: Sequence[Trial], setting: Setting) -> Measured | None:
     told = [t.metrics for t in trials if {"defective", "rejected", "caught"} <= t.metrics.keys()]
     parts = sum(found["defective"] + found["rejected"] for found in told)
-    if not parts:
+    caught = sum(found["caught"] for found in told)
+    if not 0 <= 2 * caught <= parts or not parts:  # nothing to find, or a stranger's numbers
         return None
-    score = 2 * sum(found["caught"] for found in told) / parts
+    score = 2 * caught / parts
     # Parts of one trial hang together: as if each trial were one part. A bootstrap of faultless trials has no width.
     low, high = wilson_interval(score * len(told), len(told), setting.confidence)  # type: ignore[arg-type]
     return Measured(score, low, high, "wilson", len(told), setting.confidence)

@@ -24,6 +24,7 @@ MAX_BYTES = 256_000_000
 FILE = "result.json"
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Number = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Judgement = Literal["pass", "fail", "inconclusive"]
 Tag = Literal["perception", "decision", "execution", "cooperation"]
 Interval = Literal["wilson", "bootstrap", "poisson", "order"]
@@ -71,14 +72,14 @@ class ScenarioInfo(StrictModel):
 class Trial(StrictModel):
     """One episode. What a task does not have is None."""
 
-    seed: int
+    seed: Number
     success: bool
     """The task's success predicate at the end."""
     success_any: bool
     """It held at some step."""
     failure: str | None
     """Why it was terminated, such as `fall`; None where it was not."""
-    steps: int
+    steps: Number
     """Control steps."""
     seconds: float
     """Simulated."""
@@ -91,16 +92,16 @@ class Trial(StrictModel):
     """m that the base of a free robot travelled."""
     contact_share: float | None = None
     """Largest force on a person as a share of its limit."""
-    contact_steps: int | None = None
+    contact_steps: Number | None = None
     """Control steps in which such a force was beyond its limit."""
-    separation_steps: int | None = None
+    separation_steps: Number | None = None
     """Control steps in which the robot was nearer to a person than the protective distance."""
     least_separation: float | None = None
     """m to the nearest person."""
     hand_force: float | None = None
     """Largest contact force on a hand as a sensor with 3 Hz tells it, N."""
-    protective_stops: int | None = None
-    emergency_stops: int | None = None
+    protective_stops: Number | None = None
+    emergency_stops: Number | None = None
     stop_time: float | None = None
     """s of the longest stop."""
     stop_distance: float | None = None
@@ -136,7 +137,7 @@ class MetricResult(StrictModel):
     interval: Interval
     confidence: float
     """Of the interval."""
-    n: int
+    n: Number
     """Trials, or cycles, that it is taken over."""
     threshold: str | None = None
     """Name in the protocol; None where it is reported and not judged. `limit.<quantity>` for a safety limit."""
@@ -166,7 +167,7 @@ class ConditionResult(StrictModel):
     trials: tuple[Trial, ...]
     """By seed."""
     metrics: tuple[MetricResult, ...]
-    failures: dict[str, int]
+    failures: dict[str, Number]
     """Trials without success, by kind."""
 
 
@@ -174,9 +175,9 @@ class TrialTiming(StrictModel):
     """How long the policy took in a trial, ms by the wall clock."""
 
     condition: str
-    seed: int
-    calls: int
-    misses: int
+    seed: Number
+    calls: Number
+    misses: Number
     p50_ms: float | None
     p99_ms: float | None
     max_ms: float | None
@@ -187,8 +188,8 @@ class DeadlineResult(StrictModel):
 
     condition: str
     deadline_ms: float
-    calls: int
-    misses: int
+    calls: Number
+    misses: Number
     miss_rate: float
     low: float
     high: float
@@ -204,12 +205,12 @@ class Session(StrictModel):
     command: tuple[str, ...]
     """As it was typed."""
     machine: Machine
-    workers: int
+    workers: Number
     started: str
     """UTC, ISO 8601: of the run's last part."""
     seconds: float
     """Wall-clock time of the run's last part."""
-    resumed: int
+    resumed: Number
     """Trials that were there before it."""
     deadlines: tuple[DeadlineResult, ...]
     timings: tuple[TrialTiming, ...]
