@@ -403,8 +403,11 @@ def test_every_shipped_protocol_can_be_read():
         assert isinstance(protocol, Protocol) and protocol.seeds.count == 200
 
 
-def test_the_documentation_names_every_metric_and_quantity():
+def test_the_documentation_names_every_metric_and_quantity_and_its_protocol_is_one(tmp_path: Path):
     text = (ROOT / "docs/certify.md").read_text(encoding="utf-8")
+    example = tmp_path / "example.yaml"
+    example.write_text(text.partition("```yaml\n")[2].partition("```")[0])
+    assert set(load_protocol(example, [], judgeable(), QUANTITIES)[1].sweeps) == {"mass", "motor_loss", "stiffer"}
     assert [name for name in (*METRICS, *QUANTITIES, *REPORTED) if f"`{name}`" not in text] == []
 
 
