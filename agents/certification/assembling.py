@@ -31,7 +31,7 @@ Lines = Mapping[tuple[str, int], TrialLine]
 
 
 def assemble(
-    protocol: ProtocolInfo, policy: Policy, plan: Plan, commit: str | None, lines: Lines, *,
+    protocol: ProtocolInfo, policy: PolicyUnderTest, plan: Plan, commit: str | None, lines: Lines, *,
     command: Sequence[str], workers: int, started: str, seconds: float, resumed: int,
 ) -> Result:  # fmt: skip
     """Return the result of a test whose trials are all there.
@@ -45,7 +45,7 @@ def assemble(
     found = conclude(conditions, protocol.content)
     parts: dict[str, Any] = {
         "protocol": protocol,
-        "policy": under_test(policy),
+        "policy": policy,
         "commit": commit,
         "versions": plan.versions,
         "scenarios": plan.scenarios,

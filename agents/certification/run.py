@@ -10,15 +10,23 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from training_ground.agents.certification.assembling import assemble
+from training_ground.agents.certification.assembling import assemble, under_test
 from training_ground.agents.certification.judging import judgeable
 from training_ground.agents.certification.metrics import QUANTITIES
 from training_ground.agents.certification.plan import Condition, Plan, make_plan
-from training_ground.agents.certification.result import FILE, ProtocolInfo, Result, protocol_sha256, result_bytes
+from training_ground.agents.certification.result import (
+    FILE,
+    PolicyUnderTest,
+    ProtocolInfo,
+    Result,
+    protocol_sha256,
+    result_bytes,
+)
 from training_ground.agents.certification.trial import DIVERGED, run_trial
 from training_ground.agents.certification.trials_file import FILE as TRIALS
 from training_ground.agents.certification.trials_file import Header, TimingLine, TrialLine, TrialsFile
 from training_ground.agents.deadline import DeadlineMonitor
+from training_ground.agents.episodes import control_rate
 from training_ground.agents.files import write_atomic
 from training_ground.agents.policy import Policy, load_policy
 from training_ground.agents.seeds import check_unseen
@@ -39,12 +47,14 @@ class Test:
     Attributes:
         protocol: What is asked.
         policy: Who is tested.
+        tested: What the result will say of it.
         plan: What will be done.
         commit: Of this code.
     """
 
     protocol: ProtocolInfo
     policy: Policy
+    tested: PolicyUnderTest
     plan: Plan
     commit: str | None
 
@@ -52,8 +62,8 @@ class Test:
     def header(self) -> Header:
         """What its trials' file begins with."""
         return Header(
-            protocol=self.protocol.sha256, policy=self.policy.name, policy_sha256=getattr(self.policy, "hash", None),
-            runtime=getattr(self.policy, "runtime", None), commit=self.commit, versions=self.plan.versions,
+            protocol=self.protocol.sha256, policy=self.tested.name, policy_sha256=self.tested.sha256,
+            runtime=self.tested.runtime, commit=self.commit, versions=self.plan.versions,
             configs=tuple(condition.config_hash for condition in self.plan.conditions),
         )  # fmt: skip
 
@@ -75,7 +85,8 @@ def prepare(protocol: str | Path, policy: str | Path, overrides: Sequence[str] =
     actor = load_policy(policy, env_id=full_id(first.task), robot=str(first.env.get("robot", "")) or None)
     plan = make_plan(content, actor)
     check_unseen({seed for _, seed in plan.items})
-    return Test(ProtocolInfo(name=name, sha256=protocol_sha256(content), content=content), actor, plan, code_commit())
+    info = ProtocolInfo(name=name, sha256=protocol_sha256(content), content=content)
+    return Test(info, actor, under_test(actor), plan, code_commit())
 
 
 def run(
@@ -111,7 +122,7 @@ def run(
 
         _work(test.policy, missing, workers, finish)
         result = assemble(
-            test.protocol, test.policy, test.plan, test.commit, file.lines, command=command, workers=workers,
+            test.protocol, test.tested, test.plan, test.commit, file.lines, command=command, workers=workers,
             started=started.isoformat(timespec="seconds"), seconds=time.monotonic() - begin, resumed=resumed,
         )  # fmt: skip
         write_atomic(folder / FILE, result_bytes(result))
@@ -161,7 +172,7 @@ class _Stage:
         if self._env is None or self._condition != condition.id:
             self.close()
             self._env, self._condition = make_env(condition.env_id, condition.kwargs), condition.id
-        timed = DeadlineMonitor(self._policy)
+        timed = DeadlineMonitor(self._policy, rate=control_rate(self._env))
         trial, timing = run_trial(self._env, timed, seed, condition.stop_at_s)
         if trial.failure == DIVERGED:  # nothing of that shall be left for the next trial
             self.close()
