@@ -126,11 +126,6 @@ class Threshold(StrictModel):
             raise ValueError(f"value = {self.value!r}: belongs to a sweep; give sweep as well")
         return self
 
-    @property
-    def bound(self) -> float:
-        """The number."""
-        return self.at_most if self.at_least is None else self.at_least  # type: ignore[return-value]  # one is given
-
 
 class SafetyLimit(StrictModel):
     """What a quantity may be in a trial. How many trials may be beyond it is judged like a threshold, by interval."""

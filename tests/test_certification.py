@@ -421,6 +421,9 @@ def test_a_signed_result_shows_every_change(small: Path, tmp_path: Path, capsys:
     key = ["--key", tmp_path / "key.pem"]
     assert certify(small, "--policy", "zero", "--out", tmp_path, "--workers", 0, *key, asked, "--sweeps={}") == 0
     path = tmp_path / "result.json"
+    signed = path.read_bytes()
+    assert certify(small, "--policy", "zero", "--out", tmp_path, "--workers", 0, asked, "--sweeps={}") == 0
+    assert path.read_bytes() == signed  # it was finished: its session and its signature stay
     assert certify("--verify", path, "--key", public) == 0
     assert certify("--verify", path, "--key", other) == 1
     assert "none of the keys" in capsys.readouterr().out

@@ -19,6 +19,7 @@ from training_ground.agents.certification.judging import judged
 from training_ground.agents.certification.plan import outline
 from training_ground.agents.certification.result import (
     MAX_BYTES,
+    SIGNATURE_SUFFIX,
     ConditionResult,
     Digest,
     Judgement,
@@ -29,8 +30,6 @@ from training_ground.agents.certification.result import (
     read_result,
 )
 from training_ground.datasets.signing import Signed, holds, read_signed, trusted, write_statement
-
-SUFFIX = ".sig"
 
 
 class ResultStatement(Signed):
@@ -58,7 +57,7 @@ def sign_result(path: Path, key: Any) -> ResultStatement:
     """
     result = read_result(path)
     said = {"identity": result.identity, "verdict": result.verdict, "result_sha256": _sha256(path)}
-    return write_statement(path.with_suffix(SUFFIX), ResultStatement, said, key)
+    return write_statement(path.with_suffix(SIGNATURE_SUFFIX), ResultStatement, said, key)
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def check(path: Path, keys: Iterable[bytes] = ()) -> Checked:
     """
     result, trusting = read_result(path), list(keys)
     problems = [*_changed(result)]
-    statement, place = None, path.with_suffix(SUFFIX)
+    statement, place = None, path.with_suffix(SIGNATURE_SUFFIX)
     if place.exists():
         statement = read_signed(place, ResultStatement)
         if not holds(statement):
@@ -102,9 +101,8 @@ def check(path: Path, keys: Iterable[bytes] = ()) -> Checked:
             problems.append(f"{place.name}: is of another file: the result was changed after it was signed")
     verified = statement is not None and trusted(statement, trusting)
     if trusting and not verified:
-        why = (
-            "not signed" if statement is None else f"signed by {statement.key_id[:16]}, which is none of the keys given"
-        )
+        signer = None if statement is None else statement.key_id[:16]
+        why = "not signed" if signer is None else f"signed by {signer}, which is none of the keys given"
         problems.append(f"{path.name}: {why}")
     return Checked(result, tuple(problems), statement, verified and not problems)
 

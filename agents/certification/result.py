@@ -22,6 +22,8 @@ from training_ground.datasets.schema import canonical_json
 FORMAT_VERSION = 1
 MAX_BYTES = 256_000_000
 FILE = "result.json"
+SIGNATURE_SUFFIX = ".sig"
+"""Of the file beside a result that holds its signature."""
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[int, Field(ge=0, le=1_000_000_000)]

@@ -16,10 +16,12 @@ from training_ground.agents.certification.metrics import QUANTITIES
 from training_ground.agents.certification.plan import Condition, Plan, make_plan
 from training_ground.agents.certification.result import (
     FILE,
+    SIGNATURE_SUFFIX,
     PolicyUnderTest,
     ProtocolInfo,
     Result,
     protocol_sha256,
+    read_result,
     result_bytes,
 )
 from training_ground.agents.certification.trial import DIVERGED, run_trial
@@ -95,7 +97,7 @@ def run(
     """Do the trials that are missing, and write `result.json`.
 
     On Ctrl-C the KeyboardInterrupt goes on to the caller; every trial that finished is in `trials.jsonl`, and the same
-    call goes on from there.
+    call goes on from there. A test that is finished is left as it is.
 
     Args:
         test: From `prepare`.
@@ -125,7 +127,19 @@ def run(
             test.protocol, test.tested, test.plan, test.commit, file.lines, command=command, workers=workers,
             started=started.isoformat(timespec="seconds"), seconds=time.monotonic() - begin, resumed=resumed,
         )  # fmt: skip
-        write_atomic(folder / FILE, result_bytes(result))
+        return _keep(folder / FILE, result) if not missing else _write(folder / FILE, result)
+
+
+def _keep(path: Path, result: Result) -> Result:
+    """Leave a finished test's result as it is, with its session and its signature; write it where it is not there."""
+    there = read_result(path) if path.exists() else result
+    same = there.model_copy(update={"session": result.session}) == result
+    return there if same and path.exists() else _write(path, result)
+
+
+def _write(path: Path, result: Result) -> Result:
+    path.with_suffix(SIGNATURE_SUFFIX).unlink(missing_ok=True)  # it was another file's
+    write_atomic(path, result_bytes(result))
     return result
 
 
