@@ -53,7 +53,10 @@ def judge(low: float | None, high: float | None, at_least: float | None, at_most
 
 def overall(verdicts: Sequence[Judgement]) -> Judgement:
     """Return the verdict of several together: every one must pass; one that fails decides."""
-    return next((verdict for verdict in ORDER if verdict in verdicts), "inconclusive")
+    for verdict in ORDER:
+        if verdict in verdicts:
+            return verdict
+    return "inconclusive"
 
 
 def judged(condition: Case, trials: Sequence[Trial], protocol: Protocol) -> tuple[MetricResult, ...]:
