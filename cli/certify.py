@@ -79,6 +79,7 @@ def _certify(
 ) -> int:
     from training_ground.agents.certification import run as running
     from training_ground.agents.certification.checking import sign_result
+    from training_ground.agents.certification.report.writing import PAGE, write_report
     from training_ground.agents.certification.result import FILE
 
     key = _private_key(keys[0]) if keys else None  # a wrong key is told before the work, not after
@@ -93,10 +94,13 @@ def _certify(
 
         result = running.run(test, out, workers, _command(protocol, policy, out, workers, overrides), tell)
     statement = None if key is None else sign_result(out / FILE, key)
+    own = () if key is None else (key.public_key().public_bytes_raw(),)
+    with progress("drawing failures", None, unit="trials", quiet=as_json) as shown:
+        write_report(out / FILE, out / PAGE, keys=own, policy=test.policy, on_film=lambda _: shown.advance(1))
     data = result.model_dump(mode="json", exclude={"conditions": {"__all__": {"trials"}}, "session": {"timings"}})
-    data |= {"path": str(out / FILE), "signed_by": statement and statement.key_id}
+    data |= {"path": str(out / FILE), "page": str(out / PAGE), "signed_by": statement and statement.key_id}
     signed = [] if statement is None else [f"signed by the key {statement.key_id[:16]}"]
-    emit(data, as_json, [*_lines(result), f"result: {out / FILE}", *signed])
+    emit(data, as_json, [*_lines(result), f"result: {out / FILE}", f"page: {out / PAGE}", *signed])
     return STATUS[result.verdict]
 
 

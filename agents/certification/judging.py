@@ -94,6 +94,8 @@ def _limits(condition: Case, trials: Sequence[Trial], protocol: Protocol, settin
     """Of each safety limit the share of trials beyond it; only where nothing is swept, or the button is pressed."""
     results = []
     for name, limit in protocol.limits.items():
+        if name not in QUANTITIES:  # a result of a stranger; a protocol of ours is refused when it is read
+            continue
         values = [x for x in map(QUANTITIES[name], trials) if x is not None]
         asked = condition.axis == NOMINAL or (condition.axis == STOP and name in OF_STOPS)
         if not values or not asked or limit.tier not in (None, condition.tier):
