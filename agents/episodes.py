@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -74,8 +75,16 @@ class EpisodeTally:
         return {f"reward/{name}": float(total) / self.steps for name, total in self.terms.items()}
 
 
-def run_episode(env: gymnasium.Env[Any, Any], policy: Policy, seed: int) -> EpisodeRecord:
+def run_episode(
+    env: gymnasium.Env[Any, Any], policy: Policy, seed: int, on_step: Callable[[Any], None] | None = None
+) -> EpisodeRecord:
     """Run one episode of `policy` from `reset(seed=seed)`.
+
+    Args:
+        env: Without an episode under way that anybody still needs.
+        policy: Who acts.
+        seed: Of the episode.
+        on_step: Called with the environment, unwrapped, after each step.
 
     Raises:
         AgentError: The policy does not fit the environment, or the reward is not finite.
@@ -88,6 +97,8 @@ def run_episode(env: gymnasium.Env[Any, Any], policy: Policy, seed: int) -> Epis
     while not (terminated or truncated):
         observation, reward, terminated, truncated, info = env.step(policy.act(observation))
         tally.add(float(reward), info)
+        if on_step is not None:
+            on_step(env.unwrapped)
         if not math.isfinite(tally.total_reward):
             raise AgentError(f"seed {seed}, step {tally.steps}: the reward is {float(reward)}")
         if tally.steps >= MAX_STEPS:

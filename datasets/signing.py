@@ -10,9 +10,9 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
@@ -31,24 +31,20 @@ _PUBLIC = b"-----BEGIN PUBLIC KEY-----"
 _END = b"-----END PUBLIC KEY-----"
 
 
-class Statement(StrictModel):
-    """What a signature says.
+class Signed(StrictModel):
+    """What every signed statement has; a subclass adds what it is about, and a domain of its own.
 
     Attributes:
-        root, files: Of the manifest: its root, and how many files it lists.
-        manifest_sha256: Of the bytes of `manifest.json`.
         time_ns: When it was signed, by the signer's clock, ns since 1970.
         public_key: 32 bytes as hex.
         key_id: sha256 of those bytes, hex.
         signature: 64 bytes as hex, over everything else.
     """
 
-    format: Literal["training-ground-signature"] = "training-ground-signature"
+    domain: ClassVar[bytes]
+
     version: Literal[1] = 1
     algorithm: Literal["ed25519"] = "ed25519"
-    root: Digest
-    files: Count
-    manifest_sha256: Digest
     time_ns: Count
     public_key: Digest
     key_id: Digest
@@ -56,7 +52,26 @@ class Statement(StrictModel):
 
     def message(self) -> bytes:
         """Return the bytes that are signed."""
-        return DOMAIN + canonical_json(self.model_dump(exclude={"signature"}), SIGNATURE)
+        return self.domain + canonical_json(self.model_dump(exclude={"signature"}), SIGNATURE)
+
+
+class Statement(Signed):
+    """What the signature of a manifest says.
+
+    Attributes:
+        root, files: Of the manifest: its root, and how many files it lists.
+        manifest_sha256: Of the bytes of `manifest.json`.
+    """
+
+    domain = DOMAIN
+
+    format: Literal["training-ground-signature"] = "training-ground-signature"
+    root: Digest
+    files: Count
+    manifest_sha256: Digest
+
+
+Kind = TypeVar("Kind", bound=Signed)
 
 
 def key_id(public_key: bytes) -> str:
@@ -159,31 +174,42 @@ def sign(folder: Path, raw: bytes, root: str, files: int, key: Any) -> Statement
         root, files: What they say.
         key: As `read_private_key` returns it.
     """
+    said = {"root": root, "files": files, "manifest_sha256": hashlib.sha256(raw).hexdigest()}
+    return write_statement(folder / SIGNATURE, Statement, said, key)
+
+
+def write_statement(path: Path, kind: type[Kind], said: Mapping[str, Any], key: Any) -> Kind:
+    """Sign a statement and write it, over one that is there.
+
+    Args:
+        path: Its file.
+        kind: What it is about.
+        said: The fields that `kind` adds.
+        key: As `read_private_key` returns it.
+    """
     public = key.public_key().public_bytes_raw()
-    statement = Statement(
-        root=root,
-        files=files,
-        manifest_sha256=hashlib.sha256(raw).hexdigest(),
-        time_ns=time.time_ns(),
-        public_key=public.hex(),
-        key_id=key_id(public),
-    )
+    statement = kind(**said, time_ns=time.time_ns(), public_key=public.hex(), key_id=key_id(public))
     signed = statement.model_copy(update={"signature": key.sign(statement.message()).hex()})
-    write_over(folder / SIGNATURE, canonical_json(signed.model_dump(), SIGNATURE) + b"\n")
+    write_over(path, canonical_json(signed.model_dump(), path.name) + b"\n")
     return signed
 
 
 def read_statement(path: Path) -> Statement:
-    """Read a `manifest.sig`; whether its signature holds is for `holds` to say.
+    """Read a `manifest.sig`; see `read_signed`."""
+    return read_signed(path, Statement)
+
+
+def read_signed(path: Path, kind: type[Kind]) -> Kind:
+    """Read a statement; whether its signature holds is for `holds` to say.
 
     Raises:
-        DatasetError: It is none of a version that is known.
+        DatasetError: It is none of that kind, or of a version that is not known.
     """
     where = str(path)
-    return validate(Statement, parse_json(read_regular(path, MAX_SIGNATURE_BYTES), where), where, DatasetError)
+    return validate(kind, parse_json(read_regular(path, MAX_SIGNATURE_BYTES), where), where, DatasetError)
 
 
-def holds(statement: Statement) -> bool:
+def holds(statement: Signed) -> bool:
     """Say whether the statement was signed with the key that it names."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -198,7 +224,7 @@ def holds(statement: Statement) -> bool:
     return True
 
 
-def trusted(statement: Statement, keys: Iterable[bytes]) -> bool:
+def trusted(statement: Signed, keys: Iterable[bytes]) -> bool:
     """Say whether the statement was signed, and by one of the reader's keys."""
     return bytes.fromhex(statement.public_key) in set(keys) and holds(statement)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from training_ground.configs.loading import StrictModel
 
@@ -20,6 +20,7 @@ def ordered(pair: tuple[float, float]) -> tuple[float, float]:
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Steps = Annotated[int, Field(ge=0, le=50)]
+Lost = Annotated[int, Field(ge=0, le=100)]
 Scale = Annotated[tuple[Positive, Positive], AfterValidator(ordered)]
 NonNegativeRange = Annotated[tuple[NonNegative, NonNegative], AfterValidator(ordered)]
 
@@ -54,6 +55,14 @@ class Randomisation(StrictModel):
     """Delay of the joint targets, s; rounded to whole physics steps, at most 32."""
     joint_friction: NonNegativeRange | None = None
     """Coulomb friction added to every joint, N·m."""
+    lost_motors: Annotated[tuple[Lost, Lost], AfterValidator(ordered)] | None = None
+    """How many motors, drawn from all, give no torque; both ends included."""
+
+    @model_serializer(mode="wrap")
+    def _unless_new(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what came later and is not used: hashes from before it still hold."""
+        data = plain(self)
+        return {key: value for key, value in data.items() if key != "lost_motors" or value is not None}
 
 
 class Noise(StrictModel):
@@ -119,4 +128,10 @@ def draw(ranges: Randomisation, joints: int, generator: np.random.Generator) -> 
         drawn["kd_scale"] = generator.uniform(*ranges.gain_scale, joints).tolist()
     if ranges.motor_strength is not None:
         drawn["motor_strength"] = generator.uniform(*ranges.motor_strength, joints).tolist()
+    if ranges.lost_motors is not None:
+        count = min(joints, int(generator.integers(ranges.lost_motors[0], ranges.lost_motors[1] + 1)))
+        lost = sorted(int(i) for i in generator.choice(joints, count, replace=False))
+        strength = drawn.get("motor_strength", [1.0] * joints)
+        drawn["motor_strength"] = [0.0 if i in lost else strength[i] for i in range(joints)]
+        drawn["lost_motors"] = lost
     return drawn

@@ -20,6 +20,7 @@ from training_ground.agents.viewing.session import Session
 from training_ground.agents.viewing.trace import SEARCHED_S, SETTLED_S, Trace, record_trace
 from training_ground.assets.model import CompiledModel
 from training_ground.configs.errors import AgentError
+from training_ground.envs.env import HumanoidEnv
 
 ROWS, COLUMNS = 2, 8
 WIDTH, HEIGHT, GAP, MARGIN, CAPTION, HEAD = 232, 372, 8, 36, 32, 84
@@ -67,7 +68,7 @@ def draw_sheet(
     for time in times:
         while session.time < time - 1e-9 and not session.ended:
             session.step()
-        pictures.append(_photograph(session, angle, legs))
+        pictures.append(photograph(session.env, angle, legs))
         if on_picture is not None:
             on_picture(1.0)
     feet = [foot.side for foot in session.env.model.feet] if session.env.stance == "free" else []
@@ -120,9 +121,14 @@ def _link(joint: ET.Element, role: str) -> str:
     return "" if found is None else found.get("link", "")
 
 
-def _photograph(session: Session, angle: float, legs: dict[str, set[str]]) -> Image.Image:
-    """Take a picture from the robot's right, its legs tinted in the colours of their sides."""
-    env = session.env
+def photograph(env: HumanoidEnv, angle: float, legs: dict[str, set[str]]) -> Image.Image:
+    """Take a picture from the robot's right, its legs tinted in the colours of their sides.
+
+    Args:
+        env: Made with `render_mode="rgb_array"`.
+        angle: Direction, rad, that goes to the right in the picture.
+        legs: As `leg_links` gives them; empty for legs as they are.
+    """
     tall = env.model.default_height
     x, y, z = env.robot.base.position
     lift = z - tall if env.stance == "mounted" else 0.0

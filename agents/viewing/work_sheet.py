@@ -15,6 +15,7 @@ from training_ground.agents.viewing.session import Session
 from training_ground.agents.viewing.sheet import BETWEEN, INK, SOFT
 from training_ground.configs.errors import AgentError
 from training_ground.envs.cell_task import CellTask
+from training_ground.envs.env import HumanoidEnv
 
 ROWS, COLUMNS = 2, 6
 WIDTH, HEIGHT, GAP, MARGIN, CAPTION, HEAD = 320, 300, 8, 36, 32, 84
@@ -60,13 +61,13 @@ def draw_work_sheet(
     elif succeeded is not None:
         end = min(max(succeeded, start) + AFTER_S, end)
     times = _moments([time for time, _ in phases], start, end)
-    side = _side(session)
+    side = side_of_work(session.env)
     session.reset(session.seed)
     pictures = []
     for time in times:
         while session.time < time - 1e-9 and not session.ended:
             session.step()
-        pictures.append(_photograph(session, side))
+        pictures.append(photograph(session.env, side))
         if on_picture is not None:
             on_picture(1.0)
     outcome = "success" if succeeded is not None else session.info["failure"] or "no success"
@@ -105,16 +106,21 @@ def _moments(marks: list[float], start: float, end: float) -> list[float]:
     return times
 
 
-def _side(session: Session) -> float:
+def side_of_work(env: HumanoidEnv) -> float:
     """Side from which to look, 1 for the robot's left: that of most of what it works with."""
-    task = session.env.task
+    task = env.task
     assert isinstance(task, CellTask)
     middle = np.mean([task.place.frame(name).position[1] for name in task.objects or task.place.spec.reach])
     return 1.0 if middle > 0.05 else -1.0
 
 
-def _photograph(session: Session, side: float) -> Image.Image:
-    env = session.env
+def photograph(env: HumanoidEnv, side: float) -> Image.Image:
+    """Take a picture of the work in a cell; the environment must be made with `render_mode="rgb_array"`.
+
+    Args:
+        env: Of a `CellTask`.
+        side: From which to look, 1 for the robot's left.
+    """
     x, y, _ = env.robot.base.position
     shoulder = env.task.shoulder_height() or env.robot.base.position[2] + 0.3
     partner = isinstance(env.task, CellTask) and env.task.place.spec.receiver is not None
