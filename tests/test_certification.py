@@ -188,6 +188,13 @@ def test_pose_errors_are_measured_as_in_iso_9283():
     assert found["pooled_pose_repeatability"].value == pytest.approx(distances.mean() + 3 * distances.std(ddof=1))
 
 
+def test_a_stop_that_finds_no_rest_is_beyond_every_limit():
+    stops = [trial(i, emergency_stops=1, stop_time=0.2 if i else None) for i in range(3)]
+    assert [QUANTITIES["stop_time"](t) for t in stops] == [math.inf, 0.2, 0.2]
+    assert measured(stops)["stop_time_p95"].n == 3 and measured(stops)["stop_time_p95"].value is None
+    assert QUANTITIES["stop_time"](trial(1, emergency_stops=0)) is None
+
+
 def test_people_and_defects():
     trials = [
         trial(i, contact_steps=i % 2, separation_steps=0, protective_stops=2, metrics=counts)

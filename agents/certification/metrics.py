@@ -263,6 +263,13 @@ def _f1(trials: Sequence[Trial], setting: Setting) -> Measured | None:
     return Measured(score, low, high, "wilson", len(told), setting.confidence)
 
 
+def _stopped(read: Callable[[Trial], float | None]) -> Callable[[Trial], float | None]:
+    """Infinity where an emergency stop found no rest: that must not look as if nothing had been measured."""
+    return lambda t: math.inf if read(t) is None and t.emergency_stops else read(t)
+
+
+_STOP_TIME, _STOP_DISTANCE = _stopped(lambda t: t.stop_time), _stopped(lambda t: t.stop_distance)
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -318,11 +325,11 @@ METRICS = {
         ),
         Metric(
             "stop_time_p95", "cooperation", "s", "95th percentile of the time of a stop.",
-            _quantile_of(lambda t: t.stop_time, P95),
+            _quantile_of(_STOP_TIME, P95),
         ),
         Metric(
             "stop_distance_p95", "cooperation", "m", "95th percentile of a hand's way in a stop.",
-            _quantile_of(lambda t: t.stop_distance, P95),
+            _quantile_of(_STOP_DISTANCE, P95),
         ),
     )
 }  # fmt: skip
@@ -337,7 +344,7 @@ QUANTITIES: dict[str, Callable[[Trial], float | None]] = {
     "joint_limit": lambda t: t.metrics.get("joint_limit"),
     "torque_limit": lambda t: t.metrics.get("torque_limit"),
     "workspace": lambda t: t.metrics.get("workspace"),
-    "stop_time": lambda t: t.stop_time,
-    "stop_distance": lambda t: t.stop_distance,
+    "stop_time": _STOP_TIME,
+    "stop_distance": _STOP_DISTANCE,
 }
 """What can be limited in each trial, and where it stands; `docs/certify.md` says what each is."""
