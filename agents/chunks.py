@@ -35,9 +35,7 @@ class ChunkSpec(StrictModel):
         if self.execute > self.horizon:
             raise ValueError(f"execute = {self.execute}: a chunk has no more than horizon = {self.horizon} actions")
         if self.ensemble is not None and self.execute != 1:
-            raise ValueError(
-                f"execute = {self.execute}: with ensemble a chunk is asked for in every step; leave it at 1"
-            )
+            raise ValueError(f"execute = {self.execute}: with ensemble a chunk is asked for in every step: leave it 1")
         return self
 
 

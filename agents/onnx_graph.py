@@ -4,8 +4,8 @@ The normaliser is inside and computes in float64, as in numpy; the layers comput
 
 observation (batch, n) float32 → Cast → Sub → Div → Clip → Cast → Gemm, Elu | Tanh | Relu, … → action (batch, m) float32
 
-Of a policy that foresees a chunk of actions it gives all of them, one after the other: (batch, horizon m). The metadata's
-`chunk` says how they are carried out, one a control step.
+Of a policy that foresees a chunk of actions it gives all of them, one after the other: (batch, horizon m). How they are
+carried out, one a control step, stands in the metadata as `chunk`.
 """
 
 from __future__ import annotations

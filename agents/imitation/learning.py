@@ -183,14 +183,13 @@ class ImitationRun:
         config, model = self.config, self.model
         with contextlib.closing(make_env(config.env.id, config.evaluated_kwargs)) as deployed:
             signature = signature_of(deployed)
-        normalisation, data = model.normalisation, self.origins()
+        data = self.origins()
         size = signature.observation_size
         if config.normalisation.observation:
             moments = (model.moments["observation/mean"], model.moments["observation/variance"])
             normaliser = NormaliserSpec(clip=config.normalisation.clip, epsilon=config.normalisation.epsilon)
         else:
             moments, normaliser = export.unchanged(size)
-        assert normalisation is not None
         layers = model.layers()
         steps = sum(one.steps for one in data)
         spec = BundleSpec(
@@ -220,9 +219,8 @@ def learn(
     settings, model_hash = getattr(config, config.algorithm), signature_of(env).model_hash
     start = Counters(0, 0, 0, 0.0, settings.learning_rate, model_hash) if checkpoint is None else checkpoint.counters
     if start.model_hash != model_hash:
-        raise AgentError(
-            f"{folder}: trained on the compiled robot {start.model_hash[:12]}, which is now {model_hash[:12]}"
-        )
+        was, now = start.model_hash[:12], model_hash[:12]
+        raise AgentError(f"{folder}: trained on the compiled robot {was}, which is now {now}; start a new run")
     run = ImitationRun(config, folder, env, report)
     if checkpoint is not None:
         run.model.restore(checkpoint.tensors, str(checkpoint.path))

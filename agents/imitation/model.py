@@ -1,4 +1,4 @@
-"""The network that is fitted to recorded chunks of actions, in plain torch: a multilayer perceptron and its optimiser."""
+"""The network that learns chunks of actions, in plain torch: a multilayer perceptron and its optimiser."""
 
 from __future__ import annotations
 

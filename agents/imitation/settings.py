@@ -58,8 +58,7 @@ class DaggerSettings(ImitationSettings):
     def _seeds_below_evaluation(self) -> DaggerSettings:
         last = self.first_seed + self.rounds * self.episodes
         if last > 1_000_000:
-            raise ValueError(f"first_seed = {self.first_seed}: the rounds would need seeds up to {last - 1}, which must "
-                             "stay below 1000000")  # fmt: skip
+            raise ValueError(f"first_seed = {self.first_seed}: the rounds need seeds up to {last - 1}, allowed: 999999")
         return self
 
     def updates(self, total: int) -> list[int]:
