@@ -95,7 +95,10 @@ class Part:
         return {"observation": flat.astype(np.float32), "action": batch[ACTION], "is_pad": batch[ACTION + PAD]}
 
     def moments(self) -> tuple[Moments, Moments]:
-        """Mean and variance of the observation, and of the action, over the rows that are learned from."""
+        """Mean and variance of the observation, and of the action, over the rows that are learned from.
+
+        The older rows of a history count like the newest.
+        """
         view, positions = self.windows.view, self.windows.positions
         begin, end = view.starts[positions] + self.first, view.starts[positions + 1] - 1
         rows = np.concatenate([np.arange(a, b) for a, b in zip(begin, end, strict=True)])
