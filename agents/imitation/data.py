@@ -28,6 +28,10 @@ TAKEOVER = "takeover"
 Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
+class NothingToLearn(AgentError):
+    """A dataset holds no episode that could be learned from."""
+
+
 class Part:
     """The episodes of one dataset that are learned from.
 
@@ -44,8 +48,9 @@ class Part:
         counts: (E,) rows of each episode that are learned from.
 
     Raises:
-        DatasetError: There is no store, its episodes do not fit the environment, or none is left.
-        AgentError: They are of another task, or nothing is left to learn from.
+        DatasetError: There is no store, or its episodes do not fit the environment.
+        AgentError: They are of another task.
+        NothingToLearn: None is left.
     """
 
     def __init__(
@@ -71,7 +76,7 @@ class Part:
         numbers = [n for n in numbers if begin.get(n, 0) < rows[n] - 1]  # otherwise it ended before the expert's turn
         if not numbers:
             what = "successful episodes" if only_successes else "episodes"
-            raise AgentError(f"{path}: holds no {what} to learn from, of {len(view)} in all")
+            raise NothingToLearn(f"{path}: holds no {what} to learn from, of {len(view)} in all")
         seen = [POLICY_OBSERVATION] if POLICY_OBSERVATION in view.columns else _observed(store)
         size = sum(int(np.prod(view.columns[name].shape[1:], dtype=int)) for name in seen)
         self.history, rest = divmod(int(np.prod(env.observation_space.shape or ())), size)

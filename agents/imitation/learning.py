@@ -16,7 +16,7 @@ import torch
 from training_ground.agents import export
 from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, DataOrigin, NetworkSpec, NormaliserSpec
 from training_ground.agents.checkpoints import Checkpoint, Counters, write_checkpoint
-from training_ground.agents.imitation.data import Demonstrations, Part, pooled
+from training_ground.agents.imitation.data import Demonstrations, NothingToLearn, Part, pooled
 from training_ground.agents.imitation.model import ChunkModel
 from training_ground.agents.imitation.settings import DaggerSettings, ImitationSettings
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
@@ -154,7 +154,10 @@ class ImitationRun:
             return []
         settings, end = self.settings, self.rounds.seeds(stage).stop
         path = self.folder / ROLLOUTS
-        return [Part(path, self.env, settings.horizon, settings.only_successes, below_seed=end)]
+        try:
+            return [Part(path, self.env, settings.horizon, settings.only_successes, below_seed=end)]
+        except NothingToLearn:  # a learner that fails before the expert's turn may get better yet
+            return []
 
     def _tell(self, log: ProgressLog, number: int, loss: float) -> None:
         elapsed = time.monotonic() - self._began

@@ -1,10 +1,10 @@
 """DAgger's rounds: the learner acts until some step, then the task's expert takes over and shows how to go on.
 
 DAgger (Ross et al. 2011, arXiv 1011.0686) asks the expert for the action in every state that the learner visits. The
-scripted experts cannot be asked so: they are plans that are carried out in time, and what one says first wherever it
-is put is the first, hardly moving, step of a new plan. So the learner plays into a state of its own, the expert
-plans anew from there and plays on to the end, and only its actions are learned: takeover, as in HG-DAgger (Kelly et
-al. 2019, arXiv 1810.02890), at a step that is drawn.
+scripted experts are plans that are carried out in time. They can be begun in any state, and what one says there is the
+first step of a new plan, from rest, with the hand opened and another way chosen: not what it would do in the middle of
+the work. So the learner plays into a state of its own, the expert plans anew from there and plays on to the end, and
+only its actions are learned: takeover, as in HG-DAgger (Kelly et al. 2019, arXiv 1810.02890), at a step that is drawn.
 """
 
 from __future__ import annotations
