@@ -154,7 +154,7 @@ def test_of_a_takeover_only_what_the_expert_did_is_learned(tmp_path: Path) -> No
     with contextlib.closing(make_env(REACH, KWARGS)) as env:
         box = env.action_space
         assert isinstance(box, gymnasium.spaces.Box)
-        (size,), (wide,) = box.shape, env.observation_space.shape or ()
+        size, wide = box.shape[0], int(np.prod(env.observation_space.shape or ()))
         constant = Network(
             [(np.zeros((wide, 4 * size), np.float32), np.full(4 * size, 0.25, np.float32))], "relu", Normalisation()
         )
@@ -280,7 +280,7 @@ def test_what_is_wrong_with_a_preset_is_told_before_there_is_a_run(
 def test_batches_of_rounds_do_not_repeat_each_other(data: Path) -> None:
     with contextlib.closing(make_env(REACH, KWARGS)) as env:
         everything = Demonstrations([Part(data, env, 8, only_successes=False)])
-    batches = Batches(everything, 16, seed=0)  # type: ignore[arg-type]
+    batches = Batches(everything, 16, seed=0)
     epoch = np.concatenate(list(batches))
     assert sorted(epoch.tolist()) == list(range(len(everything)))
     assert not np.array_equal(epoch, np.concatenate(list(batches)))
