@@ -17,13 +17,15 @@ from training_ground.agents import training
 from training_ground.agents.bundle import load_bundle, read_bundle, write_manifest
 from training_ground.agents.chunks import ChunkPlayer, ChunkSpec
 from training_ground.agents.episodes import run_episode
-from training_ground.agents.imitation.data import Demonstrations, Part, pooled
+from training_ground.agents.imitation.data import Demonstrations, Part, both_sides, pooled
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
 from training_ground.agents.network import Network, Normalisation
 from training_ground.agents.policy import load_policy
 from training_ground.agents.progress import read_progress
 from training_ground.agents.recording import record
 from training_ground.agents.stepping import make_env
+from training_ground.agents.symmetry import reflect, symmetry_of
+from training_ground.assets.model import Mirror
 from training_ground.configs.errors import AgentError, ConfigError, DatasetError
 from training_ground.configs.loading import validate
 from training_ground.datasets.store import Store
@@ -150,6 +152,40 @@ def test_moments_of_several_datasets_are_those_of_all_rows() -> None:
     assert np.allclose(mean, both.mean(0)) and np.allclose(variance, both.var(0))
 
 
+def test_the_mirror_image_of_reaching_is_what_the_robots_mirror_image_sees() -> None:
+    """Joints and goals are mirrored by hand, and the environment says what it observes then."""
+    with contextlib.closing(make_env(REACH, KWARGS)) as env:
+        base: Any = env.unwrapped
+        env.reset(seed=5)
+        symmetry, robot, model = symmetry_of(env), base.robot, base.model
+        joints = np.clip(model.default_position + 0.2, model.lower, model.upper)
+        goals = base.task.state.values["goals"]
+
+        def seen(angles: np.ndarray, wanted: Any) -> np.ndarray:
+            robot.place(angles.tolist())
+            base.task.state.values["goals"] = wanted
+            base.task._measure()
+            return base.observation.read(base).copy()
+
+        first = seen(joints, goals)
+        flipped = [((x, -y, z), (-a, b, -c, w)) for (x, y, z), (a, b, c, w) in reversed(goals)]
+        offset = joints - model.default_position
+        image = seen(model.default_position + model.mirror.sign * offset[model.mirror.permutation], flipped)
+        base.action[:] = 0.0
+        for name in ("joint_position", "hand_position_error", "hand_orientation_error"):
+            part = base.observation.slices[name]
+            assert np.allclose(reflect(first, symmetry.observation)[part], image[part], atol=2e-3), name
+        assert np.abs(first[base.observation.slices["hand_position_error"]]).min() > 5e-3
+
+
+def test_moments_with_the_mirror_image_are_those_of_both() -> None:
+    mirror = Mirror(np.array([1, 0, 2]), np.array([1.0, 1.0, -1.0]))
+    values = np.random.default_rng(0).normal([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], (50, 3))
+    mean, variance = both_sides((values.mean(0), values.var(0)), mirror)
+    both = np.concatenate([values, reflect(values, mirror)])
+    assert np.allclose(mean, both.mean(0)) and np.allclose(variance, both.var(0))
+
+
 def test_of_a_takeover_only_what_the_expert_did_is_learned(tmp_path: Path) -> None:
     with contextlib.closing(make_env(REACH, KWARGS)) as env:
         box = env.action_space
@@ -207,7 +243,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(data: Path, 
 @pytest.mark.parametrize("algorithm", ["bc", "dagger"])
 def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(algorithm: str, data: Path, tmp_path: Path) -> None:
     """Of DAgger the rounds after the checkpoint are played again, or found where they were played already."""
-    own = {"rounds": 2, "episodes": 2, "latest_s": 0.3} if algorithm == "dagger" else {}
+    own = {"rounds": 2, "episodes": 2, "latest_s": 0.3} if algorithm == "dagger" else {"mirror": True}
     folder = training.start(preset(tmp_path, data, algorithm, own=own), name="whole", root=tmp_path).folder
     bundle = (folder / "bundle" / "policy.safetensors").read_bytes()
     for keep_rounds in (True, False):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.agents.bundle_format import DataOrigin
+from training_ground.assets.model import Mirror
 from training_ground.configs.errors import AgentError
 from training_ground.datasets.array_build import refresh
 from training_ground.datasets.index import Index
@@ -155,6 +156,14 @@ def pooled(moments: Sequence[Moments], counts: Sequence[int]) -> Moments:
     means, variances = np.array([m for m, _ in moments]), np.array([v for _, v in moments])
     mean = (weights * means).sum(axis=0)
     return mean, (weights * (variances + (means - mean) ** 2)).sum(axis=0)
+
+
+def both_sides(moments: Moments, mirror: Mirror) -> Moments:
+    """Mean and variance over what was recorded and its mirror image."""
+    mean, variance = moments
+    mirrored = mirror.sign * mean[mirror.permutation]
+    spread = ((mean - mirrored) / 2) ** 2
+    return (mean + mirrored) / 2, (variance + variance[mirror.permutation]) / 2 + spread
 
 
 def _observed(store: Store) -> list[str]:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
 
 from training_ground.agents import export
 from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, DataOrigin, NetworkSpec, NormaliserSpec
 from training_ground.agents.checkpoints import Checkpoint, Counters, write_checkpoint
-from training_ground.agents.imitation.data import Demonstrations, NothingToLearn, Part, pooled
+from training_ground.agents.imitation.data import Demonstrations, NothingToLearn, Part, both_sides, pooled
 from training_ground.agents.imitation.model import ChunkModel
 from training_ground.agents.imitation.settings import DaggerSettings, ImitationSettings
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
@@ -26,6 +27,7 @@ from training_ground.agents.progress import ProgressLog
 from training_ground.agents.recording import record
 from training_ground.agents.signature import signature_of
 from training_ground.agents.stepping import make_env
+from training_ground.agents.symmetry import reflect, symmetry_of
 from training_ground.configs.errors import AgentError
 from training_ground.configs.training import RunConfig
 from training_ground.datasets.store import Store
@@ -72,6 +74,10 @@ class ImitationRun:
         self.parts = open_parts(config, env)
         moments, counts = [part.moments() for part in self.parts], [part.origin.steps for part in self.parts]
         observation, action = (pooled([m[i] for m in moments], counts) for i in (0, 1))
+        self.symmetry = symmetry_of(env) if self.settings.mirror else None
+        if self.symmetry is not None:
+            observation = both_sides(observation, self.symmetry.observation)
+            action = both_sides(action, self.symmetry.action)
         self.model = ChunkModel(self.settings, config.network, config.normalisation, observation, action, config.seed)
         self._begin = [0, *(self.rounds.updates(config.total_steps) if self.rounds else ())]
 
@@ -128,7 +134,15 @@ class ImitationRun:
             epochs = itertools.chain.from_iterable(iter(batches) for _ in itertools.count())
             wanted = itertools.islice(epochs, passed % len(batches), None)
             for number, indices in zip(range(begin + passed, end), wanted, strict=False):
-                yield number, data[indices]
+                yield number, self._mirrored(data[indices], number)
+
+    def _mirrored(self, batch: dict[str, Any], number: int) -> dict[str, Any]:
+        """Put the mirror image in the place of about half of a batch."""
+        if self.symmetry is not None:
+            chosen = np.random.default_rng([self.config.seed, number]).random(len(batch["action"])) < 0.5
+            for name, mirror in (("observation", self.symmetry.observation), ("action", self.symmetry.action)):
+                batch[name][chosen] = reflect(batch[name][chosen], mirror)
+        return batch
 
     def _roll_out(self, stage: int) -> None:
         """Record the episodes of a round; those that are there already, of these very weights, stay."""

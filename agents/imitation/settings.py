@@ -25,6 +25,8 @@ class ImitationSettings(StrictModel):
     """How many of them it carries out before it looks again; 1 with `ensemble`."""
     ensemble: Annotated[float, Field(ge=0)] | None = None
     """Weight m of ACT's temporal ensembling; none where absent."""
+    mirror: bool = False
+    """Learn from the mirror image of half of what was recorded; the robot and the task must have one."""
     learning_rate: Positive = 1e-3
     """The first one: it falls to 0 along a cosine."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
