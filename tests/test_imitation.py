@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +260,29 @@ def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(algorithm: s
     if algorithm == "dagger":
         rolled = json.loads((folder / "bundle" / "spec.json").read_text())["provenance"]["data"]
         assert [one["episodes"] for one in rolled] == [3, 4]
+
+
+def test_ctrl_c_in_a_round_ends_it_and_the_run_goes_on_with_the_same_bits(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"rounds": 1, "episodes": 3, "latest_s": 0.3}
+    whole = training.start(preset(tmp_path, data, "dagger", own=own), name="whole", root=tmp_path).bundle
+    written: list[int] = []
+
+    def interrupt(self: Store, episode: Any, *rest: Any, **more: Any) -> int:
+        written.append(append(self, episode, *rest, **more))
+        if len(written) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return written[-1]
+
+    append = Store.append
+    monkeypatch.setattr(Store, "append", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        training.start(tmp_path / "tiny.yaml", name="cut", root=tmp_path)
+    assert len(written) == 2 and (tmp_path / "cut" / "checkpoints" / "step_000000000012.safetensors").is_file()
+    bundle = training.resume(tmp_path / "cut").bundle
+    assert len(written) == 3, "episodes that were there are not played again"
+    assert (bundle / "policy.safetensors").read_bytes() == (whole / "policy.safetensors").read_bytes()
 
 
 def test_numpy_and_onnx_play_the_same_episode(run: Path) -> None:

@@ -83,7 +83,7 @@ class ImitationRun:
 
     def learn(self, start: Counters, stop: StopRequest) -> Counters:
         """Do the updates that are left; return where the run stands."""
-        self._start, self._began, self._episodes = start, time.monotonic(), start.episodes
+        self._start, self._began, self._episodes, self._stop = start, time.monotonic(), start.episodes, stop
         log = ProgressLog(self.folder / "progress.jsonl", start.steps)
         number, saved = start.steps, start.steps
         losses: list[float] = []
@@ -126,6 +126,7 @@ class ImitationRun:
                 continue
             # Rounds before the checkpoint are in the store; that of this stage is made by the weights that began it.
             if stage and begin >= done:
+                self.save(begin)
                 self._roll_out(stage)
             data = Demonstrations([*self.parts, *self._rolled_out(stage)])
             batches = Batches(data, self.settings.batch_size, seed=self.config.seed)
@@ -155,12 +156,17 @@ class ImitationRun:
         rate = float(self.env.unwrapped.describe()["control_rate"])  # type: ignore[attr-defined]
         policy = TakeoverPolicy(actor, max(1, round(rounds.latest_s * rate)), self.config.seed, hashed)
         seeds = rounds.seeds(stage)
-        config = self.config.env
-        result = record(policy, config.id, config.kwargs, seeds, self.folder / ROLLOUTS, workers=self.config.workers)
+        env, path, workers = self.config.env, self.folder / ROLLOUTS, self.config.workers
+
+        def end(*_: Any) -> None:
+            if self._stop.asked:
+                raise KeyboardInterrupt
+
+        result = record(policy, env.id, env.kwargs, seeds, path, workers=workers, on_episode=end)
         if result.interrupted:
             raise KeyboardInterrupt
         self._episodes += len(seeds)
-        mark(Store.open(self.folder / ROLLOUTS), policy)
+        mark(Store.open(path), policy)
 
     def _rolled_out(self, stage: int) -> list[Part]:
         """Return the rounds' episodes up to this stage."""
