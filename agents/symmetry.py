@@ -40,9 +40,9 @@ def symmetry_of(env: gymnasium.Env[Any, Any], privileged: Sequence[str] = ()) ->
     base: Any = env.unwrapped
     model, observation = getattr(base, "model", None), getattr(base, "observation", None)
     if model is None or observation is None:
-        raise AgentError("ppo.mirror: only environments of the training ground know their mirror image")
+        raise AgentError("mirror: only environments of the training ground know their mirror image")
     if model.mirror is None:
-        raise AgentError(f"ppo.mirror: robot '{model.name}' is not symmetric")
+        raise AgentError(f"mirror: robot '{model.name}' is not symmetric")
     return Symmetry(observation.mirror(privileged), observation.action_mirror())
 
 

@@ -11,7 +11,7 @@ which no action was taken any more, is never given as an action; nor is the firs
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,6 +141,16 @@ class Windows:
         return batch
 
 
+class Counted(Protocol):
+    """What batches can be drawn from: windows of episodes one after the other, `counts` (E,) of each."""
+
+    counts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Windows of all episodes together."""
+        ...
+
+
 class Batches:
     """Indices of windows for an epoch, a batch at a time, in an order that follows from the seed alone.
 
@@ -149,7 +159,7 @@ class Batches:
     they are, `balanced` does so for labels.
 
     Args:
-        windows: What to draw from.
+        windows: What to draw from: `Windows`, or several of them that count like one.
         size: Windows a batch; the last one of an epoch may have fewer.
         seed: The same seed and epoch give the same batches, whatever reads them.
         weights: (E,) of each episode of `windows`; None for every window once.
@@ -164,7 +174,7 @@ class Batches:
 
     def __init__(
         self,
-        windows: Windows,
+        windows: Counted,
         size: int,
         *,
         seed: int = 0,

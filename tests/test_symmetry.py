@@ -70,8 +70,8 @@ def test_a_mirrored_robot_with_mirrored_actions_observes_the_mirror_image(task, 
 
 
 def test_a_task_that_does_not_tell_its_mirror_image_is_named():
-    env = make("Reach", robot="g1")
-    with pytest.raises(SimulationError, match=r"'Reach'.*'hand_position_error'"):
+    env = make("PressButton")
+    with pytest.raises(SimulationError, match=r"'PressButton'.*'hand_position'"):
         env.observation.mirror()
     env.close()
 

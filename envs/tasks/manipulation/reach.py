@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from training_ground.assets.model import CompiledModel
+from training_ground.assets.model import CompiledModel, Mirror
 from training_ground.envs import balance, rotations
 from training_ground.envs.channels import Channel
 from training_ground.envs.rewards import near
@@ -93,6 +93,18 @@ class Reach(Task):
             Channel("hand_orientation_error", (n,), "rad", "base", "observation", "Rotation vector to the goal.", xyz),
             Channel("hand_goal", (n,), "m", "world", "state", "Position of each hand's goal.", xyz, "float64"),
         )
+
+    def mirror(self) -> dict[str, Mirror]:
+        """The hands change places; a rotation vector is turned as an axis is."""
+        other = {"left": "right", "right": "left"}
+        if any(other.get(side, side) not in self._sides for side in self._sides):
+            return {}  # a hand of one side alone has no mirror image
+        places = [self._sides.index(other.get(side, side)) for side in self._sides]
+        swapped = np.concatenate([3 * place + np.arange(3) for place in places])
+        return {
+            "hand_position_error": Mirror(swapped, np.tile([1.0, -1.0, 1.0], len(places))),
+            "hand_orientation_error": Mirror(swapped, np.tile([-1.0, 1.0, -1.0], len(places))),
+        }
 
     def prepare(self, generator: np.random.Generator) -> None:
         """Draw arm angles without self-contact and keep where the hands are, in the base's frame."""
