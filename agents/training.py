@@ -128,8 +128,8 @@ def check_environments(config: RunConfig) -> None:
     """
     algorithm = find_algorithm(config.algorithm)
     with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
-        if hasattr(algorithm, "check"):
-            algorithm.check(config, env)
+        if hasattr(algorithm, "check_config"):
+            algorithm.check_config(config, env)
         if config.origin is not None:
             from training_ground.agents.bundle import read_bundle
             from training_ground.agents.warm_start import columns

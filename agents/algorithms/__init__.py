@@ -12,7 +12,7 @@ A file `agents/algorithms/<name>.py` has
   steps between two progress records.
 
 An algorithm that learns from recorded episodes has, beside `Settings` and in place of the rest,
-- `check(config, env)`: look at its datasets before a run's folder is made;
+- `check_config(config, env)`: look at its datasets before a run's folder is made;
 - `learn(config, folder, checkpoint, env, report) -> (updates, seconds)`: the whole run, up to its bundle.
 `bc` and `dagger` share `agents/imitation/`; their `total_steps` are updates of the weights.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Settings = ImitationSettings
 
 
-def check(config: RunConfig, env: gymnasium.Env[Any, Any]) -> None:
+def check_config(config: RunConfig, env: gymnasium.Env[Any, Any]) -> None:
     """Open the datasets; see `agents/imitation/learning.py`."""
     from training_ground.agents.imitation.learning import open_parts
 
