@@ -68,7 +68,7 @@ def made(
     own = np.random.default_rng(seed)
     conditions = tuple(_condition(one, content, rate, speed, own) for one in _conditions(content, count))
     parts: dict[str, Any] = {
-        "protocol": ProtocolInfo(name="made", sha256=protocol_sha256(content), content=content),
+        "protocol": ProtocolInfo(name="made", sha256=protocol_sha256(content.model_dump(mode="json")), content=content),
         "policy": PolicyUnderTest(name=name, kind="other", sha256=None, runtime=None, provenance=None),
         "commit": "0" * 40,
         "versions": {"training-ground": "0.1.0", "pybullet": "3.2.7"},

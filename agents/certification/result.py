@@ -240,9 +240,9 @@ class Result(StrictModel):
     session: Session
 
 
-def protocol_sha256(content: Protocol) -> str:
-    """Return the hash of a protocol: of its content as canonical JSON."""
-    return hashlib.sha256(canonical_json(content.model_dump(mode="json"), "protocol")).hexdigest()
+def protocol_sha256(content: dict[str, Any]) -> str:
+    """Return the hash of a protocol's content as plain data."""
+    return hashlib.sha256(canonical_json(content, "protocol")).hexdigest()
 
 
 def identity_of(parts: dict[str, Any]) -> str:

@@ -87,7 +87,7 @@ def prepare(protocol: str | Path, policy: str | Path, overrides: Sequence[str] =
     actor = load_policy(policy, env_id=full_id(first.task), robot=str(first.env.get("robot", "")) or None)
     plan = make_plan(content, actor)
     check_unseen({seed for _, seed in plan.items})
-    info = ProtocolInfo(name=name, sha256=protocol_sha256(content), content=content)
+    info = ProtocolInfo(name=name, sha256=protocol_sha256(content.model_dump(mode="json")), content=content)
     return Test(info, actor, under_test(actor), plan, code_commit())
 
 
