@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 XYZ = ("x", "y", "z")
 OBSERVED, SMALL = "<observed>", "<small>"
+"""Keys of a raw frame that no channel can have: all observed channels in one vector (d,) float32; and one (k,) of the
+link that carries the IMU (position, orientation, linear and angular velocity) and of small channels, see `_apart`."""
 CARRIER = 13
-"""Numbers of the state of the link that carries the IMU, which `SMALL` begins with."""
-"""Keys of a raw frame that no channel can have: all observed channels in one vector (d,) float32; the state (13,)
-float64 of the link that carries the IMU: position, orientation, linear and angular velocity."""
+"""Numbers of that link's state, with which it begins."""
 _OTHER = {"left": "right", "right": "left"}
 
 
@@ -141,6 +141,7 @@ class Observation:
         self._flat = np.zeros(start, np.float32)
         self._history = history
         self._past: NDArray[np.float32] | None = None
+        self._values: Mapping[str, Any] | None = None  # of the task, when it was last read
         self._views = {name: self._flat[where] for name, where in self.slices.items()}
         self._shaped = self.split(self._flat)
         self._sizes = {c.name: c.size for c in self.channels}
@@ -218,6 +219,7 @@ class Observation:
         """Forget the last episode; the first accelerometer sample is that of a robot at rest."""
         self._carriers = (env.robot.imu_carrier, env.robot.imu_carrier)
         self._past = None
+        self._values = None
 
     def with_history(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
         """Put the observations before it behind a flat observation (d,); returns (history * d,)."""
@@ -241,7 +243,7 @@ class Observation:
         views["joint_velocity"][:] = velocity if self._part is None else velocity[self._part]
         views["previous_action"][:] = env.action
         if self._task_names:
-            values = env.task.values()
+            self._values = values = env.task.values()
             for name in self._task_names:
                 views[name][...] = values[name]
         if env.steps:
@@ -267,6 +269,7 @@ class Observation:
         raw = self.raw_frame(env)
         values = {
             **raw,
+            **env.task.values(),  # somebody may have moved things since the last step
             **self._shaped,
             **self._apart(env, np.array(raw[SMALL])),
             "imu_angular_velocity": gyroscope,
@@ -275,7 +278,9 @@ class Observation:
         return {c.name: np.array(values[c.name], dtype=c.dtype).reshape(c.shape) for c in self.channels}
 
     def raw_frame(self, env: HumanoidEnv) -> dict[str, Any]:
-        """Current value of every channel as it is at hand: a number, a sequence, or an array that is used again.
+        """Value of every channel after the last step or reset, as it is at hand.
+
+        A number, a sequence, or an array that is used again.
 
         For who copies it at once, as a recorder does, and has `expand` work out the rest later for all steps at once:
         making 26 arrays a step took most of what recording costs. The keys `OBSERVED` and `SMALL` stand for channels
@@ -297,7 +302,7 @@ class Observation:
         }  # fmt: skip
         if robot.model.feet:
             values["foot_force"] = robot.foot_force.reshape(-1)
-        values.update(env.task.values())
+        values.update(env.task.values() if self._values is None else self._values)
         if self.pictures:
             values.update(env.task.pictures())
         return values
@@ -357,6 +362,7 @@ class Observation:
     def restore(self, state: Any) -> None:
         """Return to what `save` gave."""
         self._carriers, self._flat[:], self._past = state
+        self._values = None
 
 
 def _part(option: str, mirror: Mirror, chosen: NDArray[np.int64]) -> Mirror:
