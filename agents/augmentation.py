@@ -19,6 +19,7 @@ from typing import Any
 from training_ground.agents.demonstration import Demonstration, demonstrate, trunk_works
 from training_ground.agents.recording import recorded_seeds
 from training_ground.agents.statistics import wilson_interval
+from training_ground.agents.stopping import uninterrupted
 from training_ground.agents.transplant import Transplant, TransplantWithTrunk
 from training_ground.configs.augmentation import AugmentFile, load_augment
 from training_ground.configs.errors import AgentError, DatasetError
@@ -288,7 +289,9 @@ def _attempt(recorder: Recorder, policy: Transplant, seed: int, kept: Store) -> 
         ),
     )
     metadata = episode.metadata.model_copy(update={"origin": origin})
-    return Attempt(seed, source, True, "", policy.trouble, steps, kept.append(Episode(metadata, episode.columns)))
+    with uninterrupted():
+        number = kept.append(Episode(metadata, episode.columns))
+    return Attempt(seed, source, True, "", policy.trouble, steps, number)
 
 
 def _told(one: Demonstration) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import gymnasium
 from training_ground.agents.episodes import MAX_STEPS
 from training_ground.agents.policy import Policy
 from training_ground.agents.stepping import make_env
+from training_ground.agents.stopping import uninterrupted
 from training_ground.agents.workers import Worker, reply, spread
 from training_ground.configs.errors import AgentError, DatasetError
 from training_ground.datasets.checking import episode_key
@@ -135,7 +136,8 @@ def record(
             if min(workers, len(missing)) <= 1:
                 recorder = Recorder(env, store, policy=info)
                 for seed in missing:
-                    finish(run(recorder, policy, seed))
+                    with uninterrupted() as stop:
+                        finish(run(recorder, policy, seed, lambda stop=stop: stop.asked))
             else:
                 arguments = (policy, env_id, kwargs, str(path), make)
                 count = min(workers, len(missing))
@@ -188,7 +190,8 @@ def recorded_seeds(
     seeds: set[int] = set()
     for number in store.episodes():
         try:
-            metadata = store.metadata(number)
+            with uninterrupted():
+                metadata = store.metadata(number)
         except DatasetError as problem:
             raise DatasetError(f"{problem}; delete that file to record its episode again") from problem
         wanted = episode_key(env_id, kwargs, metadata.seed, policy.name, policy.hash)

@@ -303,9 +303,10 @@ def _learn(
     from training_ground.agents import export
     from training_ground.agents.checkpoints import Counters, restore
     from training_ground.agents.curriculum import Curriculum
-    from training_ground.agents.monitor import Monitor, StopRequest
+    from training_ground.agents.monitor import Monitor
     from training_ground.agents.normaliser import Normaliser
     from training_ground.agents.progress import ProgressLog
+    from training_ground.agents.stopping import StopRequest
     from training_ground.agents.warm_start import origin
 
     settings = getattr(config, config.algorithm)

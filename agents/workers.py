@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+from training_ground.agents.stopping import uninterrupted
 from training_ground.configs.errors import AgentError, TrainingGroundError
 
 CONTEXT = multiprocessing.get_context("spawn")
@@ -212,7 +213,8 @@ def spread(
                 except AgentError as problem:
                     raise AgentError(f"{kind} {started[i][1]}: {problem}") from problem
                 del started[i]
-                finish(answer)
+                with uninterrupted():
+                    finish(answer)
                 hand_out(i)
     finally:
         close_all(pool)

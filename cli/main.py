@@ -102,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as problem:
         return _report_usage(problem)
     except TrainingGroundError as problem:
+        if _hides_ctrl_c(problem):
+            return _say("interrupted", 130)
         if debug:
             raise
         return _say(f"error: {_one_line(problem)}", 2)
@@ -115,6 +117,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug or problem.errno is None:
             raise
         return _say(f"error: {_one_line(problem)}", 2)
+
+
+def _hides_ctrl_c(problem: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: interrupted while it writes a model, pydantic says that it cannot."""
+    while problem is not None and not isinstance(problem, KeyboardInterrupt):
+        problem = problem.__cause__
+    return problem is not None
 
 
 def _run(arguments: list[str]) -> int:

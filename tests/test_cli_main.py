@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import pydantic
 import pytest
 
 from training_ground.cli import common, main
@@ -115,6 +116,23 @@ def test_interrupt_is_status_130(verb, capsys):
     verb(interrupt)
     assert main.main(["try"]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_an_interrupt_behind_an_error_is_status_130(verb, capsys):
+    class Model(pydantic.BaseModel):
+        @pydantic.model_serializer(mode="wrap")
+        def interrupted(self, write):
+            raise KeyboardInterrupt
+
+    def fail() -> None:
+        try:
+            Model().model_dump()
+        except ValueError as problem:
+            raise AssetError("damaged") from problem
+
+    verb(fail)
+    assert main.main(["try"]) == 130
+    assert "damaged" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("status", [0, 1])

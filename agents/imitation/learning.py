@@ -21,12 +21,12 @@ from training_ground.agents.imitation.data import Demonstrations, NothingToLearn
 from training_ground.agents.imitation.model import ChunkModel
 from training_ground.agents.imitation.settings import DaggerSettings, ImitationSettings
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
-from training_ground.agents.monitor import StopRequest
 from training_ground.agents.policy import shipped_name
 from training_ground.agents.progress import ProgressLog
 from training_ground.agents.recording import record
 from training_ground.agents.signature import signature_of
 from training_ground.agents.stepping import make_env
+from training_ground.agents.stopping import StopRequest
 from training_ground.agents.symmetry import reflect, symmetry_of
 from training_ground.configs.errors import AgentError
 from training_ground.configs.training import RunConfig
