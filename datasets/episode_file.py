@@ -151,6 +151,13 @@ def encode(episode: Episode, schema: DatasetSchema) -> memoryview:
     Raises:
         DatasetError: The metadata cannot be written as JSON. Columns are the caller's to check (`check_columns`).
     """
+    data = encode_unsealed(episode, schema)
+    seal(data)
+    return data
+
+
+def encode_unsealed(episode: Episode, schema: DatasetSchema) -> memoryview:
+    """As `encode`, for who calls `seal` later, in another thread."""
     raw = canonical_json(episode.metadata.model_dump(mode="json"), "episode metadata")
     columns = tuple(schema.stored_columns().values())
     arrow, floats, codecs = _arrow_schema(columns)
@@ -168,10 +175,13 @@ def encode(episode: Episode, schema: DatasetSchema) -> memoryview:
     ) as writer:
         writer.add_key_value_metadata({METADATA_KEY: raw, SEAL_KEY: _UNSEALED})
         writer.write_table(pa.Table.from_arrays(arrays, schema=arrow), row_group_size=episode.length + 1)
-    data = memoryview(sink.getvalue()).cast("B")
+    return memoryview(sink.getvalue()).cast("B")
+
+
+def seal(data: memoryview) -> None:
+    """Write the sha256 of an episode's file into it."""
     start = _seal_position(data, "episode")
     data[start : start + _DIGITS] = hashlib.sha256(data).hexdigest().encode()
-    return data
 
 
 def decode(data: bytes, schema: DatasetSchema, path: Path, number: int | None = None) -> Episode:

@@ -6,8 +6,8 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, count
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,9 @@ from training_ground.datasets.schema import (
 )
 
 MAX_DESCRIPTION_BYTES = 64 << 20
-WRITERS = 3
-"""Threads of `Store.extend`: one compresses while two wait for the disk."""
-PART_BYTES = 1 << 20
-"""What a thread takes at once, decoded: so much that taking turns costs little, and no more than one long episode."""
-
-_Part = tuple[list[Staged], BaseException | None]
+BATCH_BYTES = 1 << 20
+"""What `Store.extend` flushes together: enough that the disk's answer is waited for seldom."""
+BATCHES_WAITING = 2
 
 
 class Store:
@@ -159,13 +156,15 @@ class Store:
         """
         check_columns(episode, self.schema)
         with media.published(self.path, self.schema, episode.columns, self.media_names) as videos:
-            return self._publish(stage(self.path / EPISODES, self._encode(episode, videos)))
+            data = self._encode(episode, videos)
+            episode_file.seal(data)
+            return self._publish(stage(self.path / EPISODES, data))
 
     def extend(self, episodes: Iterable[Episode]) -> list[int]:
         """Write episodes in order and return their numbers; when this returns they are on the disk.
 
-        Faster than as many calls of `append`: some are encoded while others are flushed to the disk. Memory holds a
-        few episodes at a time.
+        Faster than as many calls of `append`: a thread seals, writes and flushes some while the next are encoded.
+        Memory holds a few of them at a time.
 
         Raises:
             DatasetError: As in `append`; the episodes before that one are on the disk.
@@ -173,46 +172,51 @@ class Store:
         if self.schema.videos():
             return [self.append(episode) for episode in episodes]
         numbers: list[int] = []
-        staging: deque[Future[_Part]] = deque()
+        trouble: list[BaseException] = []
 
-        def publish() -> None:
-            """Give the oldest part its numbers; where that fails those after it get none."""
-            staged, problem = staging.popleft().result()
+        def write(files: Sequence[memoryview]) -> None:
             try:
-                while staged:
-                    numbers.append(self._publish(staged.pop(0), sync_name=False))
-                if problem is not None:
-                    raise problem
-            except BaseException:
-                for one in chain(staged, *(rest.result()[0] for rest in staging if not rest.cancel())):
-                    one.discard()
-                staging.clear()
-                raise
+                if not trouble:
+                    self._write(files, numbers)
+            except BaseException as problem:
+                trouble.append(problem)
 
-        with ThreadPoolExecutor(WRITERS) as pool:
+        with ThreadPoolExecutor(1) as pool:
+            waiting: deque[Future[None]] = deque()
             try:
-                for part in _parts(episodes):
-                    if len(staging) == 2 * WRITERS:
-                        publish()
-                    staging.append(pool.submit(self._stage, part))
+                for files in _batches(map(self._checked, episodes)):
+                    waiting.append(pool.submit(write, files))
+                    if len(waiting) > BATCHES_WAITING:
+                        waiting.popleft().result()
+                    if trouble:
+                        break
             finally:
-                try:
-                    while staging:
-                        publish()
-                finally:
-                    self._sync_names()
+                wait(waiting)
+                self._sync_names()
+                if trouble:
+                    raise trouble[0]
         return numbers
 
-    def _stage(self, episodes: Sequence[Episode]) -> _Part:
-        """Write episodes that get their numbers later, up to the first that cannot be written, and say why that is."""
-        staged: list[Staged] = []
+    def _checked(self, episode: Episode) -> memoryview:
+        check_columns(episode, self.schema)
+        return self._encode(episode, {})
+
+    def _write(self, files: Sequence[memoryview], numbers: list[int]) -> None:
+        """Seal files, write them together and give them numbers, up to the first where that fails."""
+        staged: deque[Staged] = deque()
         try:
-            for episode in episodes:
-                check_columns(episode, self.schema)
-                staged.append(stage(self.path / EPISODES, self._encode(episode, {})))
-        except BaseException as problem:
-            return staged, problem
-        return staged, None
+            try:
+                for data in files:
+                    episode_file.seal(data)
+                    staged.append(stage(self.path / EPISODES, data, sync=False))
+            finally:
+                while staged:
+                    staged[0].flush()
+                    numbers.append(self._publish(staged[0], sync_name=False))
+                    staged.popleft()
+        finally:
+            for one in staged:
+                one.discard()
 
     def _publish(self, staged: Staged, *, sync_name: bool = True) -> int:
         """Give a complete file its number. Others may at the same time, but nobody may move files to the trash."""
@@ -243,7 +247,7 @@ class Store:
                 "media": {name: frames.media for name, frames in videos.items()},
             }
         )
-        return episode_file.encode(Episode(metadata, columns), self.schema)
+        return episode_file.encode_unsealed(Episode(metadata, columns), self.schema)
 
     def _free_names(self) -> Iterator[str]:
         # Listing the folders once is enough: after that we only pass what other writers took meanwhile. What lies in
@@ -315,20 +319,19 @@ class Store:
         raise DatasetError(f"{self.path}: there is no episode {number}; there are: {there}")
 
 
-def _parts(episodes: Iterable[Episode]) -> Iterator[list[Episode]]:
-    """Split into parts for a thread each; where `episodes` raises, what came before is given first."""
-    part, size = list[Episode](), 0
+def _batches(files: Iterable[memoryview]) -> Iterator[list[memoryview]]:
+    """Put files together that are written together; where `files` raises, what came before is given first."""
+    batch = list[memoryview]()
     try:
-        for episode in episodes:
-            part.append(episode)
-            size += sum(values.nbytes for values in episode.columns.values())
-            if size >= PART_BYTES:
-                yield part
-                part, size = [], 0
+        for data in files:
+            batch.append(data)
+            if sum(one.nbytes for one in batch) >= BATCH_BYTES:
+                yield batch
+                batch = []
     except Exception:
-        yield part
+        yield batch
         raise
-    yield part
+    yield batch
 
 
 def description(schema: DatasetSchema) -> bytes:

@@ -122,7 +122,7 @@ def test_pictures_that_were_mended_stay_where_the_episode_that_brought_them_fail
     shown = {name: np.asarray(episode.columns[name]) for name in filmed.schema.videos()}
     frames: Any = episode.columns["camera_front"]
     frames.path.write_bytes(b"damaged")
-    monkeypatch.setattr(episode_file, "encode", lambda *_: (_ for _ in ()).throw(DatasetError("too long")))
+    monkeypatch.setattr(episode_file, "encode_unsealed", lambda *_: (_ for _ in ()).throw(DatasetError("too long")))
     with pytest.raises(DatasetError, match="too long"):
         filmed.append(Episode(episode.metadata, {**episode.columns, **shown}))
     monkeypatch.undo()
@@ -142,19 +142,22 @@ def test_the_name_of_a_new_folder_is_flushed_before_an_episode_needs_it(
     assert (store.path / "media").is_dir() and flushed == [store.path]
 
 
-@pytest.mark.parametrize("part_bytes", [1, 700, 1 << 20])  # a part is an episode, a few, all
+@pytest.mark.parametrize("batch_bytes", [1, 30_000, 1 << 20])  # an episode is flushed alone, with a few, with all
+@pytest.mark.parametrize(
+    "step", [(Store, "_encode"), (files.Staged, "flush"), (files.Staged, "publish"), (os, "fsync")]
+)
 def test_of_many_episodes_none_is_there_that_comes_after_one_that_failed(
-    store: Store, monkeypatch: pytest.MonkeyPatch, part_bytes: int
+    store: Store, monkeypatch: pytest.MonkeyPatch, batch_bytes: int, step: tuple[Any, str]
 ) -> None:
-    episode, real = store.read(0), Store._encode
-    monkeypatch.setattr("training_ground.datasets.store.PART_BYTES", part_bytes)
+    episode, real, calls = store.read(0), getattr(*step), count()
+    monkeypatch.setattr("training_ground.datasets.store.BATCH_BYTES", batch_bytes)
 
-    def failing(self: Store, one: Episode, videos: Any) -> Any:
-        if one.metadata.seed == 3:
-            raise DatasetError("the disk is full")
-        return real(self, one, videos)
+    def failing(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == 3:
+            raise OSError(28, "No space left on device") if step[0] is os else DatasetError("the disk is full")
+        return real(*arguments, **options)
 
-    monkeypatch.setattr(Store, "_encode", failing)
+    monkeypatch.setattr(*step, failing)
     many = [Episode(episode.metadata.model_copy(update={"seed": seed}), episode.columns) for seed in range(20)]
     with pytest.raises(DatasetError, match="the disk is full"):
         store.extend(many)
