@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from training_ground.assets.devices import DeviceSpec
 from training_ground.assets.events import AnyEvent, require_fit
+from training_ground.assets.files import is_path
 from training_ground.assets.objects import Name
 from training_ground.assets.receiving import ReceiverSpec
 from training_ground.assets.spec import NonNegative, Positive, Vector3
@@ -30,6 +32,8 @@ SECTORS = {
 Sector = Literal["automotive", "electronics", "equipment", "materials", "consumer", "logistics", "health", "service"]
 Tier = Literal["nominal", "tight", "flow", "disturbed"]
 TIERS: tuple[Tier, ...] = ("nominal", "tight", "flow", "disturbed")
+VARIABLE = ("items", "shoulder_height", "touching", "workspace", "devices", "events", "receiver")
+"""What of a cell a variation may lay anew."""
 
 
 class Spread(StrictModel):
@@ -159,7 +163,7 @@ class CellSpec(StrictModel):
     name: Name
     title: str
     sectors: Annotated[tuple[Sector, ...], Field(min_length=1)]
-    items: Annotated[dict[Name, Item], Field(min_length=1)]
+    items: Annotated[dict[Name, Item], Field(min_length=1, max_length=200)]
     shoulder_height: Annotated[float, Field(ge=0.5, le=2.0)] = 1.25
     """Height of a mounted robot's shoulders over the floor, m: its stand is as high as that takes."""
     reach: tuple[str, ...] = ()
@@ -200,20 +204,40 @@ class CellSpec(StrictModel):
             self.receiver.require_fit(self.items)
         return self
 
-    def tier(self, name: Tier) -> CellSpec:
+    def tier(self, name: Tier, variation: Mapping[str, Any] | None = None) -> CellSpec:
         """Return the cell of a tier.
 
+        Args:
+            name: Of the tier.
+            variation: What is different from it once more, laid over it key by key. It may add items and not take one
+                away, for the task counts on them, and names parts that are installed: it may come from a stranger.
+
         Raises:
-            AssetError: The cell has no such tier, or what it says does not fit.
+            AssetError: The cell has no such tier, or what it or the variation says does not fit.
         """
         if name != "nominal" and name not in self.tiers:
             raise AssetError(f"cell '{self.name}' has no tier '{name}'. It has: {', '.join(['nominal', *self.tiers])}")
-        plain = self.model_dump(exclude={"tiers"})
-        return validate(CellSpec, _laid_over(plain, self.tiers.get(name, {})), f"cell '{self.name}', tier '{name}'",
-                        AssetError)  # fmt: skip
+        where = f"cell '{self.name}', tier '{name}'"
+        plain = _laid_over(self.model_dump(exclude={"tiers"}), self.tiers.get(name, {}))
+        tier = validate(CellSpec, plain, where, AssetError)
+        if not variation:
+            return tier
+        where += ", varied"
+        for key in variation:
+            if key not in VARIABLE:
+                raise AssetError(f"{where}: {unknown('key of a variation', str(key), VARIABLE)}")
+        varied = validate(CellSpec, _laid_over(tier.model_dump(exclude={"tiers"}), variation), where, AssetError)
+        for item in tier.items:
+            if item not in varied.items:
+                raise AssetError(f"{where}: items.{item} = null: an item cannot be taken away, the task counts on it")
+        for key, item in varied.items.items():
+            for part in (item.part, *([item.faulty.part] if item.faulty else [])):
+                if is_path(part):
+                    raise AssetError(f"{where}: items.{key}: part = '{part}': must be the name of a part, not a path")
+        return varied
 
 
-def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _laid_over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return `below` with the keys of `above` in their place, mappings key by key; None takes a key away."""
     result = dict(below)
     for key, value in above.items():

@@ -158,7 +158,8 @@ def env_options(function: F) -> F:
             "settings",
             metavar="KEY=VALUE",
             multiple=True,
-            help="Any other argument of the environment, dotted where nested: --set randomisation.friction=[0.5,1].",
+            help="Any other argument of the environment, dotted where nested: --set randomisation.friction=[0.5,1]; a "
+            "value that is long can stand in a YAML file: --set variation=@mine.yaml.",
         ),
     )
     for option in reversed(options):

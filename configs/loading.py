@@ -115,10 +115,12 @@ def validate(model: type[Model], data: dict[str, Any], where: str, error: type[E
 def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return a copy of `data` with dotted overrides such as `ppo.learning_rate=1e-4` applied.
 
-    The value is read as YAML (`true`, `[1, 2]`, `0.5`, `g1`). Whether the key exists is for the schema to say.
+    The value is read as YAML (`true`, `[1, 2]`, `0.5`, `g1`), or from the YAML file that stands behind an `@`. Whether
+    the key exists is for the schema to say.
 
     Raises:
-        ConfigError: An override has no `=`, an empty key, or steps into a value that is no mapping.
+        ConfigError: An override has no `=`, an empty key, steps into a value that is no mapping, or names a file that
+            cannot be read.
     """
     result = _copy(data)
     for override in overrides:
@@ -127,7 +129,8 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
         if not separator or not all(parts):
             raise ConfigError(f"override '{override}': write it as dotted.key=value")
         try:
-            value = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+            file = Path(text[1:]) if text.startswith("@") else None
+            value = load_yaml(file) if file else yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
         except yaml.YAMLError as problem:
             raise ConfigError(f"override '{override}': the value is malformed YAML") from problem
         if isinstance(value, str):

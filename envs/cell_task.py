@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from training_ground.assets.events import Priority
 from training_ground.assets.kinematics import arm
-from training_ground.assets.layout import Tier
+from training_ground.assets.layout import VARIABLE, CellSpec, Tier
 from training_ground.assets.library import load_cell, load_part
 from training_ground.assets.model import CompiledModel, HandModel
 from training_ground.configs.errors import SimulationError
@@ -52,10 +52,18 @@ class CellConfig(TaskConfig):
 
     tier: Tier = "nominal"
     """`nominal`, `tight` (geometry), `flow` (moving, mixed) or `disturbed` (events)."""
+    variation: Annotated[dict[str, Any], Field(max_length=len(VARIABLE))] = Field(default_factory=dict)
+    """What else differs in the cell, laid over its tier key by key: {items: {cabinet: {at: [0, -0.3, 0.0005]}}}."""
     end_after_success_s: Annotated[float, Field(ge=0)] | None = 0.5
     """s for which success must have held for the episode to end early, truncated; never where None."""
     safety: SafetyOptions = SafetyOptions()
     """Of the safety monitor; where a person is in the cell the task can also fail with `unsafe`."""
+
+    @model_serializer(mode="wrap")
+    def _unless_new(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what came later and is not used: hashes from before it still hold."""
+        data = plain(self)
+        return {key: value for key, value in data.items() if key != "variation" or value}
 
 
 class CellTask(Task):
@@ -101,7 +109,7 @@ class CellTask(Task):
         super().__init__(config, env)
         if env.stance == "free":
             self.failures = (*self.failures, "fall")  # type: ignore[misc]  # of this robot alone
-        self.place = Cell(load_cell(self.cell).tier(config.tier), env.world, visuals=env.visible)
+        self.place = Cell(self.layout(config), env.world, visuals=env.visible)
         orders = type(self).change_order is not CellTask.change_order
         self.events = Events(self.place, env.robot, self.id, spares=self.spares, orders=orders)
         self.hands = tuple(hand for hand in env.model.hands)
@@ -114,9 +122,14 @@ class CellTask(Task):
         self._monitor = Monitor(env, config.safety, self.place.persons, spec.workspace)
 
     @classmethod
+    def layout(cls, config: CellConfig) -> CellSpec:
+        """The cell as these arguments want it."""
+        return load_cell(cls.cell).tier(config.tier, config.variation)
+
+    @classmethod
     def environment(cls, config: CellConfig) -> dict[str, Any]:
         """Where a person is in the cell, contact forces ask for shorter physics steps."""
-        items = load_cell(cls.cell).tier(config.tier).items.values()
+        items = cls.layout(config).items.values()
         if not any(load_part(item.part).regions for item in items):
             return cls.defaults
         decimation = round(cls.defaults["physics_timestep"] * cls.defaults["decimation"] / LARGEST_TIMESTEP)
@@ -146,9 +159,9 @@ class CellTask(Task):
         return bool(load_cell(cls.cell).cameras)
 
     @classmethod
-    def shoulder_height(cls) -> float | None:
+    def shoulder_height(cls, config: CellConfig) -> float | None:
         """The cell says how high a robot stands."""
-        return load_cell(cls.cell).shoulder_height
+        return cls.layout(config).shoulder_height
 
     @classmethod
     def ground(cls, stance: str) -> Slabs | None:

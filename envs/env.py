@@ -85,7 +85,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.control_timestep = self.config.physics_timestep * self.config.decimation
         self.max_steps = max(1, round((self.config.episode_length_s or task.episode_length_s) / self.control_timestep))
         self.metadata = {**self.metadata, "render_fps": round(1 / self.control_timestep)}
-        self._build_world(task)
+        self._build_world(task, task_config)
         self.legs = Legs(self) if balanced else None
         self.task = task(task_config, self)
         if self.config.reward == "sparse":
@@ -146,7 +146,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             raise SimulationError(f"locked = {list(self.config.locked)}: leaves robot '{self.model.name}' no joint")
         return load_model(self.config.robot, visuals=self.visible, moving=moving)
 
-    def _build_world(self, task: type[Task]) -> None:
+    def _build_world(self, task: type[Task], task_config: Any) -> None:
         config = self.config
         self.world = World(timestep=config.physics_timestep, solver_iterations=config.solver_iterations)
         self.world.add_ground(visual=self.visible)
@@ -162,7 +162,7 @@ class HumanoidEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             tracked=task.tracked(self.model),
             ballast=config.randomisation.centre_of_mass is not None,
             loads=task.loads(self.model),
-            shoulder_height=task.shoulder_height(),
+            shoulder_height=task.shoulder_height(task_config),
         )
         if config.control != "joint_torque":
             gains, masses = config.randomisation.gain_scale, config.randomisation.mass_scale

@@ -26,7 +26,7 @@ from typing import Any
 
 from training_ground.assets.catalog import load_model
 from training_ground.assets.gravity import at_work
-from training_ground.assets.library import load_cell, load_part
+from training_ground.assets.library import load_part
 from training_ground.envs import legs
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.options import split_options
@@ -67,7 +67,7 @@ def contents(scenario: Scenario) -> dict[str, Any]:
     """Return what is hashed, as plain data, by part."""
     kind = templates()[scenario.template]
     options, config = split_options(kind, scenario.kwargs)
-    spec = load_cell(kind.cell).tier(config.tier)
+    spec = kind.layout(config)
     cell = spec.model_dump(mode="json", exclude=OF_THE_CELL)
     events: dict[str, Any] = {"devices": spec.devices.model_dump(mode="json")}
     if spec.events:
@@ -85,7 +85,7 @@ def contents(scenario: Scenario) -> dict[str, Any]:
             "options": options.model_dump(mode="json", exclude=OF_THE_POLICY),
             "cell": cell,
         },
-        "predicate": {"code": _code(kind), "config": config.model_dump(mode="json", exclude={"tier"})},
+        "predicate": {"code": _code(kind), "config": config.model_dump(mode="json", exclude={"tier", "variation"})},
         "phases": list(kind.phases),
         "limits": {
             "episode_length_s": options.episode_length_s or kind.episode_length_s,

@@ -128,7 +128,7 @@ class Task:
         return ()
 
     @classmethod
-    def shoulder_height(cls) -> float | None:
+    def shoulder_height(cls, config: Any) -> float | None:
         """Height of a mounted robot's shoulders over the floor, m; None where its stand has the usual height."""
         return None
 

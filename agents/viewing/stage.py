@@ -65,7 +65,7 @@ class Stage:
         self._furniture = Furniture(server, task.place, "/world") if isinstance(task, CellTask) else None
         eye, target = (2.3, -1.7, height + 0.45), (0.0, 0.0, 0.8 * height)
         if self._furniture is not None:  # over the robot's shoulder, at what it works with
-            shoulder = task.shoulder_height() or height
+            shoulder = task.shoulder_height(task.config) or height
             eye, target = (-0.25, -1.15, shoulder + 0.4), (0.3, 0.0, shoulder - 0.15)
         server.initial_camera.position, server.initial_camera.look_at = eye, target
         self.draw()

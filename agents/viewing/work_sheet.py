@@ -122,7 +122,7 @@ def photograph(env: HumanoidEnv, side: float) -> Image.Image:
         side: From which to look, 1 for the robot's left.
     """
     x, y, _ = env.robot.base.position
-    shoulder = env.task.shoulder_height() or env.robot.base.position[2] + 0.3
+    shoulder = env.task.shoulder_height(env.task.config) or env.robot.base.position[2] + 0.3
     partner = isinstance(env.task, CellTask) and env.task.place.spec.receiver is not None
     ahead, away, above = (AHEAD + 0.35, 1.6 * AWAY, 0.0) if partner else (AHEAD, AWAY, -0.16)
     target = (x + ahead, y, shoulder + above)
