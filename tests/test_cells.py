@@ -17,6 +17,7 @@ from training_ground.assets.gravity import Gravity, at_work
 from training_ground.assets.layout import TIERS, CellSpec
 from training_ground.assets.library import cell_names, load_cell, load_part, part_names
 from training_ground.configs.errors import AssetError, SimulationError
+from training_ground.datasets.provenance import make_kwargs
 from training_ground.envs.cell import Cell
 from training_ground.envs.cell_task import CellTask
 from training_ground.envs.env import HumanoidEnv
@@ -157,6 +158,46 @@ def test_a_tier_is_laid_over_the_cell_key_by_key():
     assert spec.tier("nominal").items["one"].spread.yaw == 0.0
     with pytest.raises(AssetError, match=r"tier 'disturbed'.*spraed"):
         layout({"bench": BENCH}, tiers={"disturbed": {"items": {"bench": {"spraed": {}}}}}).tier("disturbed")
+
+
+def test_a_tier_and_a_variation_of_it_say_how_high_the_robot_stands_and_what_is_where():
+    place = [-0.03, -0.3, 0.0005]
+    heights = {}
+    for tier in ("nominal", "flow"):
+        plain = make("OpenDrawer", tier=tier)
+        plain.reset(seed=3)
+        heights[tier] = plain.robot.base.position[2]
+        assert "variation" not in plain.describe()["options"]  # hashes from before there were any still hold
+        plain.close()
+    assert heights["flow"] == pytest.approx(heights["nominal"] - 0.05, abs=1e-3)
+    varied = make("OpenDrawer", variation={"shoulder_height": 1.2, "items": {"cabinet": {"at": place}}})
+    before, now = load_cell("drawer_station").items["cabinet"], varied.task.place.spec.items["cabinet"]  # type: ignore[attr-defined]
+    assert now == before.model_copy(update={"at": tuple(place)})
+    again = make("OpenDrawer", **make_kwargs(varied.describe()))
+    ran = [(one.reset(seed=3)[0], one.step(one.action_space.low)[0]) for one in (varied, again)]
+    np.testing.assert_array_equal(ran[0], ran[1])
+    assert varied.robot.base.position[2] == pytest.approx(heights["flow"], abs=1e-3)
+    varied.close()
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("variation", "said"),
+    [
+        ({"tiers": {}}, "unknown key of a variation 'tiers'"),
+        ({"items": {"cabinet": None}, "touching": [], "reach": None}, "unknown key of a variation 'reach'"),
+        ({"items": {"bin": {"part": "kit_tray"}, "cabinet": None}, "touching": []}, "'cabinet'"),
+        ({"items": {"cabinet": {"part": "../../parts/bench.yaml"}}}, "must be the name of a part, not a path"),
+        ({"items": {"cabinet": {"part": "drawer_unti"}}}, "did you mean 'drawer_unit'"),
+        ({"items": {"cabinet": {"part": "bench"}}}, "unknown frame of 'cabinet'"),
+        ({"items": {"cabinet": {"at": [-0.015, 0.9, 0.0005]}}}, r"out of reach.*items\.\*\.at"),
+        ({"items": {f"bin_{i}": {"part": "kit_tray"} for i in range(300)}}, "varied: items = "),
+        ({"shoulder_height": math.nan}, "shoulder_height"),
+    ],
+)
+def test_a_variation_that_does_not_fit_is_refused(variation: dict[str, Any], said: str):
+    with pytest.raises((AssetError, SimulationError), match=said):
+        make("OpenDrawer", variation=variation)
 
 
 # ---- episodes --------------------------------------------------------------------------------------------------------

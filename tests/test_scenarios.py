@@ -155,8 +155,7 @@ def altered(monkeypatch: pytest.MonkeyPatch):
             return loaded
 
         monkeypatch.setattr(prints, "load_part", changed(library.load_part))
-        for module in (prints, cell_task):
-            monkeypatch.setattr(module, "load_cell", changed(library.load_cell))
+        monkeypatch.setattr(cell_task, "load_cell", changed(library.load_cell))
 
     return alter
 

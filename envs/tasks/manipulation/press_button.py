@@ -30,7 +30,7 @@ class PressButton(CellTask):
     `over_force` when the hand presses with more than 40 N.
 
     **Tiers.** `tight`: buttons of 16 mm, 40 mm apart, where they are of 30 mm, 80 mm apart. `flow`: a panel that leans
-    back by 0.5 rad, 3 cm lower, up to 15 cm to either side instead of 10. `disturbed`: stiff buttons (14 to 28 N
+    back by 0.5 rad, 2 cm higher, up to 15 cm to either side instead of 10. `disturbed`: stiff buttons (14 to 28 N
     instead of 8 to 16 N), the panel turned by up to 0.4 rad instead of 0.2.
 
     **Reward**, at most 1 a step: the tip near the button, the button's travel, and the whole once done.
