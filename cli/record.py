@@ -68,7 +68,8 @@ def command(
                 shown.total = episodes - recording.present
 
         def tell(number: int, metadata: EpisodeMetadata) -> None:
-            shown.advance(1, f"seed {metadata.seed}: {metadata.length} steps, {metadata.failure or 'to the end'}")
+            ending = metadata.failure or ("success" if metadata.success else "to the end")
+            shown.advance(1, f"seed {metadata.seed}: {metadata.length} steps, {ending}")
 
         seeds = range(seed, seed + episodes)
         result = record(
@@ -77,7 +78,8 @@ def command(
     data = result.to_json()
     failures = ", ".join(f"{kind} {count}" for kind, count in sorted(data["failures"].items())) or "none"
     rate = f", {data['steps_per_second']:,} steps/s" if data["steps_per_second"] else ""
-    line = f"{out}: {len(data['recorded'])} episodes written, {data['steps']:,} steps{rate}; failures: {failures}"
+    written = f"{len(data['recorded'])} episodes written, {data['successes']} of them successes"
+    line = f"{out}: {written}; {data['steps']:,} steps{rate}; failures: {failures}"
     if result.interrupted:
         line += f"; interrupted, {episodes - result.present - len(result.episodes)} are missing: run it again to go on"
     emit(data, as_json, line)
