@@ -391,6 +391,6 @@ def test_events_make_another_scenario(monkeypatch: pytest.MonkeyPatch):
     tiers = json.loads(json.dumps(spec.tiers))
     tiers["disturbed"]["events"]["halt"]["lasts_s"] = [0.5, 3.0]
     changed = spec.model_copy(update={"tiers": tiers})
-    monkeypatch.setattr("training_ground.envs.fingerprint.load_cell", lambda name: changed)
+    monkeypatch.setattr("training_ground.envs.cell_task.load_cell", lambda name: changed)
     after = fingerprint(one).parts
     assert [name for name in before if before[name] != after[name]] == ["events"]
