@@ -16,7 +16,8 @@ from training_ground.assets.catalog import load_model, robot_names
 from training_ground.assets.gravity import Gravity, at_work
 from training_ground.assets.layout import TIERS, CellSpec
 from training_ground.assets.library import cell_names, load_cell, load_part, part_names
-from training_ground.configs.errors import AssetError, SimulationError
+from training_ground.configs.errors import AssetError, ConfigError, SimulationError
+from training_ground.configs.loading import apply_overrides
 from training_ground.datasets.provenance import make_kwargs
 from training_ground.envs.cell import Cell
 from training_ground.envs.cell_task import CellTask
@@ -385,3 +386,11 @@ def test_a_button_gives_way_by_its_spring(env: HumanoidEnv):
     assert part.spring * (0.0 - part.rest) == pytest.approx(8.0)
     assert part.spring * (part.upper - part.rest) == pytest.approx(16.0)
     assert math.isclose(part.upper, 0.008)
+
+
+def test_a_variation_can_stand_in_a_file(tmp_path: Path):
+    file = tmp_path / "station.yaml"
+    file.write_text("shoulder_height: 1.2\n")
+    assert apply_overrides({}, [f"variation=@{file}"]) == {"variation": {"shoulder_height": 1.2}}
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+        apply_overrides({}, [f"variation=@{tmp_path / 'none.yaml'}"])
