@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from pydantic import Field
 
 from training_ground.agents.chunks import ChunkSpec
 from training_ground.agents.machine import Machine
+from training_ground.agents.network_specs import AnyNetwork
 from training_ground.agents.signature import Signature
 from training_ground.configs.errors import AgentError
 from training_ground.configs.loading import StrictModel
@@ -37,26 +37,10 @@ MAX_BYTES = {
 """Every file that a bundle may hold and the most bytes that it may have; checked before it is read."""
 
 REQUIRED = ("policy.safetensors", "spec.json", "golden.safetensors")
-MAX_WIDTH = 1_000_000
 MAX_WEIGHTS = MAX_BYTES["policy.safetensors"] // 4
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
-
-
-class NetworkSpec(StrictModel):
-    """A multilayer perceptron: `activation` after every layer but the last, `output` after the last."""
-
-    layers: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=2, max_length=16)]
-    """Widths from the observation to the action or chunk of actions, both included."""
-    activation: Literal["elu", "tanh", "relu"]
-    output: Literal["linear", "tanh"] = "linear"
-    """`tanh` is then stretched from [-1, 1] to the action's bounds, as stable-baselines3's SAC and TD3 do."""
-
-    @property
-    def weights(self) -> int:
-        """Number of weights and biases."""
-        return sum(a * b + b for a, b in itertools.pairwise(self.layers))
 
 
 class NormaliserSpec(StrictModel):
@@ -124,7 +108,7 @@ class BundleSpec(StrictModel):
 
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-    network: NetworkSpec
+    network: AnyNetwork
     chunk: ChunkSpec | None = None
     """How the network's actions are carried out where it gives several at once; None where it gives one."""
     normaliser: NormaliserSpec

@@ -84,9 +84,8 @@ def random_bundle(folder: Path, activation: str, output: str) -> None:
     for i, (inputs, outputs) in enumerate(zip(network.layers[:-1], network.layers[1:], strict=True)):
         tensors[f"weight.{i}"] = (generator.standard_normal((outputs, inputs)) / np.sqrt(inputs)).astype(np.float32)
         tensors[f"bias.{i}"] = generator.standard_normal(outputs).astype(np.float32) / 10
-    pairs = [(tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(len(network.layers) - 1)]
     moments = (read.tensors["observation.mean"], read.tensors["observation.variance"])
-    save_policy(folder, spec, pairs, moments, lambda x: layers(torch, spec, tensors, x))
+    save_policy(folder, spec, tensors, moments, lambda x: layers(torch, spec, tensors, x))
 
 
 def compare(folder: Path, scratch: Path, rounds: int) -> dict[str, Any]:

@@ -58,10 +58,9 @@ def show_command(policy: str, as_json: bool) -> None:
     whole = [("origin", env.action_origin), ("kp", env.kp), ("kd", env.kd)]
     whole = [(title, values) for title, values in whole if len(values) == len(env.joint_names)]
     rows = [(n, scale.get(n, ""), *(v[i] for _, v in whole)) for i, n in enumerate(env.joint_names)]
-    network = " → ".join(map(str, spec.network.layers))
     lines = [
         f"{spec.name}: {env.env_id} on {env.robot}, {env.control} at {env.control_rate:g} Hz",
-        f"network   {network}, {spec.network.activation}, output {spec.network.output}",
+        f"network   {spec.network.text}, output {spec.network.output}",
         f"runs in   numpy{', ONNX Runtime' if bundle.onnx else ''}",
         f"hash      {bundle.policy.hash}",
         f"model     {env.model_hash}",

@@ -199,7 +199,7 @@ def weights(model: Any) -> None:
         (loop, "a graph inside a node"),
         (function, "functions of its own"),
         (weights, "'weight.1' holds other numbers"),
-        (lambda m: replace_node(m, "Elu", op_type="Softmax"), "operator 'Softmax': a policy has only Add"),
+        (lambda m: replace_node(m, "Elu", op_type="Scan"), "operator 'Scan': a policy has only Add"),
         (lambda m: replace_node(m, "Elu", domain="ai.custom"), "operator 'Elu' of domain 'ai.custom'"),
         (lambda m: replace_node(m, "Elu", op_type="Tanh"), r"node 6 is x6 = Tanh\(x5\); spec.json stands for x6 = Elu"),
         (lambda m: m.graph.node.pop(), "9 nodes; spec.json stands for 10"),

@@ -314,7 +314,7 @@ def test_a_bundle_whose_chunk_does_not_fit_its_network_is_refused(run: Path, tmp
     spec["chunk"]["horizon"] = 9
     (bundle / "spec.json").write_text(json.dumps(spec))
     write_manifest(bundle)
-    with pytest.raises(AgentError, match=r"network.layers go from 99 to 232.*99 and 29 × chunk.horizon = 9"):
+    with pytest.raises(AgentError, match=r"the network goes from 99 to 232.*99 and 29 × chunk.horizon = 9"):
         load_bundle(bundle)
 
 

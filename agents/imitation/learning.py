@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from training_ground.agents import export
-from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, DataOrigin, NetworkSpec, NormaliserSpec
+from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, DataOrigin, NormaliserSpec
 from training_ground.agents.checkpoints import Checkpoint, Counters, write_checkpoint
 from training_ground.agents.imitation.data import Demonstrations, NothingToLearn, Part, both_sides, pooled
-from training_ground.agents.imitation.model import ChunkModel
+from training_ground.agents.imitation.kinds import make_model, tokens_of
 from training_ground.agents.imitation.settings import DaggerSettings, ImitationSettings
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
 from training_ground.agents.policy import shipped_name
@@ -78,7 +78,15 @@ class ImitationRun:
         if self.symmetry is not None:
             observation = both_sides(observation, self.symmetry.observation)
             action = both_sides(action, self.symmetry.action)
-        self.model = ChunkModel(self.settings, config.network, config.normalisation, observation, action, config.seed)
+        self.model = make_model(
+            self.settings,
+            config.network,
+            config.normalisation,
+            observation,
+            action,
+            config.seed,
+            tokens_of(signature_of(env), len(observation[0])),
+        )
         self._begin = [0, *(self.rounds.updates(config.total_steps) if self.rounds else ())]
 
     def learn(self, start: Counters, stop: StopRequest) -> Counters:
@@ -151,8 +159,8 @@ class ImitationRun:
         assert rounds is not None
         box = self.env.action_space
         assert isinstance(box, gymnasium.spaces.Box)
-        hashed = hashlib.sha256(b"".join(part.tobytes() for layer in model.layers() for part in layer)).hexdigest()
-        actor = ChunkActor(model.numpy(), self.settings.chunk, box.low, box.high)
+        hashed = hashlib.sha256(b"".join(array.tobytes() for array in model.arrays().values())).hexdigest()
+        actor = ChunkActor(model.numpy(), self.settings.chunk, box.low, box.high, model.spec.noise)
         rate = float(self.env.unwrapped.describe()["control_rate"])  # type: ignore[attr-defined]
         policy = TakeoverPolicy(actor, max(1, round(rounds.latest_s * rate)), self.config.seed, hashed)
         seeds = rounds.seeds(stage)
@@ -213,19 +221,18 @@ class ImitationRun:
             normaliser = NormaliserSpec(clip=config.normalisation.clip, epsilon=config.normalisation.epsilon)
         else:
             moments, normaliser = export.unchanged(size)
-        layers = model.layers()
         steps = sum(one.steps for one in data)
         spec = BundleSpec(
             schema_version=SCHEMA_VERSION,
             name=config.policy_name or shipped_name(signature.env_id, signature.robot),
-            network=NetworkSpec(layers=(size, *(len(b) for _, b in layers)), activation=config.network.activation),
+            network=model.spec,
             chunk=self.settings.chunk,
             normaliser=normaliser,
             env=signature,
             env_kwargs=config.env.kwargs,
             provenance=export.provenance(config, steps, counters.seconds, None, data),
         )
-        export.save_policy(self.folder / "bundle", spec, layers, moments, model.forward())
+        export.save_policy(self.folder / "bundle", spec, model.arrays(), moments, model.forward())
 
 
 def learn(

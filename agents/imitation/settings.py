@@ -12,6 +12,30 @@ from training_ground.configs.loading import StrictModel
 Positive = Annotated[float, Field(gt=0)]
 
 
+class TransformerSettings(StrictModel):
+    """Sizes of `agents/imitation/transformer.py`."""
+
+    width: Annotated[int, Field(ge=1, le=4096)] = 64
+    """Of each token."""
+    heads: Annotated[int, Field(ge=1, le=64)] = 4
+    layers: Annotated[int, Field(ge=1, le=16)] = 2
+    """Of the encoder; the decoder has one."""
+    feedforward: Annotated[int, Field(ge=1, le=16384)] = 256
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TransformerSettings:
+        if self.width % self.heads:
+            raise ValueError(f"heads = {self.heads}: does not divide width = {self.width}")
+        return self
+
+
+class FlowSettings(StrictModel):
+    """Of `agents/imitation/flow.py`."""
+
+    steps: Annotated[int, Field(ge=1, le=20)] = 10
+    """Of the way from noise to a chunk."""
+
+
 class ImitationSettings(StrictModel):
     """Settings of behaviour cloning; the names of chunks as in ACT (Zhao et al. 2023, arXiv 2304.13705)."""
 
@@ -31,6 +55,10 @@ class ImitationSettings(StrictModel):
     """The first one: it falls to 0 along a cosine."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     batch_size: Annotated[int, Field(ge=1)] = 256
+    transformer: TransformerSettings | None = None
+    """A transformer instead of the multilayer perceptron of `network.hidden`."""
+    flow: FlowSettings | None = None
+    """Chunks are drawn, by flow matching; its network is of `network.hidden`."""
 
     @property
     def chunk(self) -> ChunkSpec:
@@ -40,6 +68,10 @@ class ImitationSettings(StrictModel):
     @model_validator(mode="after")
     def _consistent(self) -> ImitationSettings:
         ChunkSpec(horizon=self.horizon, execute=self.execute, ensemble=self.ensemble)
+        if self.flow is not None and self.transformer is not None:
+            raise ValueError("transformer and flow: two networks; leave one of them out")
+        if self.flow is not None and self.ensemble is not None:
+            raise ValueError(f"ensemble = {self.ensemble}: would average what flow draws; leave one of them out")
         return self
 
 
