@@ -18,7 +18,7 @@ from pydantic import Field
 
 from training_ground.agents.chunks import ChunkSpec
 from training_ground.agents.machine import Machine
-from training_ground.agents.network_specs import AnyNetwork
+from training_ground.agents.network_specs import KINDS, AnyNetwork
 from training_ground.agents.signature import Signature
 from training_ground.configs.errors import AgentError
 from training_ground.configs.loading import StrictModel
@@ -178,12 +178,17 @@ def read_json(path: Path, data: bytes, model: type[Model]) -> Model:
         json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
         return model.model_validate_json(data, strict=True)
     except pydantic.ValidationError as problem:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'top level'}: {e['msg']}" for e in problem.errors()[:3]]
+        lines = [f"{_where(error['loc'])}: {error['msg']}" for error in problem.errors()[:3]]
         raise AgentError(f"{path}: {'; '.join(lines)}") from problem
     except RecursionError as problem:
         raise AgentError(f"{path}: nested too deep") from problem
     except ValueError as problem:
         raise AgentError(f"{path}: damaged JSON: {problem}") from problem
+
+
+def _where(place: tuple[int | str, ...]) -> str:
+    """Where in a file something is wrong; pydantic puts a network's kind in between."""
+    return ".".join(str(part) for part in place if part not in KINDS) or "top level"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

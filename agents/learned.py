@@ -56,7 +56,8 @@ class LearnedPolicy(ABC):
             self._checked = env.unwrapped
         if self._player is not None:
             self._player.reset()
-        self._noise.reset(env.unwrapped.np_random_seed)
+        if self._noise.size:
+            self._noise.reset(env.unwrapped.np_random_seed)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the environment behind when the policy goes to another process."""

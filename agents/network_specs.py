@@ -21,6 +21,11 @@ MAX_WIDTH = 1_000_000
 MAX_MASK = 4_000_000
 """Tokens times numbers of the observation: which number belongs to which token."""
 
+TokenWidth = Annotated[int, Field(ge=1, le=1024)]
+Heads = Annotated[int, Field(ge=1, le=16)]
+Depth = Annotated[int, Field(ge=1, le=8)]
+InnerWidth = Annotated[int, Field(ge=1, le=4096)]
+Steps = Annotated[int, Field(ge=1, le=20)]
 Width = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Activation = Literal["elu", "tanh", "relu"]
 Shapes = dict[str, tuple[int, ...]]
@@ -81,13 +86,13 @@ class TransformerSpec(_Sizes):
 
     kind: Literal["transformer"]
     output: ClassVar[Literal["linear"]] = "linear"
-    tokens: Annotated[tuple[Width, ...], Field(min_length=1, max_length=256)]
+    tokens: Annotated[tuple[Width, ...], Field(min_length=1, max_length=128)]
     """Numbers of each token: the observation, cut into its channels."""
-    width: Annotated[int, Field(ge=1, le=4096)]
-    heads: Annotated[int, Field(ge=1, le=64)]
-    layers: Annotated[int, Field(ge=1, le=16)]
+    width: TokenWidth
+    heads: Heads
+    layers: Depth
     """Of the encoder."""
-    feedforward: Annotated[int, Field(ge=1, le=16384)]
+    feedforward: InnerWidth
     """Width inside of the feed-forward layers."""
     horizon: Annotated[int, Field(ge=1, le=MAX_HORIZON)]
     actions: Width
@@ -96,8 +101,7 @@ class TransformerSpec(_Sizes):
 
     @model_validator(mode="after")
     def _consistent(self) -> TransformerSpec:
-        if self.width % self.heads:
-            raise ValueError(f"heads = {self.heads}: does not divide width = {self.width}")
+        check_heads(self.width, self.heads)
         if len(self.tokens) * sum(self.tokens) > MAX_MASK:
             raise ValueError(f"tokens: {len(self.tokens)} of {sum(self.tokens)} numbers: more than {MAX_MASK} together")
         return self
@@ -157,7 +161,7 @@ class FlowSpec(_Sizes):
     """Numbers of one action."""
     horizon: Annotated[int, Field(ge=1, le=MAX_HORIZON)]
     activation: Activation
-    steps: Annotated[int, Field(ge=1, le=20)]
+    steps: Steps
     """Of Euler's, of equal length."""
 
     @property
@@ -196,6 +200,12 @@ class FlowSpec(_Sizes):
         return f"flow of {self.steps} steps, layers {' → '.join(map(str, self.hidden))}, {self.activation}"
 
 
+def check_heads(width: int, heads: int) -> None:
+    """Raise a ValueError where the heads cannot share the width evenly."""
+    if width % heads:
+        raise ValueError(f"heads = {heads}: does not divide width = {width}")
+
+
 def named(layers: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> dict[str, NDArray[np.float32]]:
     """Weights (outputs, inputs) and biases (outputs,) of a perceptron's layers by their names in a bundle."""
     found: dict[str, NDArray[np.float32]] = {}
@@ -208,14 +218,22 @@ def _linear(name: str, inputs: int, outputs: int) -> Shapes:
     return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 
 
+KINDS = ("mlp", "transformer", "flow")
+
+
 def _kind(value: Any) -> Any:
     """Bundles of multilayer perceptrons, the first that there were, do not say their kind."""
-    return value.get("kind", "mlp") if isinstance(value, dict) else getattr(value, "kind", "mlp")
+    kind = value.get("kind", KINDS[0]) if isinstance(value, dict) else getattr(value, "kind", KINDS[0])
+    return kind if isinstance(kind, str) else None
 
 
 AnyNetwork = Annotated[
     Annotated[NetworkSpec, Tag("mlp")]
     | Annotated[TransformerSpec, Tag("transformer")]
     | Annotated[FlowSpec, Tag("flow")],
-    Discriminator(_kind),
+    Discriminator(
+        _kind,
+        custom_error_type="kind",
+        custom_error_message=f"kind: allowed are {', '.join(KINDS[1:])}, and none for a multilayer perceptron",
+    ),
 ]

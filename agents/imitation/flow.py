@@ -8,8 +8,7 @@ gives something between them, and this one of both.
 
 The network is a multilayer perceptron that says the path's end, a; the velocity is (a - x) / (1 - t). A velocity holds
 all of the noise, which a layer narrower than the chunk could not carry; ends do not. The loss is the squared error of
-the end: that of the velocity times (1 - t)², which leaves what is best at each t as it is, and weighs the noisy begin
-most, as π0's draw of t does.
+the velocity, with 1 - t no smaller than at the last of the steps that are taken.
 
 How the same network is computed without torch stands in `agents/onnx_flow.py`.
 """
@@ -71,7 +70,7 @@ class Flow(torch.nn.Module):
 
 
 class FlowModel(ChunkModel):
-    """The flow and its optimiser; see `ChunkModel`. The loss is the mean squared error of what the network says."""
+    """The flow and its optimiser; see `ChunkModel`. The loss is the mean squared error of the velocity."""
 
     network: Flow
 
@@ -95,7 +94,7 @@ class FlowModel(ChunkModel):
         noise = torch.randn(ends.shape, generator=self._generator)
         time = torch.rand((len(ends), 1), generator=self._generator)
         found = self.network((1 - time) * noise + time * ends, time, seen)
-        error = (found - ends).square().view_as(wanted)
+        error = ((found - ends) / (1 - time).clamp(min=1 / self._spec.steps)).square().view_as(wanted)
         return (error * there).sum() / (there.sum() * wanted.shape[-1])
 
     @property

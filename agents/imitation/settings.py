@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from training_ground.agents.chunks import MAX_HORIZON, ChunkSpec
+from training_ground.agents.network_specs import Depth, Heads, InnerWidth, Steps, TokenWidth, check_heads
 from training_ground.configs.loading import StrictModel
 
 Positive = Annotated[float, Field(gt=0)]
@@ -15,24 +16,24 @@ Positive = Annotated[float, Field(gt=0)]
 class TransformerSettings(StrictModel):
     """Sizes of `agents/imitation/transformer.py`."""
 
-    width: Annotated[int, Field(ge=1, le=4096)] = 64
+    width: TokenWidth = 64
     """Of each token."""
-    heads: Annotated[int, Field(ge=1, le=64)] = 4
-    layers: Annotated[int, Field(ge=1, le=16)] = 2
+    heads: Heads = 4
+    layers: Depth = 2
     """Of the encoder; the decoder has one."""
-    feedforward: Annotated[int, Field(ge=1, le=16384)] = 256
+    feedforward: InnerWidth = 256
+    """Width inside of the layers that work on each token alone."""
 
     @model_validator(mode="after")
     def _consistent(self) -> TransformerSettings:
-        if self.width % self.heads:
-            raise ValueError(f"heads = {self.heads}: does not divide width = {self.width}")
+        check_heads(self.width, self.heads)
         return self
 
 
 class FlowSettings(StrictModel):
     """Of `agents/imitation/flow.py`."""
 
-    steps: Annotated[int, Field(ge=1, le=20)] = 10
+    steps: Steps = 10
     """Of the way from noise to a chunk."""
 
 
