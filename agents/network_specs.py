@@ -182,16 +182,18 @@ class FlowSpec(_Sizes):
     @property
     def shapes(self) -> Shapes:
         """Shape of each array, float32, by its name in `policy.safetensors`."""
-        first = self.hidden[0]
+        first, last = self.hidden[0], self.hidden[-1]
         found: Shapes = {
             "chunk.weight": (first, self.outputs),
-            "observation.weight": (first, self.observation),
+            "seen.weight": (first, last),
             "times": (self.steps, first),
             "action.deviation": (self.outputs,),
             "action.mean": (self.outputs,),
+            **_linear("guess", last, self.outputs),
         }
-        for i, (inputs, outputs) in enumerate(itertools.pairwise((*self.hidden, self.outputs))):
-            found |= {f"weight.{i}": (outputs, inputs), f"bias.{i}": (outputs,)}
+        for at, sizes in (("encoder.", (self.observation, *self.hidden)), ("", (*self.hidden, self.outputs))):
+            for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+                found |= {f"{at}weight.{i}": (outputs, inputs), f"{at}bias.{i}": (outputs,)}
         return found
 
     @property
