@@ -83,7 +83,8 @@ class Bundle:
     Attributes:
         policy: It, in numpy.
         tensors: The arrays of `policy.safetensors`.
-        golden: `observation` (16, n) and `action` (16, m), of a chunk all actions one after the other.
+        golden: `observation` (16, n), with a clock its numbers behind, and `action` (16, m), of a chunk all actions one
+            after the other.
         onnx: The bytes of `policy.onnx`; None where the bundle has none.
     """
 
@@ -143,11 +144,12 @@ def read_bundle(folder: Path | str, leave_out: Sequence[str] = ()) -> Bundle:
 
 def _check_spec(path: Path, spec: BundleSpec) -> None:
     layers, env = spec.network.layers, spec.env
-    if (layers[0], layers[-1]) != (env.observation_size, spec.outputs):
+    if (layers[0], layers[-1]) != (spec.inputs, spec.outputs):
+        clock = "" if spec.clock is None else f" + {spec.clock.size} of the clock"
         chunk = "" if spec.chunk is None else f" × chunk.horizon = {spec.chunk.horizon}"
         raise AgentError(
             f"{path}: network.layers go from {layers[0]} to {layers[-1]}, the environment's sizes are "
-            f"{env.observation_size} and {env.action_size}{chunk}"
+            f"{env.observation_size}{clock} and {env.action_size}{chunk}"
         )
     if spec.network.weights > MAX_WEIGHTS:
         raise AgentError(f"{path}: network.layers make {spec.network.weights} weights, more than {MAX_WEIGHTS}")
@@ -163,7 +165,7 @@ def _check_spec(path: Path, spec: BundleSpec) -> None:
 
 def _golden_shapes(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
     return {
-        "observation": (np.float32, (GOLDEN_COUNT, spec.env.observation_size)),
+        "observation": (np.float32, (GOLDEN_COUNT, spec.inputs)),
         "action": (np.float32, (GOLDEN_COUNT, spec.outputs)),
     }
 

@@ -5,7 +5,8 @@ The normaliser is inside and computes in float64, as in numpy; the layers comput
 observation (batch, n) float32 → Cast → Sub → Div → Clip → Cast → Gemm, Elu | Tanh | Relu, … → action (batch, m) float32
 
 Of a policy that foresees a chunk of actions it gives all of them, one after the other: (batch, horizon m). How they are
-carried out, one a control step, stands in the metadata as `chunk`.
+carried out, one a control step, stands in the metadata as `chunk`. Of a policy that is told the time, `clock` stands
+there, and the observation is (batch, n + 11), with what `agents/clock.py` says behind it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Graph:
         nodes: In the order in which they are computed.
         constants: float32 or float64 by name.
         metadata: JSON by key: what a controller must know to use the policy.
-        sizes: n of the observation, m of the action or of all actions of a chunk.
+        sizes: n of the observation, the clock's numbers with it, m of the action or of all actions of a chunk.
     """
 
     nodes: tuple[Node, ...]
@@ -111,8 +112,10 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
     about = {"name": spec.name, "policy_hash": hash, **spec.env.model_dump(mode="json", exclude=left_out)}
     if spec.chunk is not None:
         about["chunk"] = spec.chunk.model_dump(mode="json")
+    if spec.clock is not None:
+        about["clock"] = spec.clock.model_dump(mode="json")
     metadata = {key: json.dumps(value) for key, value in about.items()}
-    return Graph(tuple(nodes), constants, metadata, (spec.env.observation_size, spec.outputs))
+    return Graph(tuple(nodes), constants, metadata, (spec.inputs, spec.outputs))
 
 
 def write_onnx(graph: Graph) -> bytes:

@@ -32,6 +32,7 @@ class ChunkModel:
         network: Its inner layers.
         normalisation: Of observations; with `observation` false they go in as they are.
         observation, action: Moments of the data.
+        seen: (n,) whether the network looks at each number of the observation; what it does not weighs nothing.
         seed: Of the first weights.
     """
 
@@ -42,6 +43,7 @@ class ChunkModel:
         normalisation: NormalisationConfig,
         observation: Moments,
         action: Moments,
+        seen: NDArray[np.bool_],
         seed: int,
     ) -> None:
         self.settings, self.activation, self._normalisation = settings, network.activation, normalisation
@@ -51,6 +53,7 @@ class ChunkModel:
             "action/mean": action[0],
             "action/variance": action[1],
         }
+        self._seen = torch.as_tensor(seen, dtype=torch.float32)
         torch.manual_seed(seed)
         sizes = [len(observation[0]), *network.hidden]
         layers: list[torch.nn.Module] = []
@@ -86,7 +89,7 @@ class ChunkModel:
             AgentError: The loss is not finite.
         """
         deviation, mean = self.scale
-        seen = torch.as_tensor(self.normalisation(batch["observation"]))
+        seen = torch.as_tensor(self.normalisation(batch["observation"])) * self._seen
         wanted = torch.as_tensor((batch["action"] - mean) / deviation)
         there = torch.as_tensor(~batch["is_pad"], dtype=torch.float32)[..., None]
         for group in self.optimizer.param_groups:
@@ -105,6 +108,7 @@ class ChunkModel:
         """Weights (outputs, inputs) and biases of each layer; the last gives actions in their own unit."""
         linear = [layer for layer in self.network if isinstance(layer, torch.nn.Linear)]
         found = [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in linear]
+        found[0] = (found[0][0] * self._seen.numpy(), found[0][1])
         deviation, mean = (np.tile(values, self.settings.horizon) for values in self.scale)
         weight, bias = found[-1]
         found[-1] = (weight * deviation[:, None], bias * deviation + mean)
@@ -120,7 +124,7 @@ class ChunkModel:
 
         def act(observations: NDArray[np.float32]) -> NDArray[np.float32]:
             with torch.no_grad():
-                return self.network(torch.as_tensor(observations)).numpy() * deviation + mean
+                return self.network(torch.as_tensor(observations) * self._seen).numpy() * deviation + mean
 
         return act
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from training_ground.agents.chunks import MAX_HORIZON, ChunkSpec
+from training_ground.agents.clock import ClockSpec
 from training_ground.configs.loading import StrictModel
 
 Positive = Annotated[float, Field(gt=0)]
@@ -25,6 +26,12 @@ class ImitationSettings(StrictModel):
     """How many of them it carries out before it looks again; 1 with `ensemble`."""
     ensemble: Annotated[float, Field(ge=0)] | None = None
     """Weight m of ACT's temporal ensembling; none where absent."""
+    clock: ClockSpec | None = None
+    """Tell the policy the time since the episode's beginning."""
+    unseen: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """Channels of the observation that the policy does not look at."""
+    observation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Deviation of the noise that observations are learned with, in units of their own deviation; actions have none."""
     mirror: bool = False
     """Learn from the mirror image of half of what was recorded; the robot and the task must have one."""
     learning_rate: Positive = 1e-3

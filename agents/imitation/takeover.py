@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.agents.chunks import ChunkPlayer, ChunkSpec
+from training_ground.agents.clock import Clock
 from training_ground.agents.experts.catalog import TaskExpert
 from training_ground.agents.imitation.data import TAKEOVER
 from training_ground.agents.network import Float32, Network
@@ -31,21 +32,22 @@ class ChunkActor:
         network: Gives a chunk (horizon m).
         chunk: How it is carried out.
         low, high: (m,) of the actions.
+        clock: Says the time behind the observation.
     """
 
-    def __init__(self, network: Network, chunk: ChunkSpec, low: Float32, high: Float32) -> None:
-        self._network, self._low, self._high = network, low, high
+    def __init__(self, network: Network, chunk: ChunkSpec, low: Float32, high: Float32, clock: Clock) -> None:
+        self._network, self._low, self._high, self._clock = network, low, high, clock
         self._player = ChunkPlayer(chunk)
 
     def reset(self) -> None:
         """Begin an episode."""
         self._player.reset()
+        self._clock.reset()
 
     def act(self, observation: NDArray[np.float32]) -> Float32:
         """Return the action (m,) of this control step."""
-        return self._player.act(
-            lambda: self._network(observation).reshape(-1, len(self._low)).clip(self._low, self._high)
-        )
+        seen = self._clock.beside(observation)
+        return self._player.act(lambda: self._network(seen).reshape(-1, len(self._low)).clip(self._low, self._high))
 
 
 class TakeoverPolicy:
