@@ -261,7 +261,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(data: Path, 
 def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(algorithm: str, data: Path, tmp_path: Path) -> None:
     """Of DAgger the rounds after the checkpoint are played again, or found where they were played already."""
     own: dict[str, Any] = {"rounds": 2, "episodes": 2, "latest_s": 0.3} if algorithm == "dagger" else {"mirror": True}
-    own |= {"clock": {"longest_s": 0.3}, "observation_noise": 0.05}
+    own |= {"clock": {"longest_s": 0.3}, "clock_noise_s": 0.05, "observation_noise": 0.05}
     folder = training.start(preset(tmp_path, data, algorithm, own=own), name="whole", root=tmp_path).folder
     bundle = (folder / "bundle" / "policy.safetensors").read_bytes()
     for keep_rounds in (True, False):

@@ -175,7 +175,9 @@ class ImitationRun:
             noise = generator.standard_normal(seen.shape, np.float32)
             seen = seen + np.float32(settings.observation_noise) * deviation * noise
         if settings.clock is not None:
-            seen = np.concatenate([seen, settings.clock.tell(batch["step"] / self.signature.control_rate)], axis=1)
+            time = batch["step"] / self.signature.control_rate
+            time = time + settings.clock_noise_s * generator.standard_normal(len(seen))
+            seen = np.concatenate([seen, settings.clock.tell(time.clip(min=0.0))], axis=1)
         return {**batch, "observation": seen}
 
     def _roll_out(self, stage: int) -> None:

@@ -28,6 +28,8 @@ class ImitationSettings(StrictModel):
     """Weight m of ACT's temporal ensembling; none where absent."""
     clock: ClockSpec | None = None
     """Tell the policy the time since the episode's beginning."""
+    clock_noise_s: Annotated[float, Field(ge=0)] = 0.0
+    """Deviation, s, of the noise that the time is learned with: what is seen says when to go on, where it says it."""
     unseen: Annotated[tuple[str, ...], Field(max_length=100)] = ()
     """Channels of the observation that the policy does not look at."""
     observation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
