@@ -78,8 +78,8 @@ class Bundle:
     Attributes:
         policy: It, in numpy.
         tensors: The arrays of `policy.safetensors`.
-        golden: `observation` (16, n) and `action` (16, m), of a chunk all actions one after the other; `noise` (16, m)
-            where the network wants it.
+        golden: `observation` (16, n), with a clock its numbers behind, and `action` (16, m), of a chunk all actions one
+            after the other; `noise` (16, m) where the network wants it.
         onnx: The bytes of `policy.onnx`; None where the bundle has none.
     """
 
@@ -136,11 +136,12 @@ def read_bundle(folder: Path | str, leave_out: Sequence[str] = ()) -> Bundle:
 
 def _check_spec(path: Path, spec: BundleSpec) -> None:
     (inputs, outputs), env = spec.network.sizes, spec.env
-    if (inputs, outputs) != (env.observation_size, spec.outputs):
+    if (inputs, outputs) != (spec.inputs, spec.outputs):
+        clock = "" if spec.clock is None else f" + {spec.clock.size} of the clock"
         chunk = "" if spec.chunk is None else f" × chunk.horizon = {spec.chunk.horizon}"
         raise AgentError(
             f"{path}: the network goes from {inputs} to {outputs}, the environment's sizes are "
-            f"{env.observation_size} and {env.action_size}{chunk}"
+            f"{env.observation_size}{clock} and {env.action_size}{chunk}"
         )
     if spec.network.weights > MAX_WEIGHTS:
         raise AgentError(f"{path}: the network has {spec.network.weights} weights, more than {MAX_WEIGHTS}")
@@ -155,7 +156,7 @@ def _check_spec(path: Path, spec: BundleSpec) -> None:
 
 
 def _golden_shapes(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
-    sizes = {"observation": spec.env.observation_size, "action": spec.outputs, "noise": spec.network.noise}
+    sizes = {"observation": spec.inputs, "action": spec.outputs, "noise": spec.network.noise}
     return {name: (np.float32, (GOLDEN_COUNT, size)) for name, size in sizes.items() if size}
 
 

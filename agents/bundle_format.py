@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from training_ground.agents.chunks import ChunkSpec
+from training_ground.agents.clock import ClockSpec
 from training_ground.agents.machine import Machine
 from training_ground.agents.network_specs import KINDS, AnyNetwork
 from training_ground.agents.signature import Signature
@@ -111,11 +112,18 @@ class BundleSpec(StrictModel):
     network: AnyNetwork
     chunk: ChunkSpec | None = None
     """How the network's actions are carried out where it gives several at once; None where it gives one."""
+    clock: ClockSpec | None = None
+    """What the network is told of the time, behind the observation; None where nothing."""
     normaliser: NormaliserSpec
     env: Signature
     env_kwargs: dict[str, Json]
     """Keyword arguments of the environment that the policy was trained in; information, never used to load anything."""
     provenance: Provenance
+
+    @property
+    def inputs(self) -> int:
+        """Numbers that the network is given: the observation, and the clock's behind it."""
+        return self.env.observation_size + (0 if self.clock is None else self.clock.size)
 
     @property
     def outputs(self) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from training_ground.agents.bundle_format import BundleSpec
 from training_ground.agents.chunks import ChunkPlayer
+from training_ground.agents.clock import Clock
 from training_ground.agents.network import Float32
 from training_ground.agents.noise import Noise
 from training_ground.agents.signature import signature_of
@@ -33,6 +34,7 @@ class LearnedPolicy(ABC):
     def __init__(self, spec: BundleSpec, hash: str) -> None:
         self.spec, self.hash, self.name = spec, hash, spec.name
         self._player = None if spec.chunk is None else ChunkPlayer(spec.chunk)
+        self._clock = None if spec.clock is None else Clock(spec.clock, spec.env.control_rate)
         self._noise = Noise(spec.network.noise)
 
     @abstractmethod
@@ -54,8 +56,9 @@ class LearnedPolicy(ABC):
         if getattr(self, "_checked", None) is not env.unwrapped:
             self.check(env)
             self._checked = env.unwrapped
-        if self._player is not None:
-            self._player.reset()
+        for kept in (self._player, self._clock):
+            if kept is not None:
+                kept.reset()
         if self._noise.size:
             self._noise.reset(env.unwrapped.np_random_seed)
 
@@ -81,7 +84,7 @@ class LearnedPolicy(ABC):
         """Return what the network says: the action, or the chunk of those to come.
 
         Args:
-            observation: (n,) or a batch (k, n), raw, as the environment returns it.
+            observation: (n,) or a batch (k, n), raw, as the environment returns it; with a clock its numbers behind.
             noise: (..., `spec.network.noise`) for a network that wants some; where absent it is drawn by the generator
                 that began with the episode.
 
@@ -91,7 +94,7 @@ class LearnedPolicy(ABC):
         Raises:
             AgentError: The observation has the wrong length, or the action is not finite.
         """
-        size = self.spec.env.observation_size
+        size = self.spec.inputs
         if observation.shape[-1:] != (size,):
             raise AgentError(f"policy '{self.name}': observation of shape {observation.shape}, not ({size},)")
         if self._noise.size and noise is None:
@@ -105,13 +108,17 @@ class LearnedPolicy(ABC):
         """Return the action, of a chunked policy that of this control step.
 
         Args:
-            observation: (n,) or, unless actions are chunked, a batch (k, n), raw, as the environment returns it.
+            observation: (n,) raw, as the environment returns it, or a batch (k, n) where the policy keeps nothing of an
+                episode: neither a chunk nor a clock.
 
         Raises:
-            AgentError: See `infer`; or a chunked policy is given a batch.
+            AgentError: See `infer`; or a policy with a chunk or a clock is given a batch.
         """
-        if self._player is None:
+        if self._player is None and self._clock is None:
             return self.infer(observation)
         if observation.ndim != 1:
             raise AgentError(f"policy '{self.name}': plays one episode at a time, not {len(observation)}")
-        return self._player.act(lambda: self.infer(observation).reshape(-1, self.spec.env.action_size))
+        seen = observation if self._clock is None else self._clock.beside(observation)
+        if self._player is None:
+            return self.infer(seen)
+        return self._player.act(lambda: self.infer(seen).reshape(-1, self.spec.env.action_size))

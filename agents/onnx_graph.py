@@ -8,7 +8,8 @@ Other networks than layers one after the other stand in `agents/onnx_transformer
 a flow has noise as a second input, (batch, horizon m) float32, so that whoever runs it says what it is.
 
 Of a policy that foresees a chunk of actions it gives all of them, one after the other: (batch, horizon m). How they are
-carried out, one a control step, stands in the metadata as `chunk`.
+carried out, one a control step, stands in the metadata as `chunk`. Of a policy that is told the time, `clock` stands
+there, and the observation is (batch, n + 11), with what `agents/clock.py` says behind it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class Graph:
         nodes: In the order in which they are computed.
         constants: float32 or float64 by name.
         metadata: JSON by key: what a controller must know to use the policy.
-        inputs: Numbers of each input by its name: of the observation, and of the noise of a policy that wants it.
+        inputs: Numbers of each input by its name: of the observation, the clock's with it, and of the noise of a policy
+            that wants it.
         outputs: Numbers of the action or of all actions of a chunk.
     """
 
@@ -78,7 +80,9 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
     about = {"name": spec.name, "policy_hash": hash, **spec.env.model_dump(mode="json", exclude=left_out)}
     if spec.chunk is not None:
         about["chunk"] = spec.chunk.model_dump(mode="json")
-    inputs, noise = {INPUT: spec.env.observation_size}, spec.network.noise
+    if spec.clock is not None:
+        about["clock"] = spec.clock.model_dump(mode="json")
+    inputs, noise = {INPUT: spec.inputs}, spec.network.noise
     if noise:
         inputs[NOISE] = noise
         about[NOISE] = {"distribution": "standard normal", "drawn": "anew for every chunk"}

@@ -121,6 +121,7 @@ class FlowModel(ChunkModel):
             for i, layer in enumerate(linear):
                 at = "" if name == "guess." else f".{i}"
                 found |= {f"{name}weight{at}": layer.weight, f"{name}bias{at}": layer.bias}
+        found["encoder.weight.0"] = found["encoder.weight.0"] * self._seen
         deviation, mean = (np.tile(values, self.settings.horizon) for values in self.scale)
         return {name: value.detach().numpy().copy() for name, value in found.items()} | {
             "action.deviation": deviation,
@@ -133,7 +134,7 @@ class FlowModel(ChunkModel):
 
         def act(observations: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
             with torch.no_grad():
-                ends = self.network.integrate(torch.as_tensor(observations), torch.as_tensor(noise))
+                ends = self.network.integrate(torch.as_tensor(observations) * self._seen, torch.as_tensor(noise))
                 return ends.numpy() * deviation + mean
 
         return act

@@ -35,6 +35,7 @@ class ChunkModel:
         network: Its inner layers.
         normalisation: Of observations; with `observation` false they go in as they are.
         observation, action: Moments of the data.
+        seen: (n,) whether the network looks at each number of the observation; what it does not weighs nothing.
         seed: Of the first weights.
         tokens: Numbers of each channel that is observed.
     """
@@ -46,6 +47,7 @@ class ChunkModel:
         normalisation: NormalisationConfig,
         observation: Moments,
         action: Moments,
+        seen: NDArray[np.bool_],
         seed: int,
         tokens: tuple[int, ...] = (),
     ) -> None:
@@ -57,6 +59,7 @@ class ChunkModel:
             "action/mean": action[0],
             "action/variance": action[1],
         }
+        self._seen = torch.as_tensor(seen, dtype=torch.float32)
         torch.manual_seed(seed)
         self.network = self._build(network, len(observation[0]), settings.horizon * len(action[0]))
         self.optimizer = torch.optim.AdamW(
@@ -95,7 +98,7 @@ class ChunkModel:
             AgentError: The loss is not finite.
         """
         deviation, mean = self.scale
-        seen = torch.as_tensor(self.normalisation(batch["observation"]))
+        seen = torch.as_tensor(self.normalisation(batch["observation"])) * self._seen
         wanted = torch.as_tensor((batch["action"] - mean) / deviation)
         there = torch.as_tensor(~batch["is_pad"], dtype=torch.float32)[..., None]
         for group in self.optimizer.param_groups:
@@ -124,6 +127,7 @@ class ChunkModel:
         """Weights (outputs, inputs) and biases by their names in a bundle; the last give actions in their own unit."""
         linear = [layer for layer in self.network.modules() if isinstance(layer, torch.nn.Linear)]
         pairs = [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in linear]
+        pairs[0] = (pairs[0][0] * self._seen.numpy(), pairs[0][1])
         deviation, mean = (np.tile(values, self.settings.horizon) for values in self.scale)
         weight, bias = pairs[-1]
         return named([*pairs[:-1], (weight * deviation[:, None], bias * deviation + mean)])
@@ -138,7 +142,7 @@ class ChunkModel:
 
         def act(observations: NDArray[np.float32]) -> NDArray[np.float32]:
             with torch.no_grad():
-                return self.network(torch.as_tensor(observations)).numpy() * deviation + mean
+                return self.network(torch.as_tensor(observations) * self._seen).numpy() * deviation + mean
 
         return act
 

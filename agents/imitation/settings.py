@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from training_ground.agents.chunks import MAX_HORIZON, ChunkSpec
+from training_ground.agents.clock import ClockSpec
 from training_ground.agents.network_specs import Depth, Heads, InnerWidth, Steps, TokenWidth, check_heads
 from training_ground.configs.loading import StrictModel
 
@@ -50,6 +51,14 @@ class ImitationSettings(StrictModel):
     """How many of them it carries out before it looks again; 1 with `ensemble`."""
     ensemble: Annotated[float, Field(ge=0)] | None = None
     """Weight m of ACT's temporal ensembling; none where absent."""
+    clock: ClockSpec | None = None
+    """Tell the policy the time since the episode's beginning."""
+    clock_noise_s: Annotated[float, Field(ge=0)] = 0.0
+    """Deviation, s, of the noise that the time is learned with: what is seen says when to go on, where it says it."""
+    unseen: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """Channels of the observation that the policy does not look at."""
+    observation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Deviation of the noise that observations are learned with, in units of their own deviation; actions have none."""
     mirror: bool = False
     """Learn from the mirror image of half of what was recorded; the robot and the task must have one."""
     learning_rate: Positive = 1e-3

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.agents.chunks import ChunkPlayer, ChunkSpec
+from training_ground.agents.clock import Clock
 from training_ground.agents.experts.catalog import TaskExpert
 from training_ground.agents.imitation.data import TAKEOVER
 from training_ground.agents.network import Float32
@@ -33,27 +34,36 @@ class ChunkActor:
         network: Gives a chunk (horizon m), from an observation and, where `noise` is not 0, so many numbers.
         chunk: How it is carried out.
         low, high: (m,) of the actions.
+        clock: Says the time behind the observation.
         noise: Standard normal numbers that the network wants.
     """
 
     def __init__(
-        self, network: Callable[..., Float32], chunk: ChunkSpec, low: Float32, high: Float32, noise: int = 0
+        self,
+        network: Callable[..., Float32],
+        chunk: ChunkSpec,
+        low: Float32,
+        high: Float32,
+        clock: Clock,
+        noise: int = 0,
     ) -> None:
-        self._network, self._low, self._high = network, low, high
+        self._network, self._low, self._high, self._clock = network, low, high, clock
         self._player, self._noise = ChunkPlayer(chunk), Noise(noise)
 
     def reset(self, seed: int | None = None) -> None:
         """Begin an episode of this seed."""
         self._player.reset()
+        self._clock.reset()
         self._noise.reset(seed)
 
     def act(self, observation: NDArray[np.float32]) -> Float32:
         """Return the action (m,) of this control step."""
-        return self._player.act(lambda: self._foresee(observation))
+        seen = self._clock.beside(observation)
+        return self._player.act(lambda: self._foresee(seen))
 
-    def _foresee(self, observation: NDArray[np.float32]) -> Float32:
+    def _foresee(self, seen: NDArray[np.float32]) -> Float32:
         noise = (self._noise.draw(),) if self._noise.size else ()
-        return self._network(observation, *noise).reshape(-1, len(self._low)).clip(self._low, self._high)
+        return self._network(seen, *noise).reshape(-1, len(self._low)).clip(self._low, self._high)
 
 
 class TakeoverPolicy:

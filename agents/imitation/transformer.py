@@ -130,6 +130,7 @@ class TransformerModel(ChunkModel):
     def arrays(self) -> dict[str, NDArray[np.float32]]:
         """Its weights by their names in a bundle; the last layer gives actions in their own unit."""
         found: dict[str, Any] = {name: value.numpy().copy() for name, value in self.network.state_dict().items()}
+        found["channels"] = found["channels"] * self._seen.numpy()[:, None]
         deviation, mean = self.scale
         found["last.weight"] = found["last.weight"] * deviation[:, None]
         found["last.bias"] = found["last.bias"] * deviation + mean
