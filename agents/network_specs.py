@@ -182,18 +182,16 @@ class FlowSpec(_Sizes):
     @property
     def shapes(self) -> Shapes:
         """Shape of each array, float32, by its name in `policy.safetensors`."""
-        first, last = self.hidden[0], self.hidden[-1]
+        first = self.hidden[0]
         found: Shapes = {
             "chunk.weight": (first, self.outputs),
-            "seen.weight": (first, last),
+            "observation.weight": (first, self.observation),
             "times": (self.steps, first),
             "action.deviation": (self.outputs,),
             "action.mean": (self.outputs,),
-            **_linear("guess", last, self.outputs),
         }
-        for at, sizes in (("encoder.", (self.observation, *self.hidden)), ("", (*self.hidden, self.outputs))):
-            for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-                found |= {f"{at}weight.{i}": (outputs, inputs), f"{at}bias.{i}": (outputs,)}
+        for i, (inputs, outputs) in enumerate(itertools.pairwise((*self.hidden, self.outputs))):
+            found |= {f"weight.{i}": (outputs, inputs), f"bias.{i}": (outputs,)}
         return found
 
     @property

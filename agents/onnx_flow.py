@@ -21,19 +21,16 @@ def add_flow(graph: Builder, spec: FlowSpec, arrays: dict[str, NDArray[Any]], x:
         x: Name of the normalised observations (batch, n).
     """
     for name in spec.shapes:
-        if name != "times":
+        if name not in ("times", "observation.weight"):
             graph.constant(name, arrays[name])
-    activation = ACTIVATIONS[spec.activation]
-    for i in range(len(spec.hidden)):
-        x = graph.add(activation, graph.add("Gemm", x, f"encoder.weight.{i}", f"encoder.bias.{i}", transB=1))
-    guess = graph.add("Gemm", x, "guess.weight", "guess.bias", transB=1)
-    at = NOISE
+    turned = np.ascontiguousarray(arrays["observation.weight"].T)
+    seen = graph.add("MatMul", x, graph.constant("observation.weight", turned))
+    at, activation = NOISE, ACTIVATIONS[spec.activation]
     for step in range(spec.steps):
-        told = graph.add("Gemm", x, "seen.weight", graph.constant(f"time.{step}", arrays["times"][step]), transB=1)
+        told = graph.add("Add", seen, graph.constant(f"time.{step}", arrays["times"][step]))
         end = graph.add("Gemm", at, "chunk.weight", told, transB=1)
         for i in range(len(spec.hidden)):
             end = graph.add("Gemm", graph.add(activation, end), f"weight.{i}", f"bias.{i}", transB=1)
         left = graph.constant(f"steps_left.{step}", np.array(spec.steps - step, np.float32))
-        way = graph.add("Sub", graph.add("Add", guess, end), at)
-        at = graph.add("Add", at, graph.add("Div", way, left))
+        at = graph.add("Add", at, graph.add("Div", graph.add("Sub", end, at), left))
     return graph.add("Add", graph.add("Mul", at, "action.deviation"), "action.mean")

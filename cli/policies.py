@@ -144,6 +144,7 @@ def import_command(
 
     Only weights are read. What is pickled in the file is never decoded, so a hostile file can do no more than fail.
     """
+    from training_ground.agents.network_specs import NetworkSpec
     from training_ground.agents.sb3_import import import_sb3
     from training_ground.agents.stepping import full_id, make_env
     from training_ground.configs.errors import AgentError
@@ -155,6 +156,7 @@ def import_command(
     with closing(make_env(env_id, kwargs)) as env:
         made = import_sb3(file, out, env, moments=moments, activation=activation, env_kwargs=kwargs, name=name)
     network = made.policy.spec.network
+    assert isinstance(network, NetworkSpec)
     data = {
         "bundle": str(out),
         "name": made.policy.name,
