@@ -34,7 +34,7 @@ class LearnedPolicy(ABC):
     def __init__(self, spec: BundleSpec, hash: str) -> None:
         self.spec, self.hash, self.name = spec, hash, spec.name
         self._player = None if spec.chunk is None else ChunkPlayer(spec.chunk)
-        self._clock = None if spec.clock is None else Clock(spec.clock, spec.env.control_rate)
+        self._clock = Clock(spec.clock, spec.env.control_rate)
         self._noise = Noise(spec.network.noise)
 
     @abstractmethod
@@ -56,9 +56,9 @@ class LearnedPolicy(ABC):
         if getattr(self, "_checked", None) is not env.unwrapped:
             self.check(env)
             self._checked = env.unwrapped
-        for kept in (self._player, self._clock):
-            if kept is not None:
-                kept.reset()
+        if self._player is not None:
+            self._player.reset()
+        self._clock.reset()
         if self._noise.size:
             self._noise.reset(env.unwrapped.np_random_seed)
 
@@ -114,11 +114,11 @@ class LearnedPolicy(ABC):
         Raises:
             AgentError: See `infer`; or a policy with a chunk or a clock is given a batch.
         """
-        if self._player is None and self._clock is None:
+        if self._player is None and self.spec.clock is None:
             return self.infer(observation)
         if observation.ndim != 1:
             raise AgentError(f"policy '{self.name}': plays one episode at a time, not {len(observation)}")
-        seen = observation if self._clock is None else self._clock.beside(observation)
+        seen = self._clock.beside(observation)
         if self._player is None:
             return self.infer(seen)
         return self._player.act(lambda: self.infer(seen).reshape(-1, self.spec.env.action_size))

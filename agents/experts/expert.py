@@ -391,7 +391,8 @@ class Expert:
             return self.task.travel(button) > 0.9
 
         yield from self.guarded(side, front.rotation[:, 2], distance, to=button, speed=0.04, until=pressed)
-        yield from (None for _ in range(round(hold / self.env.control_timestep)))
+        if hold:
+            yield from self.wait(hold)
         yield from self.move(side, back(front, 0.08), to=f"away from {button}")
 
     def retreat(self, side: str) -> Steps:

@@ -21,7 +21,7 @@ from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import check_fit
 from training_ground.datasets.schema import ACTION, POLICY_OBSERVATION
 from training_ground.datasets.store import Store
-from training_ground.datasets.windows import PAD, Windows
+from training_ground.datasets.windows import PAD, ROW, Windows
 
 TAKEOVER = "takeover"
 """Event of an episode: from its row on the expert acts, and only from there is anything to learn."""
@@ -97,12 +97,11 @@ class Part:
         and `is_pad` (B, H).
         """
         before = np.cumsum(self.windows.counts) - self.windows.counts
-        step = self.first[episode] + row
-        batch = self.windows[before[episode] + step]
+        batch = self.windows[before[episode] + self.first[episode] + row]
         columns = [batch[name].reshape(len(row), self.history, -1)[:, ::-1] for name in self.seen]
         flat = np.concatenate(columns, axis=2).reshape(len(row), -1)
         chunk = {"action": batch[ACTION], "is_pad": batch[ACTION + PAD]}
-        return {"observation": flat.astype(np.float32), "step": step, **chunk}
+        return {"observation": flat.astype(np.float32), "step": batch[ROW], **chunk}
 
     def moments(self) -> tuple[Moments, Moments]:
         """Mean and variance of the observation, and of the action, over the rows that are learned from.
