@@ -32,7 +32,8 @@ def model_of(signature: Signature, own: dict[str, Any]) -> Any:
     size, actions = signature.observation_size, signature.action_size
     moments = (np.zeros(size), np.ones(size)), (np.zeros(actions), np.full(actions, 0.01))
     configs = NetworkConfig(hidden=(256, 256, 256)), NormalisationConfig(clip=CLIP, epsilon=EPSILON)
-    return make_model(ImitationSettings(**own), *configs, *moments, 0, tokens_of(signature, size))
+    seen = np.ones(size, bool)
+    return make_model(ImitationSettings(**own), *configs, *moments, seen, 0, tokens_of(signature, size))
 
 
 def policies(folder: Path, signature: Signature, model: Any) -> tuple[Any, Any]:
