@@ -4,7 +4,7 @@ A chunk a of normalised actions and standard normal noise e are the ends of a st
 network learns the mean velocity a - e of all paths through x at time t, given the observation; whoever follows it from
 noise at t = 0 in small steps arrives at a chunk drawn as the recorded ones were (Lipman et al. 2022, arXiv 2210.02747;
 for robots π0, Black et al. 2024, arXiv 2410.24164). Where experts go one way or the other, the mean absolute error
-gives something between them, and this one of both.
+gives something between them, and a flow one of the two.
 
 The network is a multilayer perceptron that says the path's end, a; the velocity is (a - x) / (1 - t). A velocity holds
 all of the noise, which a layer narrower than the chunk could not carry; ends do not. The loss is the squared error of
