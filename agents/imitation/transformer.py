@@ -24,7 +24,7 @@ from training_ground.agents.network_specs import TransformerSpec
 from training_ground.configs.training import NetworkConfig
 
 EMBEDDING = 0.02
-"""Deviation of embeddings and queries before training, as in BERT and ViT; with 1, as in ACT, Reach went worse."""
+"""Deviation of embeddings and queries before training, as in BERT and ViT; 1, as in ACT, was no better on Reach."""
 
 
 class Attention(torch.nn.Module):
