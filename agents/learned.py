@@ -97,9 +97,10 @@ class LearnedPolicy(ABC):
         size = self.spec.inputs
         if observation.shape[-1:] != (size,):
             raise AgentError(f"policy '{self.name}': observation of shape {observation.shape}, not ({size},)")
-        if self._noise.size and noise is None:
-            noise = self._noise.draw(*observation.shape[:-1])
-        action = self._forward(observation, *(() if noise is None else (noise,)))
+        wanted = ()
+        if self._noise.size:
+            wanted = (self._noise.draw(*observation.shape[:-1]) if noise is None else noise,)
+        action = self._forward(observation, *wanted)
         if not np.isfinite(action).all():
             raise AgentError(f"policy '{self.name}': the action is not finite; the observation: {observation}")
         return action
