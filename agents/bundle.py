@@ -2,7 +2,7 @@
 
 policy.safetensors   weights (float32) and the normaliser's mean and variance (float64)
 spec.json            what they are for: network, joints in order, channels, control rate, model hash, provenance
-golden.safetensors   observations and the actions that the trained network gave for them
+golden.safetensors   observations, noise where a policy draws its actions, and what the trained network gave for them
 policy.onnx          the same policy for ONNX runtimes, normaliser included; it follows from the first two, bit for bit
 card.md, evaluation.json   for people: what the policy does and how well it was measured to do it
 manifest.json        size and sha256 of each file above
@@ -11,7 +11,6 @@ manifest.json        size and sha256 of each file above
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -36,8 +35,9 @@ from training_ground.agents.bundle_format import (
     read_tensors,
 )
 from training_ground.agents.files import to_json, write_atomic
+from training_ground.agents.graph_network import network_of
 from training_ground.agents.learned import LearnedPolicy
-from training_ground.agents.network import Float32, Network, Normalisation, unscale
+from training_ground.agents.network import Float32, Normalisation, unscale
 from training_ground.agents.onnx_format import check_onnx
 from training_ground.agents.onnx_graph import graph_of, write_onnx
 from training_ground.configs.errors import AgentError
@@ -48,27 +48,22 @@ GOLDEN_TOLERANCE = 1e-5
 
 
 class BundlePolicy(LearnedPolicy):
-    """A learned policy in numpy: normalise, multilayer perceptron, scale or clip to the action space."""
+    """A learned policy in numpy: normalise, network, scale or clip to the action space."""
 
     runtime = "numpy"
 
     def __init__(self, spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> None:
         super().__init__(spec, hash)
-        count = len(spec.network.layers) - 1
-        self._network = Network(
-            [(tensors[f"weight.{i}"].T.copy(), tensors[f"bias.{i}"]) for i in range(count)],
-            spec.network.activation,
-            Normalisation(
-                tensors["observation.mean"],
-                np.sqrt(tensors["observation.variance"] + spec.normaliser.epsilon),
-                spec.normaliser.clip,
-            ),
-            spec.network.output,
+        normalisation = Normalisation(
+            tensors["observation.mean"],
+            np.sqrt(tensors["observation.variance"] + spec.normaliser.epsilon),
+            spec.normaliser.clip,
         )
+        self._network = network_of(spec.network, tensors, normalisation)
         self._bounds = spec.bounds
 
-    def _forward(self, observation: NDArray[Any]) -> Float32:
-        action = self._network(observation)
+    def _forward(self, observation: NDArray[Any], *noise: Float32) -> Float32:
+        action = self._network(observation, *noise)
         if self._bounds is None:
             return action
         if self.spec.network.output == "tanh":
@@ -83,7 +78,8 @@ class Bundle:
     Attributes:
         policy: It, in numpy.
         tensors: The arrays of `policy.safetensors`.
-        golden: `observation` (16, n) and `action` (16, m), of a chunk all actions one after the other.
+        golden: `observation` (16, n), with a clock its numbers behind, and `action` (16, m), of a chunk all actions one
+            after the other; `noise` (16, m) where the network wants it.
         onnx: The bytes of `policy.onnx`; None where the bundle has none.
     """
 
@@ -95,15 +91,12 @@ class Bundle:
 
 def expected_tensors(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
     """Return dtype and shape of each array of `policy.safetensors`."""
-    layers = spec.network.layers
+    size = spec.network.sizes[0]
     expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
-        "observation.mean": (np.float64, (layers[0],)),
-        "observation.variance": (np.float64, (layers[0],)),
+        "observation.mean": (np.float64, (size,)),
+        "observation.variance": (np.float64, (size,)),
     }
-    for i, (inputs, outputs) in enumerate(itertools.pairwise(layers)):
-        expected[f"weight.{i}"] = (np.float32, (outputs, inputs))
-        expected[f"bias.{i}"] = (np.float32, (outputs,))
-    return expected
+    return expected | {name: (np.float32, shape) for name, shape in spec.network.shapes.items()}
 
 
 def load_bundle(folder: Path | str) -> BundlePolicy:
@@ -142,15 +135,16 @@ def read_bundle(folder: Path | str, leave_out: Sequence[str] = ()) -> Bundle:
 
 
 def _check_spec(path: Path, spec: BundleSpec) -> None:
-    layers, env = spec.network.layers, spec.env
-    if (layers[0], layers[-1]) != (env.observation_size, spec.outputs):
+    (inputs, outputs), env = spec.network.sizes, spec.env
+    if (inputs, outputs) != (spec.inputs, spec.outputs):
+        clock = "" if spec.clock is None else f" + {spec.clock.size} of the clock"
         chunk = "" if spec.chunk is None else f" × chunk.horizon = {spec.chunk.horizon}"
         raise AgentError(
-            f"{path}: network.layers go from {layers[0]} to {layers[-1]}, the environment's sizes are "
-            f"{env.observation_size} and {env.action_size}{chunk}"
+            f"{path}: the network goes from {inputs} to {outputs}, the environment's sizes are "
+            f"{env.observation_size}{clock} and {env.action_size}{chunk}"
         )
     if spec.network.weights > MAX_WEIGHTS:
-        raise AgentError(f"{path}: network.layers make {spec.network.weights} weights, more than {MAX_WEIGHTS}")
+        raise AgentError(f"{path}: the network has {spec.network.weights} weights, more than {MAX_WEIGHTS}")
     for field in ("action_low", "action_high"):
         bound = getattr(env, field)
         if bound is not None and len(bound) != env.action_size:
@@ -162,10 +156,8 @@ def _check_spec(path: Path, spec: BundleSpec) -> None:
 
 
 def _golden_shapes(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
-    return {
-        "observation": (np.float32, (GOLDEN_COUNT, spec.env.observation_size)),
-        "action": (np.float32, (GOLDEN_COUNT, spec.outputs)),
-    }
+    sizes = {"observation": spec.inputs, "action": spec.outputs, "noise": spec.network.noise}
+    return {name: (np.float32, (GOLDEN_COUNT, size)) for name, size in sizes.items() if size}
 
 
 def check_golden(folder: Path, policy: LearnedPolicy, golden: dict[str, NDArray[Any]]) -> None:
@@ -174,7 +166,8 @@ def check_golden(folder: Path, policy: LearnedPolicy, golden: dict[str, NDArray[
     Raises:
         AgentError: An action differs by more than `GOLDEN_TOLERANCE`.
     """
-    actions = np.stack([policy.infer(o) for o in golden["observation"]])
+    inputs = [golden[name] for name in ("observation", "noise") if name in golden]
+    actions = np.stack([policy.infer(*one) for one in zip(*inputs, strict=True)])
     error = np.abs(actions - golden["action"])
     if not np.allclose(actions, golden["action"], rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
         raise AgentError(
@@ -194,7 +187,7 @@ def save_bundle(
         folder: Created if missing; the manifest is written last, so an interrupted export is no bundle.
         spec: What the policy is for.
         tensors: Arrays by the keys of `expected_tensors`.
-        golden: `observation` (16, n) and `action` (16, m), float32, the action from the trained network itself.
+        golden: As of `Bundle`, float32, the action from the trained network itself.
 
     Raises:
         AgentError: The disk is full, or what was written does not load.

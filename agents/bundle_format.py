@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -18,7 +17,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from training_ground.agents.chunks import ChunkSpec
+from training_ground.agents.clock import ClockSpec
 from training_ground.agents.machine import Machine
+from training_ground.agents.network_specs import KINDS, AnyNetwork
 from training_ground.agents.signature import Signature
 from training_ground.configs.errors import AgentError
 from training_ground.configs.loading import StrictModel
@@ -37,26 +38,10 @@ MAX_BYTES = {
 """Every file that a bundle may hold and the most bytes that it may have; checked before it is read."""
 
 REQUIRED = ("policy.safetensors", "spec.json", "golden.safetensors")
-MAX_WIDTH = 1_000_000
 MAX_WEIGHTS = MAX_BYTES["policy.safetensors"] // 4
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
-
-
-class NetworkSpec(StrictModel):
-    """A multilayer perceptron: `activation` after every layer but the last, `output` after the last."""
-
-    layers: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=2, max_length=16)]
-    """Widths from the observation to the action or chunk of actions, both included."""
-    activation: Literal["elu", "tanh", "relu"]
-    output: Literal["linear", "tanh"] = "linear"
-    """`tanh` is then stretched from [-1, 1] to the action's bounds, as stable-baselines3's SAC and TD3 do."""
-
-    @property
-    def weights(self) -> int:
-        """Number of weights and biases."""
-        return sum(a * b + b for a, b in itertools.pairwise(self.layers))
 
 
 class NormaliserSpec(StrictModel):
@@ -124,14 +109,21 @@ class BundleSpec(StrictModel):
 
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
-    network: NetworkSpec
+    network: AnyNetwork
     chunk: ChunkSpec | None = None
     """How the network's actions are carried out where it gives several at once; None where it gives one."""
+    clock: ClockSpec | None = None
+    """What the network is told of the time, behind the observation; None where nothing."""
     normaliser: NormaliserSpec
     env: Signature
     env_kwargs: dict[str, Json]
     """Keyword arguments of the environment that the policy was trained in; information, never used to load anything."""
     provenance: Provenance
+
+    @property
+    def inputs(self) -> int:
+        """Numbers that the network is given: the observation, and the clock's behind it."""
+        return self.env.observation_size + (0 if self.clock is None else self.clock.size)
 
     @property
     def outputs(self) -> int:
@@ -194,12 +186,17 @@ def read_json(path: Path, data: bytes, model: type[Model]) -> Model:
         json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
         return model.model_validate_json(data, strict=True)
     except pydantic.ValidationError as problem:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'top level'}: {e['msg']}" for e in problem.errors()[:3]]
+        lines = [f"{_where(error['loc'])}: {error['msg']}" for error in problem.errors()[:3]]
         raise AgentError(f"{path}: {'; '.join(lines)}") from problem
     except RecursionError as problem:
         raise AgentError(f"{path}: nested too deep") from problem
     except ValueError as problem:
         raise AgentError(f"{path}: damaged JSON: {problem}") from problem
+
+
+def _where(place: tuple[int | str, ...]) -> str:
+    """Where in a file something is wrong; pydantic puts a network's kind in between."""
+    return ".".join(str(part) for part in place if part not in KINDS) or "top level"
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

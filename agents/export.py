@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +20,6 @@ from training_ground.agents.bundle_format import (
     SCHEMA_VERSION,
     BundleSpec,
     DataOrigin,
-    NetworkSpec,
     NormaliserSpec,
     Origin,
     Provenance,
@@ -28,6 +27,7 @@ from training_ground.agents.bundle_format import (
 from training_ground.agents.evaluation import Evaluation
 from training_ground.agents.files import to_json, write_atomic
 from training_ground.agents.machine import this_machine
+from training_ground.agents.network_specs import NetworkSpec, named
 from training_ground.agents.policy import shipped_name
 from training_ground.agents.signature import signature_of
 from training_ground.configs.training import RunConfig
@@ -85,43 +85,46 @@ def export_bundle(
         env_kwargs=config.env.kwargs,
         provenance=provenance(config, steps, seconds, began_from),
     )
-    return save_policy(folder, spec, list(zip(weights, biases, strict=True)), (mean, variance), act)
+    return save_policy(folder, spec, named(zip(weights, biases, strict=True)), (mean, variance), act)
 
 
 def save_policy(
     folder: Path,
     spec: BundleSpec,
-    layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+    arrays: dict[str, NDArray[np.float32]],
     moments: tuple[NDArray[np.float64], NDArray[np.float64]],
-    act: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    act: Callable[..., NDArray[np.float32]],
 ) -> BundlePolicy:
     """Write a bundle whose golden actions come from the network itself.
 
     Args:
         folder: The bundle's folder.
         spec: What the policy is for.
-        layers: Weights (outputs, inputs) and biases (outputs,).
+        arrays: Of the network, by the names of `spec.network.shapes`.
         moments: Mean and variance (n,) of the observations.
-        act: The network's own forward pass, from normalised observations (k, n); the bounds are not applied yet.
+        act: The network's own forward pass, from normalised observations (k, n), and noise (k, outputs) where it wants
+            some; the bounds are not applied yet.
 
     Raises:
         AgentError: The numpy policy does not repeat the network, or the disk is full.
     """
     mean, variance = moments
-    tensors: dict[str, Any] = {"observation.mean": mean, "observation.variance": variance}
-    for i, (weight, bias) in enumerate(layers):
-        tensors[f"weight.{i}"], tensors[f"bias.{i}"] = weight, bias
+    tensors: dict[str, Any] = {"observation.mean": mean, "observation.variance": variance, **arrays}
     deviation, clip = np.sqrt(variance + spec.normaliser.epsilon), spec.normaliser.clip
     generator = np.random.default_rng(0)
     drawn = generator.standard_normal((GOLDEN_COUNT, len(mean))) * deviation + mean
     observations = drawn.astype(np.float32)
-    actions = act(((observations - mean) / deviation).clip(-clip, clip).astype(np.float32))
+    golden = {"observation": observations}
+    if spec.network.noise:
+        golden["noise"] = generator.standard_normal((GOLDEN_COUNT, spec.network.noise)).astype(np.float32)
+    normal = ((observations - mean) / deviation).clip(-clip, clip).astype(np.float32)
+    actions = act(normal, *([golden["noise"]] if "noise" in golden else []))
     if spec.bounds is not None:
         low, high = spec.bounds
         if spec.network.output == "tanh":
             actions = low + 0.5 * (actions + 1.0) * (high - low)
         actions = actions.clip(low, high)
-    return save_bundle(folder, spec, tensors, {"observation": observations, "action": actions.astype(np.float32)})
+    return save_bundle(folder, spec, tensors, {**golden, "action": actions.astype(np.float32)})
 
 
 def unchanged(size: int) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], NormaliserSpec]:
@@ -201,8 +204,7 @@ def card(spec: BundleSpec, evaluation: Evaluation) -> str:
         f"# {spec.name}",
         "",
         f"Acts in `{env.env_id}` on the robot `{env.robot}`: {len(env.joint_names)} joints, {env.control} at "
-        f"{env.control_rate:g} Hz. A multilayer perceptron, layers {' → '.join(map(str, spec.network.layers))}, "
-        f"{spec.network.activation}, {spec.network.weights:,} weights; runs in numpy.",
+        f"{env.control_rate:g} Hz. A {spec.network.text}, {spec.network.weights:,} weights; runs in numpy.",
         "",
         "## Evaluation",
         "",

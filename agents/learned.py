@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from training_ground.agents.bundle_format import BundleSpec
 from training_ground.agents.chunks import ChunkPlayer
+from training_ground.agents.clock import Clock
 from training_ground.agents.network import Float32
+from training_ground.agents.noise import Noise
 from training_ground.agents.signature import signature_of
 from training_ground.configs.errors import AgentError
 
@@ -32,10 +34,15 @@ class LearnedPolicy(ABC):
     def __init__(self, spec: BundleSpec, hash: str) -> None:
         self.spec, self.hash, self.name = spec, hash, spec.name
         self._player = None if spec.chunk is None else ChunkPlayer(spec.chunk)
+        self._clock = Clock(spec.clock, spec.env.control_rate)
+        self._noise = Noise(spec.network.noise)
 
     @abstractmethod
-    def _forward(self, observation: NDArray[Any]) -> Float32:
-        """Return the action (..., m) for raw observations (..., n), or (..., horizon m) of a chunk."""
+    def _forward(self, observation: NDArray[Any], *noise: Float32) -> Float32:
+        """Return the action (..., m) for raw observations (..., n), or (..., horizon m) of a chunk.
+
+        `noise` is one array (..., horizon m) where the network wants it, and none otherwise.
+        """
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -51,6 +58,9 @@ class LearnedPolicy(ABC):
             self._checked = env.unwrapped
         if self._player is not None:
             self._player.reset()
+        self._clock.reset()
+        if self._noise.size:
+            self._noise.reset(env.unwrapped.np_random_seed)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the environment behind when the policy goes to another process."""
@@ -70,11 +80,13 @@ class LearnedPolicy(ABC):
         if found:
             raise AgentError(f"policy '{self.name}' does not fit this environment: {'; '.join(found)}")
 
-    def infer(self, observation: NDArray[Any]) -> Float32:
-        """Return what the network says: the deterministic action, or the chunk of those to come.
+    def infer(self, observation: NDArray[Any], noise: Float32 | None = None) -> Float32:
+        """Return what the network says: the action, or the chunk of those to come.
 
         Args:
-            observation: (n,) or a batch (k, n), raw, as the environment returns it.
+            observation: (n,) or a batch (k, n), raw, as the environment returns it; with a clock its numbers behind.
+            noise: (..., `spec.network.noise`) for a network that wants some; where absent it is drawn by the generator
+                that began with the episode.
 
         Returns:
             (..., m), or (..., horizon m) of a chunk, the actions one after the other.
@@ -82,25 +94,32 @@ class LearnedPolicy(ABC):
         Raises:
             AgentError: The observation has the wrong length, or the action is not finite.
         """
-        size = self.spec.env.observation_size
+        size = self.spec.inputs
         if observation.shape[-1:] != (size,):
             raise AgentError(f"policy '{self.name}': observation of shape {observation.shape}, not ({size},)")
-        action = self._forward(observation)
+        wanted = ()
+        if self._noise.size:
+            wanted = (self._noise.draw(*observation.shape[:-1]) if noise is None else noise,)
+        action = self._forward(observation, *wanted)
         if not np.isfinite(action).all():
             raise AgentError(f"policy '{self.name}': the action is not finite; the observation: {observation}")
         return action
 
     def act(self, observation: NDArray[Any]) -> Float32:
-        """Return the deterministic action, of a chunked policy that of this control step.
+        """Return the action, of a chunked policy that of this control step.
 
         Args:
-            observation: (n,) or, unless actions are chunked, a batch (k, n), raw, as the environment returns it.
+            observation: (n,) raw, as the environment returns it, or a batch (k, n) where the policy keeps nothing of an
+                episode: neither a chunk nor a clock.
 
         Raises:
-            AgentError: See `infer`; or a chunked policy is given a batch.
+            AgentError: See `infer`; or a policy with a chunk or a clock is given a batch.
         """
-        if self._player is None:
+        if self._player is None and self.spec.clock is None:
             return self.infer(observation)
         if observation.ndim != 1:
             raise AgentError(f"policy '{self.name}': plays one episode at a time, not {len(observation)}")
-        return self._player.act(lambda: self.infer(observation).reshape(-1, self.spec.env.action_size))
+        seen = self._clock.beside(observation)
+        if self._player is None:
+            return self.infer(seen)
+        return self._player.act(lambda: self.infer(seen).reshape(-1, self.spec.env.action_size))

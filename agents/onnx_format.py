@@ -16,25 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training_ground.agents.onnx_graph import (
-    BATCH,
-    DOUBLE,
-    FLOAT,
-    INPUT,
-    IR_VERSION,
-    OPERATORS,
-    OPSET,
-    OUTPUT,
-    Graph,
-    Node,
-)
+from training_ground.agents.onnx_graph import BATCH, IR_VERSION, OPSET, Graph
+from training_ground.agents.onnx_nodes import DOUBLE, FLOAT, INT64, OPERATORS, OUTPUT, Node
 from training_ground.configs.errors import AgentError
 
 MAX_FIELDS = 20_000
 """Fields in one file, all messages together; a policy of 15 layers has about 1,000."""
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
-INTEGER = 2
-"""ONNX's number of the attribute type INT."""
+INTEGER, INTEGERS = 2, 7
+"""ONNX's numbers of the attribute types INT and INTS."""
+DTYPES = {FLOAT: np.dtype("<f4"), INT64: np.dtype("<i8"), DOUBLE: np.dtype("<f8")}
 
 
 @dataclass(frozen=True)
@@ -47,7 +38,7 @@ class _Message:
 
 _ENTRY = _Message("StringStringEntryProto", {1: ("key", str), 2: ("value", str)})
 _TENSOR = _Message("TensorProto", {1: ("dims", int), 2: ("data_type", int), 8: ("name", str), 9: ("raw_data", bytes)})
-_ATTRIBUTE = _Message("AttributeProto", {1: ("name", str), 3: ("i", int), 20: ("type", int)})
+_ATTRIBUTE = _Message("AttributeProto", {1: ("name", str), 3: ("i", int), 8: ("ints", int), 20: ("type", int)})
 _NODE = _Message(
     "NodeProto",
     {1: ("input", str), 2: ("output", str), 4: ("op_type", str), 5: ("attribute", _ATTRIBUTE), 7: ("domain", str)},
@@ -123,10 +114,11 @@ def _compare(data: bytes, expected: Graph) -> None:
             raise _Refused(f"node {i} is {_text(found)}; spec.json stands for {_text(wanted)}")
     if len(nodes) != len(expected.nodes):
         raise _Refused(f"{len(nodes)} nodes; spec.json stands for {len(expected.nodes)}")
-    for name, size in zip((INPUT, OUTPUT), expected.sizes, strict=True):
-        found, wanted = [_value(v) for v in graph["input" if name == INPUT else "output"]], (name, FLOAT, (BATCH, size))
-        if found != [wanted]:
-            raise _Refused(f"inputs or outputs (name, type, shape) {found}, not {[wanted]}")
+    for field, sizes in (("input", expected.inputs), ("output", {OUTPUT: expected.outputs})):
+        found = [_value(value) for value in graph[field]]
+        wanted = [(name, FLOAT, (BATCH, size)) for name, size in sizes.items()]
+        if found != wanted:
+            raise _Refused(f"inputs or outputs (name, type, shape) {found}, not {wanted}")
     _compare_constants(dict(_array(t) for t in graph["initializer"]), len(graph["initializer"]), expected)
     metadata = {_one(e, "key"): _one(e, "value", "") for e in model["metadata_props"]}
     wrong = sorted(k for k in metadata.keys() | expected.metadata.keys() if metadata.get(k) != expected.metadata.get(k))
@@ -150,11 +142,12 @@ def _node(fields: dict[str, list[Any]]) -> Node:
     if domain or operator not in OPERATORS:
         where = f" of domain '{domain}'" if domain else ""
         raise _Refused(f"operator '{operator}'{where}: a policy has only {', '.join(sorted(OPERATORS))}")
-    attributes: dict[str, int] = {}
+    attributes: dict[str, int | tuple[int, ...]] = {}
     for attribute in fields["attribute"]:
-        if _one(attribute, "type") != INTEGER:
+        kind, name = _one(attribute, "type"), _one(attribute, "name")
+        if kind not in (INTEGER, INTEGERS):
             raise _Refused(f"operator '{operator}': an attribute that is no whole number")
-        attributes[_one(attribute, "name")] = _one(attribute, "i", 0)
+        attributes[name] = tuple(attribute["ints"]) if kind == INTEGERS else _one(attribute, "i", 0)
     return Node(operator, tuple(fields["input"]), _one(fields, "output"), attributes)
 
 
@@ -165,9 +158,10 @@ def _text(node: Node) -> str:
 
 def _array(fields: dict[str, list[Any]]) -> tuple[str, NDArray[Any]]:
     name, kind = _one(fields, "name"), _one(fields, "data_type")
-    if kind not in (FLOAT, DOUBLE):
-        raise _Refused(f"'{name}' has ONNX's data type {kind}; allowed are {FLOAT} and {DOUBLE}, float32 and float64")
-    dtype = np.dtype("<f4" if kind == FLOAT else "<f8")
+    dtype = DTYPES.get(kind)
+    if dtype is None:
+        told = ", ".join(f"{number} ({allowed.name})" for number, allowed in DTYPES.items())
+        raise _Refused(f"'{name}' has ONNX's data type {kind}; allowed are {told}")
     raw, dimensions = _one(fields, "raw_data", b""), fields["dims"]
     wanted = dtype.itemsize * math.prod(dimensions)
     if not len(raw) or len(raw) != wanted:

@@ -12,7 +12,7 @@ from training_ground.agents.bundle import check_golden, read_bundle
 from training_ground.agents.bundle_format import ONNX_FILE, BundleSpec
 from training_ground.agents.learned import LearnedPolicy
 from training_ground.agents.network import Float32
-from training_ground.agents.onnx_graph import INPUT, OUTPUT
+from training_ground.agents.onnx_nodes import INPUT, NOISE, OUTPUT
 from training_ground.configs.errors import AgentError
 
 
@@ -54,9 +54,10 @@ class OnnxPolicy(LearnedPolicy):
         vars(self).update(state)
         self._start()
 
-    def _forward(self, observation: NDArray[Any]) -> Float32:
-        batch = np.asarray(observation, np.float32).reshape(-1, observation.shape[-1])
-        action = self._session.run([OUTPUT], {INPUT: batch})[0]
+    def _forward(self, observation: NDArray[Any], *noise: Float32) -> Float32:
+        given = zip((INPUT, NOISE), (np.asarray(observation, np.float32), *noise), strict=False)
+        batch = {name: value.reshape(-1, value.shape[-1]) for name, value in given}
+        action = self._session.run([OUTPUT], batch)[0]
         return action.reshape(*observation.shape[:-1], -1)
 
 

@@ -17,14 +17,14 @@ from training_ground.agents.bundle import BundlePolicy
 from training_ground.agents.bundle_format import (
     SCHEMA_VERSION,
     BundleSpec,
-    NetworkSpec,
     NormaliserSpec,
     Provenance,
     read_capped,
     read_json,
 )
 from training_ground.agents.export import save_policy
-from training_ground.agents.onnx_graph import ACTIVATIONS
+from training_ground.agents.network_specs import named
+from training_ground.agents.onnx_nodes import ACTIVATIONS
 from training_ground.agents.policy import shipped_name
 from training_ground.agents.sb3_files import Actor, details, read_actor
 from training_ground.agents.signature import Signature, signature_of
@@ -121,8 +121,8 @@ def import_sb3(
         "provenance": _provenance(path, actor, algorithm),
     }
     spec = validate(BundleSpec, described, str(path), AgentError)
-    _check_bounds(path, spec.network, signature)
-    policy = save_policy(folder, spec, actor.layers, (mean, variance), _forward(actor, activation))
+    _check_bounds(path, actor.output, signature)
+    policy = save_policy(folder, spec, named(actor.layers), (mean, variance), _forward(actor, activation))
     return Imported(policy, algorithm, activation, tuple(assumed))
 
 
@@ -175,8 +175,8 @@ def _algorithm(actor: Actor) -> str:
     return "td3"
 
 
-def _check_bounds(path: Path, network: NetworkSpec, signature: Signature) -> None:
-    if network.output == "tanh" and signature.bounds is None:
+def _check_bounds(path: Path, output: str, signature: Signature) -> None:
+    if output == "tanh" and signature.bounds is None:
         raise AgentError(f"{path}: its actions are squashed into bounds, and {signature.env_id} has none")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.agents.bundle import Bundle, read_bundle
+from training_ground.agents.network_specs import NetworkSpec
 from training_ground.agents.policy import bundle_folder
 from training_ground.agents.signature import OF_LOCKED_JOINTS, Signature
 from training_ground.configs.errors import AgentError
@@ -123,12 +124,13 @@ def begin_from(bundle: Bundle, model: RolloutPPO, signature: Signature) -> None:
     from training_ground.agents.learner import actor_layers
 
     spec, pairs, size = bundle.policy.spec, columns(bundle, signature), signature.observation_size
-    if spec.network.output != "linear" or spec.network.activation != model.activation:
+    network = spec.network
+    if not isinstance(network, NetworkSpec) or network.output != "linear" or network.activation != model.activation:
         raise AgentError(
-            f"start_from: policy '{spec.name}' has {spec.network.activation} layers and a {spec.network.output} "
-            f"output; PPO with network.activation = {model.activation} cannot go on from it"
+            f"start_from: policy '{spec.name}' has a {network.text}, and a {network.output} output; PPO with "
+            f"network.activation = {model.activation} cannot go on from it"
         )
-    layers = [(bundle.tensors[f"weight.{i}"], bundle.tensors[f"bias.{i}"]) for i in range(len(spec.network.layers) - 1)]
+    layers = [(bundle.tensors[f"weight.{i}"], bundle.tensors[f"bias.{i}"]) for i in range(len(network.layers) - 1)]
     first = np.zeros((len(layers[0][1]), size), np.float32)
     for old, new in pairs:
         first[:, new] = layers[0][0][:, old]

@@ -19,6 +19,7 @@ import numpy as np
 from _measure import quick, report, seconds, summary, target
 
 from training_ground.agents.bundle_format import BundleSpec
+from training_ground.agents.network_specs import NetworkSpec
 from training_ground.agents.policy import SHIPPED, load_policy
 
 SHIPPED_NAME = "stand_g1"
@@ -58,6 +59,7 @@ def torch_actions(folder: Path, observations: np.ndarray) -> np.ndarray:
 
 def layers(torch: Any, spec: BundleSpec, tensors: dict[str, Any], x: np.ndarray) -> np.ndarray:
     """Torch's forward pass from normalised observations."""
+    assert isinstance(spec.network, NetworkSpec)
     between = {"elu": torch.nn.functional.elu, "tanh": torch.tanh, "relu": torch.relu}[spec.network.activation]
     count = len(spec.network.layers) - 1
     with torch.no_grad():
@@ -77,6 +79,7 @@ def random_bundle(folder: Path, activation: str, output: str) -> None:
     from training_ground.agents.export import save_policy
 
     read = read_bundle(SHIPPED / SHIPPED_NAME)
+    assert isinstance(read.policy.spec.network, NetworkSpec)
     network = read.policy.spec.network.model_copy(update={"activation": activation, "output": output})
     spec = read.policy.spec.model_copy(update={"network": network})
     generator = np.random.default_rng(0)
@@ -84,9 +87,8 @@ def random_bundle(folder: Path, activation: str, output: str) -> None:
     for i, (inputs, outputs) in enumerate(zip(network.layers[:-1], network.layers[1:], strict=True)):
         tensors[f"weight.{i}"] = (generator.standard_normal((outputs, inputs)) / np.sqrt(inputs)).astype(np.float32)
         tensors[f"bias.{i}"] = generator.standard_normal(outputs).astype(np.float32) / 10
-    pairs = [(tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(len(network.layers) - 1)]
     moments = (read.tensors["observation.mean"], read.tensors["observation.variance"])
-    save_policy(folder, spec, pairs, moments, lambda x: layers(torch, spec, tensors, x))
+    save_policy(folder, spec, tensors, moments, lambda x: layers(torch, spec, tensors, x))
 
 
 def compare(folder: Path, scratch: Path, rounds: int) -> dict[str, Any]:

@@ -58,10 +58,9 @@ def show_command(policy: str, as_json: bool) -> None:
     whole = [("origin", env.action_origin), ("kp", env.kp), ("kd", env.kd)]
     whole = [(title, values) for title, values in whole if len(values) == len(env.joint_names)]
     rows = [(n, scale.get(n, ""), *(v[i] for _, v in whole)) for i, n in enumerate(env.joint_names)]
-    network = " → ".join(map(str, spec.network.layers))
     lines = [
         f"{spec.name}: {env.env_id} on {env.robot}, {env.control} at {env.control_rate:g} Hz",
-        f"network   {network}, {spec.network.activation}, output {spec.network.output}",
+        f"network   {spec.network.text}, output {spec.network.output}",
         f"runs in   numpy{', ONNX Runtime' if bundle.onnx else ''}",
         f"hash      {bundle.policy.hash}",
         f"model     {env.model_hash}",
@@ -145,6 +144,7 @@ def import_command(
 
     Only weights are read. What is pickled in the file is never decoded, so a hostile file can do no more than fail.
     """
+    from training_ground.agents.network_specs import NetworkSpec
     from training_ground.agents.sb3_import import import_sb3
     from training_ground.agents.stepping import full_id, make_env
     from training_ground.configs.errors import AgentError
@@ -156,6 +156,7 @@ def import_command(
     with closing(make_env(env_id, kwargs)) as env:
         made = import_sb3(file, out, env, moments=moments, activation=activation, env_kwargs=kwargs, name=name)
     network = made.policy.spec.network
+    assert isinstance(network, NetworkSpec)
     data = {
         "bundle": str(out),
         "name": made.policy.name,

@@ -153,7 +153,7 @@ def test_wrong_weights_are_named(bundle: Path, change: Any, message: str) -> Non
     [
         (lambda s: s["network"].update(activation="os.system"), "network.activation"),
         (lambda s: s["network"].update(layers=[4, 100_000, 100_000, 2]), "weights, more than"),
-        (lambda s: s["network"].update(layers=[5, 8, 2]), "network.layers go from 5"),
+        (lambda s: s["network"].update(layers=[5, 8, 2]), "the network goes from 5"),
         (lambda s: s["env"].update(env_id="os:Fake/Point-v0"), "env.env_id"),
         (lambda s: s.update(policy_class="x"), "policy_class"),
         (lambda s: s.update(schema_version=2), "schema_version"),

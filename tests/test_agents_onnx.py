@@ -18,6 +18,7 @@ import pytest
 from training_ground.agents import bundle as bundles
 from training_ground.agents.bundle import add_onnx, load_bundle, read_bundle, write_manifest
 from training_ground.agents.evaluation import evaluate
+from training_ground.agents.network_specs import NetworkSpec
 from training_ground.agents.onnx_format import check_onnx
 from training_ground.agents.onnx_graph import graph_of
 from training_ground.agents.policy import SHIPPED, load_policy, shipped_policies
@@ -55,6 +56,7 @@ def torch_action(folder: Path, observations: np.ndarray) -> np.ndarray:
     torch = pytest.importorskip("torch")
     read = read_bundle(folder)
     spec, tensors = read.policy.spec, read.tensors
+    assert isinstance(spec.network, NetworkSpec)
     deviation = np.sqrt(tensors["observation.variance"] + spec.normaliser.epsilon)
     clip = spec.normaliser.clip
     x = torch.tensor(((observations - tensors["observation.mean"]) / deviation).clip(-clip, clip).astype(np.float32))
@@ -199,7 +201,7 @@ def weights(model: Any) -> None:
         (loop, "a graph inside a node"),
         (function, "functions of its own"),
         (weights, "'weight.1' holds other numbers"),
-        (lambda m: replace_node(m, "Elu", op_type="Softmax"), "operator 'Softmax': a policy has only Add"),
+        (lambda m: replace_node(m, "Elu", op_type="Scan"), "operator 'Scan': a policy has only Add"),
         (lambda m: replace_node(m, "Elu", domain="ai.custom"), "operator 'Elu' of domain 'ai.custom'"),
         (lambda m: replace_node(m, "Elu", op_type="Tanh"), r"node 6 is x6 = Tanh\(x5\); spec.json stands for x6 = Elu"),
         (lambda m: m.graph.node.pop(), "9 nodes; spec.json stands for 10"),

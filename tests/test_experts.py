@@ -19,6 +19,7 @@ from training_ground.agents.experts.expert import QUICK, Expert, Steps, around, 
 from training_ground.agents.experts.mechanism import Mechanism
 from training_ground.agents.experts.operating import _outward, about_bar
 from training_ground.agents.experts.planning import plan
+from training_ground.agents.experts.press_button import HOLD_S
 from training_ground.agents.policy import load_policy
 from training_ground.assets.poses import Array, Pose, rotation_about
 from training_ground.configs.errors import AgentError
@@ -90,6 +91,8 @@ def test_the_expert_presses_the_button_and_repeats_bit_for_bit(env: HumanoidEnv)
     expert = load_policy("expert")
     first, info = play(env, expert, 1_000_000)
     assert info["success"] and info["failure"] is None
+    down = (first[:, env.observation.slices["mechanism"]].max(axis=1) > 0.9).sum()
+    assert HOLD_S <= down * env.control_timestep < HOLD_S + 0.2, "it is held down for a moment, and let go"
     again, _ = play(env, pickle.loads(pickle.dumps(expert)), 1_000_000)  # noqa: S301 (our own, to another process)
     assert np.array_equal(first, again)
     _, info = play(env, load_policy("zero"), 1_000_000)

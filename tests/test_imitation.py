@@ -18,6 +18,7 @@ import yaml
 from training_ground.agents import training
 from training_ground.agents.bundle import load_bundle, read_bundle, write_manifest
 from training_ground.agents.chunks import ChunkPlayer, ChunkSpec
+from training_ground.agents.clock import Clock, ClockSpec
 from training_ground.agents.episodes import run_episode
 from training_ground.agents.imitation.data import Demonstrations, Part, both_sides, pooled
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
@@ -121,6 +122,21 @@ def test_chunks_that_cannot_be_are_refused(wrong: dict[str, Any], told: str) -> 
         validate(ChunkSpec, wrong, "spec")
 
 
+def test_a_clock_says_what_its_docstring_says_and_stands_still_at_the_end() -> None:
+    spec = ClockSpec(longest_s=4.0)
+    told = spec.tell([0.0, 1.0, 9.0])
+    assert told.shape == (3, spec.size) and np.array_equal(told[2], spec.tell(4.0))
+    assert np.allclose(told[0], [-1.0, *[0.0] * 5, *[1.0] * 5])
+    waves = [2.0 * np.pi / period for period in (4.0, 2.0, 1.0, 0.5, 0.25)]
+    assert np.allclose(told[1], [-0.5, *np.sin(waves), *np.cos(waves)], atol=1e-6)
+    clock, seen = Clock(spec, 50.0), np.zeros(3, np.float32)
+    rows = [clock.beside(seen) for _ in range(3)]
+    assert np.array_equal(rows[2], [0.0, 0.0, 0.0, *spec.tell(0.04)])
+    clock.reset()
+    assert np.array_equal(clock.beside(seen), rows[0])
+    assert Clock(None, 50.0).beside(seen) is seen
+
+
 # ---- data ------------------------------------------------------------------------------------------------------------
 
 
@@ -196,9 +212,8 @@ def test_of_a_takeover_only_what_the_expert_did_is_learned(tmp_path: Path) -> No
         constant = Network(
             [(np.zeros((wide, 4 * size), np.float32), np.full(4 * size, 0.25, np.float32))], "relu", Normalisation()
         )
-        policy = TakeoverPolicy(
-            ChunkActor(constant, ChunkSpec(horizon=4, execute=4), box.low, box.high), STEPS, 7, "a" * 64
-        )
+        actor = ChunkActor(constant, ChunkSpec(horizon=4, execute=4), box.low, box.high, Clock(None, 50.0))
+        policy = TakeoverPolicy(actor, STEPS, 7, "a" * 64)
         path = tmp_path / "rollouts"
         record(policy, REACH, KWARGS, range(5), path)
         store = Store.open(path)
@@ -245,7 +260,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_does_not(data: Path, 
 @pytest.mark.parametrize("algorithm", ["bc", "dagger"])
 def test_a_run_goes_on_from_a_checkpoint_as_if_it_had_never_stopped(algorithm: str, data: Path, tmp_path: Path) -> None:
     """Of DAgger the rounds after the checkpoint are played again, or found where they were played already."""
-    own = {"rounds": 2, "episodes": 2, "latest_s": 0.3} if algorithm == "dagger" else {"mirror": True}
+    own: dict[str, Any] = {"rounds": 2, "episodes": 2, "latest_s": 0.3} if algorithm == "dagger" else {"mirror": True}
+    own |= {"clock": {"longest_s": 0.3}, "clock_noise_s": 0.05, "observation_noise": 0.05}
     folder = training.start(preset(tmp_path, data, algorithm, own=own), name="whole", root=tmp_path).folder
     bundle = (folder / "bundle" / "policy.safetensors").read_bytes()
     for keep_rounds in (True, False):
@@ -308,13 +324,55 @@ def test_numpy_and_onnx_play_the_same_episode(run: Path) -> None:
             plain.act(observations)
 
 
+@pytest.fixture(scope="module")
+def timed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a clock, and without what was done before."""
+    folder = tmp_path_factory.mktemp("timed")
+    own = {"clock": {"longest_s": 0.3}, "unseen": ["previous_action"]}
+    return training.start(preset(folder, data, own=own), name="timed", root=folder).folder
+
+
+def test_a_policy_with_a_clock_is_told_the_time_of_its_episode(timed: Path) -> None:
+    """In numpy, in ONNX, and as a learner: the same actions for the same steps."""
+    bundle = read_bundle(timed / "bundle")
+    spec = bundle.policy.spec
+    assert spec.clock == ClockSpec(longest_s=0.3) and spec.inputs == 110
+    onnx, plain = load_policy(timed, runtime="onnx"), load_policy(timed)
+    import onnxruntime
+
+    assert bundle.onnx is not None
+    session = onnxruntime.InferenceSession(bundle.onnx, providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["clock"]) == {"longest_s": 0.3}
+    assert session.get_inputs()[0].shape == ["batch", 110]
+    with contextlib.closing(make_env(REACH, KWARGS)) as env:
+        seen, _ = env.reset(seed=0)
+        played = []
+        for policy in (plain, plain, onnx):
+            policy.reset(env)
+            played.append([policy.act(seen) for _ in range(9)])
+    assert np.array_equal(played[0], played[1]), "the clock begins anew with each episode"
+    assert np.allclose(played[0], played[2], atol=1e-5)
+    wanted = [plain.infer(np.append(seen, spec.clock.tell(step / 50))) for step in (0, 4, 8)]  # type: ignore[attr-defined]
+    assert np.array_equal([played[0][step] for step in (0, 4, 8)], [chunk[:29] for chunk in wanted])
+    assert not np.allclose(wanted[0][:29], wanted[1][:29], atol=1e-3)
+
+
+def test_what_a_policy_does_not_look_at_weighs_nothing(timed: Path) -> None:
+    bundle = read_bundle(timed / "bundle")
+    used = (bundle.tensors["weight.0"] != 0).any(axis=0)
+    at = np.cumsum([0, *(channel.size for channel in bundle.policy.spec.env.channels)])
+    names = [channel.name for channel in bundle.policy.spec.env.channels]
+    hidden = slice(at[names.index("previous_action")], at[names.index("previous_action") + 1])
+    assert not used[hidden].any() and np.delete(used, hidden).all()
+
+
 def test_a_bundle_whose_chunk_does_not_fit_its_network_is_refused(run: Path, tmp_path: Path) -> None:
     bundle = Path(shutil.copytree(run / "bundle", tmp_path / "bundle"))
     spec = json.loads((bundle / "spec.json").read_text())
     spec["chunk"]["horizon"] = 9
     (bundle / "spec.json").write_text(json.dumps(spec))
     write_manifest(bundle)
-    with pytest.raises(AgentError, match=r"network.layers go from 99 to 232.*99 and 29 × chunk.horizon = 9"):
+    with pytest.raises(AgentError, match=r"the network goes from 99 to 232.*99 and 29 × chunk.horizon = 9"):
         load_bundle(bundle)
 
 
@@ -324,6 +382,8 @@ def test_a_bundle_whose_chunk_does_not_fit_its_network_is_refused(run: Path, tmp
         ({"datasets": []}, {}, AgentError, "bc.datasets: names no dataset"),
         ({"datasets": ["nowhere"]}, {}, DatasetError, "nowhere"),
         ({"execute": 9}, {}, ConfigError, "execute = 9: a chunk has no more than horizon = 8"),
+        ({"unseen": ["previous_actio"]}, {}, AgentError, "did you mean 'previous_action'"),
+        ({"clock": {"longest_s": 0}}, {}, ConfigError, "longest_s = 0"),
         ({"horizont": 9}, {}, ConfigError, "did you mean 'horizon'"),
         ({"only_successes": True}, {}, AgentError, "holds no successful episodes to learn from, of 3"),
         ({}, {"start_from": "stand_g1"}, AgentError, "algorithm bc begins from nothing"),

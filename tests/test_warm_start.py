@@ -126,6 +126,6 @@ def test_a_policy_that_is_not_symmetric_cannot_become_so(tmp_path, monkeypatch):
 def test_presets_begin_with_a_policy_that_fits(name):
     config: Any = training.resolve(load_preset("train", name)[1], name)
     training.check_environments(config)
-    spec = load_bundle(bundle_folder(str(config.origin))).spec
+    network: Any = load_bundle(bundle_folder(str(config.origin))).spec.network
     wide = 2 if config.ppo.mirror else 1
-    assert [wide * width for width in config.network.hidden] == list(spec.network.layers[1:-1])
+    assert [wide * width for width in config.network.hidden] == list(network.layers[1:-1])

@@ -368,13 +368,14 @@ class Expert:
         if arm.hand.pointing:
             yield from self._fingers(side, arm.hand.pointing, seconds)
 
-    def press(self, side: str, button: str, *, distance: float = 0.06) -> Steps:
-        """Press a button once with the finger's tip and draw back.
+    def press(self, side: str, button: str, *, distance: float = 0.06, hold: float = 0.0) -> Steps:
+        """Press a button once with the finger's tip, hold it for a time and draw back.
 
         Args:
             side: Of the hand.
             button: Its frame, as `item.joint`, also the name of its joint; z is the way to press.
             distance: m that the tip moves on at most after it has come close.
+            hold: s.
 
         Raises:
             CannotReach: No joint angles lead there.
@@ -390,6 +391,8 @@ class Expert:
             return self.task.travel(button) > 0.9
 
         yield from self.guarded(side, front.rotation[:, 2], distance, to=button, speed=0.04, until=pressed)
+        if hold:
+            yield from self.wait(hold)
         yield from self.move(side, back(front, 0.08), to=f"away from {button}")
 
     def retreat(self, side: str) -> Steps:

@@ -7,6 +7,8 @@ from typing import ClassVar
 from training_ground.agents.experts.expert import CannotReach, Expert, Steps
 
 TRIES = 4
+HOLD_S = 0.24
+"""s for which the button is held down: who looks, and who learns from it, sees it pressed before the hand leaves."""
 
 
 class PressButton(Expert):
@@ -20,7 +22,7 @@ class PressButton(Expert):
         side = self.nearest(button)
         for self.attempt in range(TRIES):
             try:
-                yield from self.press(side, button)
+                yield from self.press(side, button, hold=HOLD_S)
             except CannotReach:
                 if self.attempt == TRIES - 1:
                     raise

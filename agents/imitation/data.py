@@ -21,7 +21,7 @@ from training_ground.datasets.provenance import make_schema
 from training_ground.datasets.recorder import check_fit
 from training_ground.datasets.schema import ACTION, POLICY_OBSERVATION
 from training_ground.datasets.store import Store
-from training_ground.datasets.windows import PAD, Windows
+from training_ground.datasets.windows import PAD, ROW, Windows
 
 TAKEOVER = "takeover"
 """Event of an episode: from its row on the expert acts, and only from there is anything to learn."""
@@ -93,12 +93,15 @@ class Part:
         self.origin = DataOrigin(dataset=str(path), episodes=len(numbers), steps=int(self.counts.sum()), sha256=digest)
 
     def read(self, episode: NDArray[np.int64], row: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return `observation` (B, n), the newest of a history first, `action` (B, H, m) and `is_pad` (B, H)."""
+        """Return `observation` (B, n), the newest of a history first, `step` (B,) of its episode, `action` (B, H, m)
+        and `is_pad` (B, H).
+        """
         before = np.cumsum(self.windows.counts) - self.windows.counts
         batch = self.windows[before[episode] + self.first[episode] + row]
         columns = [batch[name].reshape(len(row), self.history, -1)[:, ::-1] for name in self.seen]
         flat = np.concatenate(columns, axis=2).reshape(len(row), -1)
-        return {"observation": flat.astype(np.float32), "action": batch[ACTION], "is_pad": batch[ACTION + PAD]}
+        chunk = {"action": batch[ACTION], "is_pad": batch[ACTION + PAD]}
+        return {"observation": flat.astype(np.float32), "step": batch[ROW], **chunk}
 
     def moments(self) -> tuple[Moments, Moments]:
         """Mean and variance of the observation, and of the action, over the rows that are learned from.

@@ -13,22 +13,24 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from training_ground.agents import export
-from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, DataOrigin, NetworkSpec, NormaliserSpec
+from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, DataOrigin, NormaliserSpec
 from training_ground.agents.checkpoints import Checkpoint, Counters, write_checkpoint
+from training_ground.agents.clock import Clock
 from training_ground.agents.imitation.data import Demonstrations, NothingToLearn, Part, both_sides, pooled
-from training_ground.agents.imitation.model import ChunkModel
+from training_ground.agents.imitation.kinds import make_model, tokens_of
 from training_ground.agents.imitation.settings import DaggerSettings, ImitationSettings
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
 from training_ground.agents.policy import shipped_name
 from training_ground.agents.progress import ProgressLog
 from training_ground.agents.recording import record
-from training_ground.agents.signature import signature_of
+from training_ground.agents.signature import Signature, signature_of
 from training_ground.agents.stepping import make_env
 from training_ground.agents.stopping import StopRequest
 from training_ground.agents.symmetry import reflect, symmetry_of
-from training_ground.configs.errors import AgentError
+from training_ground.configs.errors import AgentError, unknown
 from training_ground.configs.training import RunConfig
 from training_ground.datasets.store import Store
 from training_ground.datasets.windows import Batches
@@ -53,7 +55,22 @@ def open_parts(config: RunConfig, env: gymnasium.Env[Any, Any]) -> list[Part]:
     settings: ImitationSettings = getattr(config, config.algorithm)
     if not settings.datasets:
         raise AgentError(f"{config.algorithm}.datasets: names no dataset; record one with `tg record ... --out FOLDER`")
+    looked_at(signature_of(env), settings)
     return [Part(Path(name), env, settings.horizon, settings.only_successes) for name in settings.datasets]
+
+
+def looked_at(signature: Signature, settings: ImitationSettings) -> NDArray[np.bool_]:
+    """Return (n,) whether a policy looks at each number of the observation.
+
+    Raises:
+        AgentError: There is no such channel as one of `unseen`.
+    """
+    names = [channel.name for channel in signature.channels]
+    for name in settings.unseen:
+        if name not in names:
+            raise AgentError("unseen: " + unknown("channel", name, names))
+    seen = np.concatenate([[c.name not in settings.unseen] * c.size for c in signature.channels])
+    return np.tile(seen, signature.observation_size // len(seen))  # once for each observation of a history
 
 
 class ImitationRun:
@@ -78,7 +95,22 @@ class ImitationRun:
         if self.symmetry is not None:
             observation = both_sides(observation, self.symmetry.observation)
             action = both_sides(action, self.symmetry.action)
-        self.model = ChunkModel(self.settings, config.network, config.normalisation, observation, action, config.seed)
+        self.signature, clock = signature_of(env), self.settings.clock
+        seen = looked_at(self.signature, self.settings)
+        if clock is not None:  # its numbers stay as they are
+            mean, variance = observation
+            observation = np.append(mean, np.zeros(clock.size)), np.append(variance, np.ones(clock.size))
+            seen = np.append(seen, [True] * clock.size)
+        self.model = make_model(
+            self.settings,
+            config.network,
+            config.normalisation,
+            observation,
+            action,
+            seen,
+            config.seed,
+            tokens_of(self.signature, len(seen)),
+        )
         self._begin = [0, *(self.rounds.updates(config.total_steps) if self.rounds else ())]
 
     def learn(self, start: Counters, stop: StopRequest) -> Counters:
@@ -135,15 +167,25 @@ class ImitationRun:
             epochs = itertools.chain.from_iterable(iter(batches) for _ in itertools.count())
             wanted = itertools.islice(epochs, passed % len(batches), None)
             for number, indices in zip(range(begin + passed, end), wanted, strict=False):
-                yield number, self._mirrored(data[indices], number)
+                yield number, self._prepared(data[indices], number)
 
-    def _mirrored(self, batch: dict[str, Any], number: int) -> dict[str, Any]:
-        """Put the mirror image in the place of about half of a batch."""
+    def _prepared(self, batch: dict[str, Any], number: int) -> dict[str, Any]:
+        """Put the mirror image in the place of about half of a batch, add noise, and the time behind."""
+        settings, generator = self.settings, np.random.default_rng([self.config.seed, number])
         if self.symmetry is not None:
-            chosen = np.random.default_rng([self.config.seed, number]).random(len(batch["action"])) < 0.5
+            chosen = generator.random(len(batch["action"])) < 0.5
             for name, mirror in (("observation", self.symmetry.observation), ("action", self.symmetry.action)):
                 batch[name][chosen] = reflect(batch[name][chosen], mirror)
-        return batch
+        seen = batch["observation"]
+        if settings.observation_noise:
+            deviation = np.sqrt(self.model.moments["observation/variance"][: seen.shape[1]]).astype(np.float32)
+            noise = generator.standard_normal(seen.shape, np.float32)
+            seen = seen + np.float32(settings.observation_noise) * deviation * noise
+        if settings.clock is not None:
+            time = batch["step"] / self.signature.control_rate
+            time = time + settings.clock_noise_s * generator.standard_normal(len(seen))
+            seen = np.concatenate([seen, settings.clock.tell(time.clip(min=0.0))], axis=1)
+        return {**batch, "observation": seen}
 
     def _roll_out(self, stage: int) -> None:
         """Record the episodes of a round; those that are there already, of these very weights, stay."""
@@ -151,9 +193,9 @@ class ImitationRun:
         assert rounds is not None
         box = self.env.action_space
         assert isinstance(box, gymnasium.spaces.Box)
-        hashed = hashlib.sha256(b"".join(part.tobytes() for layer in model.layers() for part in layer)).hexdigest()
-        actor = ChunkActor(model.numpy(), self.settings.chunk, box.low, box.high)
-        rate = float(self.env.unwrapped.describe()["control_rate"])  # type: ignore[attr-defined]
+        hashed = hashlib.sha256(b"".join(array.tobytes() for array in model.arrays().values())).hexdigest()
+        rate, clock = self.signature.control_rate, self.settings.clock
+        actor = ChunkActor(model.numpy(), self.settings.chunk, box.low, box.high, Clock(clock, rate), model.spec.noise)
         policy = TakeoverPolicy(actor, max(1, round(rounds.latest_s * rate)), self.config.seed, hashed)
         seeds = rounds.seeds(stage)
         env, path, workers = self.config.env, self.folder / ROLLOUTS, self.config.workers
@@ -207,25 +249,26 @@ class ImitationRun:
         with contextlib.closing(make_env(config.env.id, config.evaluated_kwargs)) as deployed:
             signature = signature_of(deployed)
         data = self.origins()
-        size = signature.observation_size
+        clock = self.settings.clock
+        size = signature.observation_size + (0 if clock is None else clock.size)
         if config.normalisation.observation:
             moments = (model.moments["observation/mean"], model.moments["observation/variance"])
             normaliser = NormaliserSpec(clip=config.normalisation.clip, epsilon=config.normalisation.epsilon)
         else:
             moments, normaliser = export.unchanged(size)
-        layers = model.layers()
         steps = sum(one.steps for one in data)
         spec = BundleSpec(
             schema_version=SCHEMA_VERSION,
             name=config.policy_name or shipped_name(signature.env_id, signature.robot),
-            network=NetworkSpec(layers=(size, *(len(b) for _, b in layers)), activation=config.network.activation),
+            network=model.spec,
             chunk=self.settings.chunk,
+            clock=clock,
             normaliser=normaliser,
             env=signature,
             env_kwargs=config.env.kwargs,
             provenance=export.provenance(config, steps, counters.seconds, None, data),
         )
-        export.save_policy(self.folder / "bundle", spec, layers, moments, model.forward())
+        export.save_policy(self.folder / "bundle", spec, model.arrays(), moments, model.forward())
 
 
 def learn(

@@ -1,4 +1,7 @@
-"""The network that learns chunks of actions, in plain torch: a multilayer perceptron and its optimiser."""
+"""The network that learns chunks of actions, in plain torch: a multilayer perceptron and its optimiser.
+
+Other networks are subclasses: they say how they are built, what their loss is and what a bundle holds of them.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training_ground.agents.graph_network import GraphNetwork, network_of
 from training_ground.agents.imitation.data import Moments
 from training_ground.agents.imitation.settings import ImitationSettings
 from training_ground.agents.network import Float32, Network, Normalisation
+from training_ground.agents.network_specs import AnyNetwork, NetworkSpec, named
 from training_ground.configs.errors import AgentError
 from training_ground.configs.training import NetworkConfig, NormalisationConfig
 
 ACTIVATIONS = {"elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
 LEAST_SPREAD = 1e-3
 """Deviation that an action has at least: one that never changes is not blown up."""
-
-Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 class ChunkModel:
@@ -32,7 +35,9 @@ class ChunkModel:
         network: Its inner layers.
         normalisation: Of observations; with `observation` false they go in as they are.
         observation, action: Moments of the data.
+        seen: (n,) whether the network looks at each number of the observation; what it does not weighs nothing.
         seed: Of the first weights.
+        tokens: Numbers of each channel that is observed.
     """
 
     def __init__(
@@ -42,24 +47,31 @@ class ChunkModel:
         normalisation: NormalisationConfig,
         observation: Moments,
         action: Moments,
+        seen: NDArray[np.bool_],
         seed: int,
+        tokens: tuple[int, ...] = (),
     ) -> None:
         self.settings, self.activation, self._normalisation = settings, network.activation, normalisation
+        self.seed, self.tokens = seed, tokens
         self.moments = {
             "observation/mean": observation[0],
             "observation/variance": observation[1],
             "action/mean": action[0],
             "action/variance": action[1],
         }
+        self._seen = torch.as_tensor(seen, dtype=torch.float32)
         torch.manual_seed(seed)
-        sizes = [len(observation[0]), *network.hidden]
-        layers: list[torch.nn.Module] = []
-        for inputs, outputs in itertools.pairwise(sizes):
-            layers += [torch.nn.Linear(inputs, outputs), ACTIVATIONS[network.activation]()]
-        self.network = torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], settings.horizon * len(action[0])))
+        self.network = self._build(network, len(observation[0]), settings.horizon * len(action[0]))
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
+
+    def _build(self, network: NetworkConfig, inputs: int, outputs: int) -> torch.nn.Module:
+        sizes = [inputs, *network.hidden]
+        layers: list[torch.nn.Module] = []
+        for wide, narrow in itertools.pairwise(sizes):
+            layers += [torch.nn.Linear(wide, narrow), ACTIVATIONS[network.activation]()]
+        return torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], outputs))
 
     @property
     def normalisation(self) -> Normalisation:
@@ -76,7 +88,7 @@ class ChunkModel:
         return deviation.astype(np.float32), self.moments["action/mean"].astype(np.float32)
 
     def update(self, batch: dict[str, NDArray[Any]], progress: float) -> float:
-        """Take one step of the optimiser; return the mean absolute error before it, in deviations of the actions.
+        """Take one step of the optimiser; return the loss before it, of actions in units of their deviation.
 
         Args:
             batch: Of `Demonstrations`.
@@ -86,13 +98,12 @@ class ChunkModel:
             AgentError: The loss is not finite.
         """
         deviation, mean = self.scale
-        seen = torch.as_tensor(self.normalisation(batch["observation"]))
+        seen = torch.as_tensor(self.normalisation(batch["observation"])) * self._seen
         wanted = torch.as_tensor((batch["action"] - mean) / deviation)
         there = torch.as_tensor(~batch["is_pad"], dtype=torch.float32)[..., None]
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
-        error = (self.network(seen).view_as(wanted) - wanted).abs()
-        loss = (error * there).sum() / (there.sum() * wanted.shape[-1])
+        loss = self._loss(seen, wanted, there)
         if not torch.isfinite(loss):
             raise AgentError("the loss is not finite: lower the learning rate, or look for absurd numbers in the data")
         self.optimizer.zero_grad()
@@ -101,26 +112,37 @@ class ChunkModel:
         self.optimizer.step()
         return loss.item()
 
-    def layers(self) -> Layers:
-        """Weights (outputs, inputs) and biases of each layer; the last gives actions in their own unit."""
-        linear = [layer for layer in self.network if isinstance(layer, torch.nn.Linear)]
-        found = [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in linear]
+    def _loss(self, seen: torch.Tensor, wanted: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+        error = (self.network(seen).view_as(wanted) - wanted).abs()
+        return (error * there).sum() / (there.sum() * wanted.shape[-1])
+
+    @property
+    def spec(self) -> AnyNetwork:
+        """What a bundle says of the network."""
+        linear = [layer for layer in self.network.modules() if isinstance(layer, torch.nn.Linear)]
+        sizes = (linear[0].in_features, *(layer.out_features for layer in linear))
+        return NetworkSpec.model_validate({"layers": sizes, "activation": self.activation})
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """Weights (outputs, inputs) and biases by their names in a bundle; the last give actions in their own unit."""
+        linear = [layer for layer in self.network.modules() if isinstance(layer, torch.nn.Linear)]
+        pairs = [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in linear]
+        pairs[0] = (pairs[0][0] * self._seen.numpy(), pairs[0][1])
         deviation, mean = (np.tile(values, self.settings.horizon) for values in self.scale)
-        weight, bias = found[-1]
-        found[-1] = (weight * deviation[:, None], bias * deviation + mean)
-        return found
+        weight, bias = pairs[-1]
+        return named([*pairs[:-1], (weight * deviation[:, None], bias * deviation + mean)])
 
-    def numpy(self) -> Network:
+    def numpy(self) -> Network | GraphNetwork:
         """A copy that needs no torch."""
-        return Network([(weight.T.copy(), bias) for weight, bias in self.layers()], self.activation, self.normalisation)
+        return network_of(self.spec, self.arrays(), self.normalisation)
 
-    def forward(self) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    def forward(self) -> Callable[..., NDArray[np.float32]]:
         """torch's own forward pass, from normalised observations (k, n) to actions (k, horizon m) in their own unit."""
         deviation, mean = (np.tile(values, self.settings.horizon) for values in self.scale)
 
         def act(observations: NDArray[np.float32]) -> NDArray[np.float32]:
             with torch.no_grad():
-                return self.network(torch.as_tensor(observations)).numpy() * deviation + mean
+                return self.network(torch.as_tensor(observations) * self._seen).numpy() * deviation + mean
 
         return act
 

@@ -7,9 +7,35 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from training_ground.agents.chunks import MAX_HORIZON, ChunkSpec
+from training_ground.agents.clock import ClockSpec
+from training_ground.agents.network_specs import Depth, Heads, InnerWidth, Steps, TokenWidth, check_heads
 from training_ground.configs.loading import StrictModel
 
 Positive = Annotated[float, Field(gt=0)]
+
+
+class TransformerSettings(StrictModel):
+    """Sizes of `agents/imitation/transformer.py`."""
+
+    width: TokenWidth = 64
+    """Of each token."""
+    heads: Heads = 4
+    layers: Depth = 2
+    """Of the encoder; the decoder has one."""
+    feedforward: InnerWidth = 256
+    """Width inside of the layers that work on each token alone."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TransformerSettings:
+        check_heads(self.width, self.heads)
+        return self
+
+
+class FlowSettings(StrictModel):
+    """Of `agents/imitation/flow.py`."""
+
+    steps: Steps = 10
+    """Of the way from noise to a chunk."""
 
 
 class ImitationSettings(StrictModel):
@@ -25,12 +51,24 @@ class ImitationSettings(StrictModel):
     """How many of them it carries out before it looks again; 1 with `ensemble`."""
     ensemble: Annotated[float, Field(ge=0)] | None = None
     """Weight m of ACT's temporal ensembling; none where absent."""
+    clock: ClockSpec | None = None
+    """Tell the policy the time since the episode's beginning."""
+    clock_noise_s: Annotated[float, Field(ge=0)] = 0.0
+    """Deviation, s, of the noise that the time is learned with: what is seen says when to go on, where it says it."""
+    unseen: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """Channels of the observation that the policy does not look at."""
+    observation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Deviation of the noise that observations are learned with, in units of their own deviation; actions have none."""
     mirror: bool = False
     """Learn from the mirror image of half of what was recorded; the robot and the task must have one."""
     learning_rate: Positive = 1e-3
     """The first one: it falls to 0 along a cosine."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     batch_size: Annotated[int, Field(ge=1)] = 256
+    transformer: TransformerSettings | None = None
+    """A transformer instead of the multilayer perceptron of `network.hidden`."""
+    flow: FlowSettings | None = None
+    """Chunks are drawn, by flow matching; its network is of `network.hidden`."""
 
     @property
     def chunk(self) -> ChunkSpec:
@@ -40,6 +78,10 @@ class ImitationSettings(StrictModel):
     @model_validator(mode="after")
     def _consistent(self) -> ImitationSettings:
         ChunkSpec(horizon=self.horizon, execute=self.execute, ensemble=self.ensemble)
+        if self.flow is not None and self.transformer is not None:
+            raise ValueError("transformer and flow: two networks; leave one of them out")
+        if self.flow is not None and self.ensemble is not None:
+            raise ValueError(f"ensemble = {self.ensemble}: would average what flow draws; leave one of them out")
         return self
 
 

@@ -9,6 +9,7 @@ only its actions are learned: takeover, as in HG-DAgger (Kelly et al. 2019, arXi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -16,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.agents.chunks import ChunkPlayer, ChunkSpec
+from training_ground.agents.clock import Clock
 from training_ground.agents.experts.catalog import TaskExpert
 from training_ground.agents.imitation.data import TAKEOVER
-from training_ground.agents.network import Float32, Network
+from training_ground.agents.network import Float32
+from training_ground.agents.noise import Noise
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import label, spoken_of
 from training_ground.datasets.store import Store
@@ -28,24 +31,39 @@ class ChunkActor:
     """A learner's network as a policy, in numpy.
 
     Args:
-        network: Gives a chunk (horizon m).
+        network: Gives a chunk (horizon m), from an observation and, where `noise` is not 0, so many numbers.
         chunk: How it is carried out.
         low, high: (m,) of the actions.
+        clock: Says the time behind the observation.
+        noise: Standard normal numbers that the network wants.
     """
 
-    def __init__(self, network: Network, chunk: ChunkSpec, low: Float32, high: Float32) -> None:
-        self._network, self._low, self._high = network, low, high
-        self._player = ChunkPlayer(chunk)
+    def __init__(
+        self,
+        network: Callable[..., Float32],
+        chunk: ChunkSpec,
+        low: Float32,
+        high: Float32,
+        clock: Clock,
+        noise: int = 0,
+    ) -> None:
+        self._network, self._low, self._high, self._clock = network, low, high, clock
+        self._player, self._noise = ChunkPlayer(chunk), Noise(noise)
 
-    def reset(self) -> None:
-        """Begin an episode."""
+    def reset(self, seed: int | None = None) -> None:
+        """Begin an episode of this seed."""
         self._player.reset()
+        self._clock.reset()
+        self._noise.reset(seed)
 
     def act(self, observation: NDArray[np.float32]) -> Float32:
         """Return the action (m,) of this control step."""
-        return self._player.act(
-            lambda: self._network(observation).reshape(-1, len(self._low)).clip(self._low, self._high)
-        )
+        seen = self._clock.beside(observation)
+        return self._player.act(lambda: self._foresee(seen))
+
+    def _foresee(self, seen: NDArray[np.float32]) -> Float32:
+        noise = (self._noise.draw(),) if self._noise.size else ()
+        return self._network(seen, *noise).reshape(-1, len(self._low)).clip(self._low, self._high)
 
 
 class TakeoverPolicy:
@@ -72,8 +90,9 @@ class TakeoverPolicy:
     def reset(self, env: gymnasium.Env[Any, Any]) -> None:
         """Begin an episode; an AgentError says why the expert cannot act here."""
         self._env, self._step = env, 0
-        self._turn = self.row(max(0, int(env.unwrapped.np_random_seed or 0)))
-        self._learner.reset()
+        seed = max(0, int(env.unwrapped.np_random_seed or 0))
+        self._turn = self.row(seed)
+        self._learner.reset(seed)
         self._expert.reset(env)
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:

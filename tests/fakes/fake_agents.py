@@ -30,7 +30,8 @@ def make_bundle(
 ) -> Any:
     """Write a bundle with random weights for `env` and return its policy."""
     from training_ground.agents.bundle import save_bundle
-    from training_ground.agents.bundle_format import BundleSpec, NetworkSpec, NormaliserSpec, Provenance
+    from training_ground.agents.bundle_format import BundleSpec, NormaliserSpec, Provenance
+    from training_ground.agents.network_specs import NetworkSpec
     from training_ground.agents.signature import signature_of
 
     signature = signature_of(env)
