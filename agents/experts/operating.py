@@ -39,9 +39,9 @@ class Operator(Expert):
 
     def operate(
         self, side: str, mechanism: Mechanism, goal: float, grasps: Sequence[Pose], *, to: str, speed: float,
-        lead: float, hold: float = 0.0,
+        lead: float,
     ) -> Steps:  # fmt: skip
-        """Grasp a mechanism's handle, take it to a goal, hold it there for a time, let go and draw back.
+        """Grasp a mechanism's handle, take it to a goal, let go and draw back.
 
         Args:
             side: Of the hand.
@@ -51,7 +51,6 @@ class Operator(Expert):
             to: What the handle is called.
             speed: m/s or rad/s.
             lead: m or rad, as `guide` has it.
-            hold: s.
 
         Raises:
             CannotReach: No grasp can be reached and comes along.
@@ -63,8 +62,6 @@ class Operator(Expert):
         yield from self.close(side)
         yield from self.guide(side, mechanism, goal, to=f"way of {to}", speed=speed, lead=lead)
         self.ease(side)
-        if hold:
-            yield from self.wait(hold)
         yield from self.open(side)
         yield from self.move(side, back(self.arms[side].pose(), CLEAR), to=f"away from {to}", speed=0.2)
 

@@ -8,8 +8,6 @@ from training_ground.agents.experts.operating import Operator, about_bar
 from training_ground.envs.tasks.manipulation.turn_valve import LEVER, WITHIN
 
 TRIES = 3
-HOLD_S = 0.24
-"""s for which the lever is held at its angle: who learns from it sees it there before the hand opens."""
 
 
 class TurnValve(Operator):
@@ -23,4 +21,4 @@ class TurnValve(Operator):
         while abs(lever.position - goal) > 0.8 * WITHIN and self.attempt < TRIES:
             self.attempt += 1
             grasps = about_bar(self.frame("valve.grip"), -40, -20, 0, 20, 40)
-            yield from self.operate(side, lever, goal, grasps, to="the lever", speed=0.6, lead=0.15, hold=HOLD_S)
+            yield from self.operate(side, lever, goal, grasps, to="the lever", speed=0.6, lead=0.15)
