@@ -48,6 +48,7 @@ def export_bundle(
     steps: int,
     seconds: float,
     began_from: BundlePolicy | None = None,
+    data: tuple[DataOrigin, ...] | None = None,
 ) -> BundlePolicy:
     """Write the bundle of a trained model.
 
@@ -60,6 +61,7 @@ def export_bundle(
         steps: Environment steps of training.
         seconds: Wall-clock time of training, s.
         began_from: Policy that it began with.
+        data: Demonstrations that were learned from besides.
 
     Raises:
         AgentError: The numpy policy does not repeat the trained network, or the disk is full.
@@ -83,7 +85,7 @@ def export_bundle(
         normaliser=normaliser,
         env=signature,
         env_kwargs=config.env.kwargs,
-        provenance=provenance(config, steps, seconds, began_from),
+        provenance=provenance(config, steps, seconds, began_from, data),
     )
     return save_policy(folder, spec, named(zip(weights, biases, strict=True)), (mean, variance), act)
 

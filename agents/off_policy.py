@@ -128,8 +128,23 @@ class OffPolicyLearner(OffPolicyAlgorithm):
         space: Any = self.action_space
         return space.low, space.high
 
+    def show(self, rows: dict[str, NDArray[Any]], share: float) -> None:
+        """Learn from demonstrations too: `share` of each batch is of them.
+
+        Args:
+            rows: As `Replay.add_transitions` wants them, with actions as they were taken.
+            share: Between 0 and 1.
+        """
+        self.normaliser.see(rows["observation"])
+        self.memory.show({**rows, "action": self._scaled(rows["action"])}, share)
+
+    def _scaled(self, action: NDArray[Any]) -> Float32:
+        """Return actions as the policy's tanh gives them."""
+        low, high = self._bounds()
+        return (2.0 * (action - low) / (high - low) - 1.0).clip(-1.0, 1.0).astype(np.float32)
+
     def _remember(self, ends: Ends) -> None:
-        arrays, (low, high) = self.collector.arrays, self._bounds()
+        arrays = self.collector.arrays
         following = arrays.observation[1:].copy()
         terminal = arrays.done.copy()
         for place, end in ends.items():
@@ -139,7 +154,7 @@ class OffPolicyLearner(OffPolicyAlgorithm):
         rows = {
             "observation": arrays.observation[:-1],
             "next_observation": following,
-            "action": 2.0 * (arrays.action - low) / (high - low) - 1.0,
+            "action": self._scaled(arrays.action),
             "reward": arrays.reward,
             "terminal": terminal,
         }

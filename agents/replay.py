@@ -86,6 +86,15 @@ class Replay(BaseBuffer):
         self._segments: list[Segment] = []
         self._saved = 0
         self._generator = np.random.default_rng(0)
+        self._shown: dict[str, NDArray[Any]] = {}
+        self._share = 0.0
+
+    def show(self, rows: dict[str, NDArray[Any]], share: float) -> None:
+        """Let `share` of each sample be of these transitions, named as in `add_transitions`; they are never forgotten.
+
+        They are not part of a checkpoint: show them again after `load`.
+        """
+        self._shown, self._share = rows, share
 
     def add_transitions(self, rows: dict[str, NDArray[Any]]) -> None:
         """Add transitions: by name `observation`, `next_observation` (k, n), `action` (k, m), `reward`, `terminal` (k).
@@ -109,17 +118,26 @@ class Replay(BaseBuffer):
 
     def sample(self, batch_size: int, env: Any = None) -> ReplayBufferSamples:
         """Return transitions, drawn with replacement and normalised."""
-        drawn = self._generator.integers(0, self.held, batch_size)
-        return self._get_samples((self.count - self.held + drawn) % self.buffer_size, env)
+        shown = round(batch_size * self._share)
+        drawn = self._generator.integers(0, self.held, batch_size - shown)
+        places = (self.count - self.held + drawn) % self.buffer_size
+        rows = {name: array[places] for name, array in self._arrays.items()}
+        if shown:
+            others = self._generator.integers(0, len(self._shown["reward"]), shown)
+            rows = {name: np.concatenate([array, self._shown[name][others]]) for name, array in rows.items()}
+        return self._samples(rows)
 
     def _get_samples(self, batch_inds: NDArray[Any], env: Any = None) -> ReplayBufferSamples:
-        arrays, normalise = self._arrays, self.normalisation
+        return self._samples({name: array[batch_inds] for name, array in self._arrays.items()})
+
+    def _samples(self, rows: dict[str, NDArray[Any]]) -> ReplayBufferSamples:
+        normalise = self.normalisation
         return ReplayBufferSamples(
-            torch.from_numpy(normalise(arrays["observation"][batch_inds])),
-            torch.from_numpy(arrays["action"][batch_inds]),
-            torch.from_numpy(normalise(arrays["next_observation"][batch_inds])),
-            torch.from_numpy(arrays["terminal"][batch_inds, None].astype(np.float32)),
-            torch.from_numpy(arrays["reward"][batch_inds, None]),
+            torch.from_numpy(normalise(rows["observation"])),
+            torch.from_numpy(rows["action"]),
+            torch.from_numpy(normalise(rows["next_observation"])),
+            torch.from_numpy(rows["terminal"][:, None].astype(np.float32)),
+            torch.from_numpy(rows["reward"][:, None]),
         )
 
     # ---- beside the checkpoints --------------------------------------------------------------------------------------

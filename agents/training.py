@@ -333,6 +333,7 @@ def _learn(
         model.set_logger(_logger(config, folder))
         model.stopping = lambda: stop.asked
         model.curriculum = curriculum
+        data = algorithm.show(model, settings, env) if hasattr(algorithm, "show") else None
         before = origin(config.origin, folder)
         if before is not None and checkpoint is None:
             algorithm.begin_from(model, before, signature_of(env))
@@ -360,6 +361,7 @@ def _learn(
                 steps=counters.steps,
                 seconds=counters.seconds,
                 began_from=before and before.policy,
+                data=data,
             )
         return counters.steps, counters.seconds
 

@@ -64,10 +64,11 @@ def columns(bundle: Bundle, signature: Signature) -> list[tuple[Indices, Indices
             and joints that it does not move may be driven.
     """
     old, name = bundle.policy.spec.env, bundle.policy.name
-    if bundle.policy.spec.chunk is not None:
-        raise AgentError(
-            f"policy '{name}': foresees {bundle.policy.spec.chunk.horizon} actions; none begins with those"
-        )
+    chunk = bundle.policy.spec.chunk
+    if chunk is not None and chunk.horizon > 1:
+        raise AgentError(f"policy '{name}': foresees {chunk.horizon} actions; only one of a single action can go on")
+    if bundle.policy.spec.clock is not None:
+        raise AgentError(f"policy '{name}': is told the time, which PPO's policies are not; clone it without a clock")
     joints = _moved(old)
     known = [i for i, joint in enumerate(_moved(signature)) if joint in joints]
     narrowed = _part(signature, known) if len(known) < signature.action_size else {}

@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from training_ground.agents.imitation.transitions import DemonstrationSettings, open_transitions
 from training_ground.configs.errors import AgentError
 from training_ground.configs.loading import StrictModel
-from training_ground.configs.training import NetworkConfig
+from training_ground.configs.training import NetworkConfig, RunConfig
 
 if TYPE_CHECKING:
+    import gymnasium
+
+    from training_ground.agents.bundle_format import DataOrigin
     from training_ground.agents.collector import Collector
     from training_ground.agents.normaliser import Normaliser
     from training_ground.agents.off_policy import OffPolicyLearner
@@ -52,6 +56,26 @@ class OffPolicySettings(StrictModel):
     """Steps before the first update; the observations' mean and variance come from them."""
     rollout_steps: Count = 8
     """Steps of each environment between updates."""
+    demonstrations: DemonstrationSettings | None = None
+    """Recorded episodes to learn from as well."""
+
+
+def check_config(config: RunConfig, env: gymnasium.Env[Any, Any]) -> None:
+    """Open the demonstrations; see `open_transitions`."""
+    settings: OffPolicySettings = getattr(config, config.algorithm)
+    if settings.demonstrations is not None:
+        open_transitions(settings.demonstrations, env)
+
+
+def show(
+    model: OffPolicyLearner, settings: OffPolicySettings, env: gymnasium.Env[Any, Any]
+) -> tuple[DataOrigin, ...] | None:
+    """Show a fresh model the demonstrations, where there are any, and return where they come from."""
+    if settings.demonstrations is None:
+        return None
+    rows, origins = open_transitions(settings.demonstrations, env)
+    model.show(rows, settings.demonstrations.share)
+    return origins
 
 
 def check(settings: OffPolicySettings, name: str, environments: Collector, normaliser: Normaliser) -> int:

@@ -15,8 +15,10 @@ from training_ground.agents.algorithms._off_policy import (
     after_update,
     arguments,
     check,
+    check_config,
     finish,
     set_learning_rate,
+    show,
 )
 from training_ground.configs.training import NetworkConfig
 
@@ -26,7 +28,17 @@ if TYPE_CHECKING:
     from training_ground.agents.off_policy import OffPolicyLearner
     from training_ground.agents.symmetry import Symmetry
 
-__all__ = ["OUTPUT", "RECORD_STEPS", "Settings", "actor", "after_update", "build", "set_learning_rate"]
+__all__ = [
+    "OUTPUT",
+    "RECORD_STEPS",
+    "Settings",
+    "actor",
+    "after_update",
+    "build",
+    "check_config",
+    "set_learning_rate",
+    "show",
+]
 
 
 class Settings(OffPolicySettings):
