@@ -129,9 +129,11 @@ class Store:
             yield f"{name}: removed, an episode that was being written when its writer died"
         for name in media.clear_leftovers(self.path, self.media_names):
             yield f"{media.MEDIA}/{name}: removed, pictures of an episode that was being written when its writer died"
-        for folder in (self.path, *(self.path / name for name in (ANNOTATIONS, SPLITS, TRASH))):
+        # The store itself may lie behind a link, on another disk; what is in it may not.
+        folders = {"": self.path.resolve(), **{name: self.path / name for name in (ANNOTATIONS, SPLITS, TRASH)}}
+        for place, folder in folders.items():
             for name in remove_leftovers(folder):
-                yield f"{(folder / name).relative_to(self.path)}: removed, was being written when its writer died"
+                yield f"{Path(place) / name}: removed, was being written when its writer died"
 
     def episodes(self) -> list[int]:
         """Return the numbers of the episodes that are there, in order; they need not be consecutive."""

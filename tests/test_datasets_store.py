@@ -257,6 +257,15 @@ def test_paths_outside_are_not_followed(store: Store, tmp_path: Path) -> None:
         Store.open(store.path)
 
 
+def test_a_store_may_lie_behind_a_link(store: Store, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(store.path)
+    (store.path / ".tmp-1-0").write_text("of a writer that died")
+    opened = Store.open(link)
+    assert opened.recovered == (".tmp-1-0: removed, was being written when its writer died",)
+    assert opened.append(opened.read(0)) == 3 and opened.verify().problems == store.verify().problems
+
+
 def test_opening_what_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such folder"):
         Store.open(tmp_path / "nowhere")
