@@ -173,19 +173,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a few demonstrations and updates")
     parser.add_argument("--data", type=Path, help="where demonstrations are kept from one run to the next")
-    parser.add_argument("--task", choices=["Reach", "OpenDrawer"], action="append", help="only this one")
+    parser.add_argument("--task", choices=["Reach", "PressButton"], action="append", help="only this one")
     given = parser.parse_args(argv)
     small = given.quick
-    tasks = given.task or (["Reach"] if small else ["Reach", "OpenDrawer"])
+    tasks = given.task or (["Reach"] if small else ["Reach", "PressButton"])
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.data or Path(scratch)
         found = {}
         if "Reach" in tasks:
             sizes = (20, folder, 20, 3) if small else (1000, folder, None, 200)
             found["Reach"] = measure("Reach", "reach_bc", *sizes, robot="g1", episode_length_s=3.0)
-        if "OpenDrawer" in tasks:
-            sizes = (20, folder, 20, 3) if small else (340, folder, None, 200)
-            found["OpenDrawer"] = measure("OpenDrawer", "open_drawer_bc", *sizes, robot="g1_dex3")
+        if "PressButton" in tasks:
+            sizes = (20, folder, 20, 3) if small else (1200, folder, None, 200)
+            found["PressButton"] = measure("PressButton", "press_button_bc", *sizes, robot="g1_dex3")
     gained = {
         task: (one["success"]["passed"]["successes"] - one["success"]["spoiled"]["successes"]) / one["episodes"]
         for task, one in found.items()
