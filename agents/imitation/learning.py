@@ -77,6 +77,12 @@ def others(signature: Signature, settings: ImitationSettings, field: str) -> NDA
     return np.tile(found, signature.observation_size // len(found))  # once for each observation of a history
 
 
+def gains(signature: Signature, settings: ImitationSettings) -> NDArray[np.float64]:
+    """Return (n,) how many times as large each number of the observation goes in, once it is normalised."""
+    found = np.concatenate([[settings.exact.get(c.name, 1.0)] * c.size for c in signature.channels])
+    return np.tile(found, signature.observation_size // len(found))
+
+
 class ImitationRun:
     """One training run.
 
@@ -95,11 +101,12 @@ class ImitationRun:
         self.parts = open_parts(config, env)
         moments, counts = [part.moments() for part in self.parts], [part.origin.steps for part in self.parts]
         observation, action = (pooled([m[i] for m in moments], counts) for i in (0, 1))
+        self.signature, clock = signature_of(env), self.settings.clock
+        observation = observation[0], observation[1] / gains(self.signature, self.settings) ** 2
         self.symmetry = symmetry_of(env) if self.settings.mirror else None
         if self.symmetry is not None:
             observation = both_sides(observation, self.symmetry.observation)
             action = both_sides(action, self.symmetry.action)
-        self.signature, clock = signature_of(env), self.settings.clock
         seen, self._noisy = (others(self.signature, self.settings, field) for field in ("unseen", "exact"))
         if clock is not None:  # its numbers stay as they are
             mean, variance = observation
