@@ -78,8 +78,8 @@ class Bundle:
     Attributes:
         policy: It, in numpy.
         tensors: The arrays of `policy.safetensors`.
-        golden: `observation` (16, n), with a clock its numbers behind, and `action` (16, m), of a chunk all actions one
-            after the other; `noise` (16, m) where the network wants it.
+        golden: `observation` (16, n), with the clock's numbers and what is remembered behind, and `action` (16, m), of
+            a chunk all actions one after the other; `noise` (16, m) where the network wants it.
         onnx: The bytes of `policy.onnx`; None where the bundle has none.
     """
 
@@ -137,11 +137,12 @@ def read_bundle(folder: Path | str, leave_out: Sequence[str] = ()) -> Bundle:
 def _check_spec(path: Path, spec: BundleSpec) -> None:
     (inputs, outputs), env = spec.network.sizes, spec.env
     if (inputs, outputs) != (spec.inputs, spec.outputs):
-        clock = "" if spec.clock is None else f" + {spec.clock.size} of the clock"
+        told = spec.inputs - env.observation_size
+        told = f" + {told} of clock and memory" if told else ""
         chunk = "" if spec.chunk is None else f" × chunk.horizon = {spec.chunk.horizon}"
         raise AgentError(
             f"{path}: the network goes from {inputs} to {outputs}, the environment's sizes are "
-            f"{env.observation_size}{clock} and {env.action_size}{chunk}"
+            f"{env.observation_size}{told} and {env.action_size}{chunk}"
         )
     if spec.network.weights > MAX_WEIGHTS:
         raise AgentError(f"{path}: the network has {spec.network.weights} weights, more than {MAX_WEIGHTS}")

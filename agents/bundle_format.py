@@ -19,6 +19,7 @@ from pydantic import Field
 from training_ground.agents.chunks import ChunkSpec
 from training_ground.agents.clock import ClockSpec
 from training_ground.agents.machine import Machine
+from training_ground.agents.memory import places_of
 from training_ground.agents.network_specs import KINDS, AnyNetwork
 from training_ground.agents.signature import Signature
 from training_ground.configs.errors import AgentError
@@ -114,6 +115,8 @@ class BundleSpec(StrictModel):
     """How the network's actions are carried out where it gives several at once; None where it gives one."""
     clock: ClockSpec | None = None
     """What the network is told of the time, behind the observation; None where nothing."""
+    remembered: tuple[str, ...] = ()
+    """Channels of which it is told the largest that they have been since the episode's beginning, behind the clock."""
     normaliser: NormaliserSpec
     env: Signature
     env_kwargs: dict[str, Json]
@@ -122,8 +125,12 @@ class BundleSpec(StrictModel):
 
     @property
     def inputs(self) -> int:
-        """Numbers that the network is given: the observation, and the clock's behind it."""
-        return self.env.observation_size + (0 if self.clock is None else self.clock.size)
+        """Numbers that the network is given: the observation, and behind it the clock's and what is remembered.
+
+        An AgentError says that what is remembered is no channel.
+        """
+        told = len(places_of(self.env, self.remembered)) + (0 if self.clock is None else self.clock.size)
+        return self.env.observation_size + told
 
     @property
     def outputs(self) -> int:

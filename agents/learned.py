@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from training_ground.agents.bundle_format import BundleSpec
 from training_ground.agents.chunks import ChunkPlayer
 from training_ground.agents.clock import Clock
+from training_ground.agents.memory import Memory, places_of
 from training_ground.agents.network import Float32
 from training_ground.agents.noise import Noise
 from training_ground.agents.signature import signature_of
@@ -35,6 +36,7 @@ class LearnedPolicy(ABC):
         self.spec, self.hash, self.name = spec, hash, spec.name
         self._player = None if spec.chunk is None else ChunkPlayer(spec.chunk)
         self._clock = Clock(spec.clock, spec.env.control_rate)
+        self._memory = Memory(places_of(spec.env, spec.remembered))
         self._noise = Noise(spec.network.noise)
 
     @abstractmethod
@@ -59,6 +61,7 @@ class LearnedPolicy(ABC):
         if self._player is not None:
             self._player.reset()
         self._clock.reset()
+        self._memory.reset()
         if self._noise.size:
             self._noise.reset(env.unwrapped.np_random_seed)
 
@@ -84,7 +87,8 @@ class LearnedPolicy(ABC):
         """Return what the network says: the action, or the chunk of those to come.
 
         Args:
-            observation: (n,) or a batch (k, n), raw, as the environment returns it; with a clock its numbers behind.
+            observation: (n,) or a batch (k, n), raw, as the environment returns it; the clock's numbers and what is
+                remembered behind.
             noise: (..., `spec.network.noise`) for a network that wants some; where absent it is drawn by the generator
                 that began with the episode.
 
@@ -110,16 +114,16 @@ class LearnedPolicy(ABC):
 
         Args:
             observation: (n,) raw, as the environment returns it, or a batch (k, n) where the policy keeps nothing of an
-                episode: neither a chunk nor a clock.
+                episode: neither a chunk nor a clock nor what is remembered.
 
         Raises:
-            AgentError: See `infer`; or a policy with a chunk or a clock is given a batch.
+            AgentError: See `infer`; or a policy that keeps something is given a batch.
         """
-        if self._player is None and self.spec.clock is None:
+        if self._player is None and self.spec.clock is None and not self.spec.remembered:
             return self.infer(observation)
         if observation.ndim != 1:
             raise AgentError(f"policy '{self.name}': plays one episode at a time, not {len(observation)}")
-        seen = self._clock.beside(observation)
+        seen = self._memory.beside(self._clock.beside(observation))
         if self._player is None:
             return self.infer(seen)
         return self._player.act(lambda: self.infer(seen).reshape(-1, self.spec.env.action_size))

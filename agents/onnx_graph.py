@@ -39,8 +39,8 @@ class Graph:
         nodes: In the order in which they are computed.
         constants: float32 or float64 by name.
         metadata: JSON by key: what a controller must know to use the policy.
-        inputs: Numbers of each input by its name: of the observation, the clock's with it, and of the noise of a policy
-            that wants it.
+        inputs: Numbers of each input by its name: of the observation with what stands behind it, and of the noise of a
+            policy that wants it.
         outputs: Numbers of the action or of all actions of a chunk.
     """
 
@@ -82,6 +82,8 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
         about["chunk"] = spec.chunk.model_dump(mode="json")
     if spec.clock is not None:
         about["clock"] = spec.clock.model_dump(mode="json")
+    if spec.remembered:
+        about["remembered"] = spec.remembered
     inputs, noise = {INPUT: spec.inputs}, spec.network.noise
     if noise:
         inputs[NOISE] = noise

@@ -21,7 +21,9 @@ from training_ground.agents.chunks import ChunkPlayer, ChunkSpec
 from training_ground.agents.clock import Clock, ClockSpec
 from training_ground.agents.episodes import run_episode
 from training_ground.agents.imitation.data import Demonstrations, Part, both_sides, pooled
+from training_ground.agents.imitation.learning import ImitationRun
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
+from training_ground.agents.memory import Memory, places_of
 from training_ground.agents.network import Network, Normalisation
 from training_ground.agents.policy import load_policy
 from training_ground.agents.progress import read_progress
@@ -135,6 +137,15 @@ def test_a_clock_says_what_its_docstring_says_and_stands_still_at_the_end() -> N
     clock.reset()
     assert np.array_equal(clock.beside(seen), rows[0])
     assert Clock(None, 50.0).beside(seen) is seen
+
+
+def test_a_memory_keeps_the_largest_of_an_episode() -> None:
+    memory = Memory([2, 0])
+    seen = np.array([[1.0, 9.0, 5.0], [3.0, 9.0, 4.0], [2.0, 9.0, 6.0]], np.float32)
+    assert np.array_equal([memory.beside(row)[3:] for row in seen], [[5.0, 1.0], [5.0, 3.0], [6.0, 3.0]])
+    memory.reset()
+    assert np.array_equal(memory.beside(-seen[0]), [-1.0, -9.0, -5.0, -5.0, -1.0])
+    assert Memory().beside(seen) is seen
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
@@ -357,6 +368,44 @@ def test_a_policy_with_a_clock_is_told_the_time_of_its_episode(timed: Path) -> N
     assert not np.allclose(wanted[0][:29], wanted[1][:29], atol=1e-3)
 
 
+def test_a_policy_is_told_what_it_remembers_as_in_the_data(data: Path, tmp_path: Path) -> None:
+    """Behind the clock; a learner, a bundle in numpy and one in ONNX are told the same."""
+    own = {"clock": {"longest_s": 0.3}, "remembered": ["hand_position_error"], "observation_noise": 0.05}
+    run = training.start(preset(tmp_path, data, own=own), name="run", root=tmp_path).folder
+    onnx, plain = load_policy(run, runtime="onnx"), load_policy(run)
+    spec = plain.spec  # type: ignore[attr-defined]
+    places = places_of(spec.env, spec.remembered)
+    assert spec.remembered == ("hand_position_error",) and spec.inputs == 116 and len(places) == 6
+    with contextlib.closing(make_env(REACH, KWARGS)) as env:
+        batch = Part(data, env, 8, only_successes=False, remembered=places).read(np.ones(STEPS, int), np.arange(STEPS))
+        assert np.array_equal(batch["remembered"], np.maximum.accumulate(batch["observation"][:, places]))
+        assert (batch["remembered"] > batch["observation"][:, places]).any()
+        told = np.concatenate([batch["observation"], spec.clock.tell(batch["step"] / 50), batch["remembered"]], axis=1)
+        wanted = plain.infer(told)[:, :29]  # type: ignore[attr-defined]
+        for policy in (plain, plain, onnx):
+            env.reset(seed=0)
+            policy.reset(env)
+            played = [policy.act(row) for row in batch["observation"]]
+            assert np.allclose(played[::4], wanted[::4], atol=1e-5)
+    assert not np.allclose(plain.infer(told[-1]), plain.infer(np.append(told[-1][:-6], told[0][-6:])), atol=1e-3)  # type: ignore[attr-defined]
+
+
+def test_channels_that_are_exact_are_learned_without_noise(data: Path, tmp_path: Path) -> None:
+    config = training.resolve(yaml.safe_load(preset(tmp_path, data, own={"observation_noise": 0.5}).read_text()), "x")
+    exact = training.resolve(
+        yaml.safe_load(preset(tmp_path, data, own={"observation_noise": 0.5, "exact": ["joint_position"]}).read_text()),
+        "x",
+    )
+    with contextlib.closing(make_env(REACH, KWARGS)) as env:
+        runs = [ImitationRun(one, tmp_path, env, lambda _: None) for one in (config, exact)]
+        clean = runs[0].parts[0].read(np.zeros(8, int), np.arange(8))
+        noisy, partly = (run._prepared(dict(clean), 3)["observation"] for run in runs)
+    assert np.array_equal(partly[:, :29], clean["observation"][:, :29]) and np.array_equal(
+        partly[:, 29:], noisy[:, 29:]
+    )
+    assert not np.isclose(noisy, clean["observation"]).all(axis=0).any()
+
+
 def test_what_a_policy_does_not_look_at_weighs_nothing(timed: Path) -> None:
     bundle = read_bundle(timed / "bundle")
     used = (bundle.tensors["weight.0"] != 0).any(axis=0)
@@ -383,6 +432,9 @@ def test_a_bundle_whose_chunk_does_not_fit_its_network_is_refused(run: Path, tmp
         ({"datasets": ["nowhere"]}, {}, DatasetError, "nowhere"),
         ({"execute": 9}, {}, ConfigError, "execute = 9: a chunk has no more than horizon = 8"),
         ({"unseen": ["previous_actio"]}, {}, AgentError, "did you mean 'previous_action'"),
+        ({"exact": ["gaol"]}, {}, AgentError, "exact: "),
+        ({"remembered": ["hand_position_erro"]}, {}, AgentError, "remembered: .*did you mean 'hand_position_error'"),
+        ({"remembered": ["hand_position_error"], "mirror": True}, {}, ConfigError, "mirror and remembered"),
         ({"clock": {"longest_s": 0}}, {}, ConfigError, "longest_s = 0"),
         ({"horizont": 9}, {}, ConfigError, "did you mean 'horizon'"),
         ({"only_successes": True}, {}, AgentError, "holds no successful episodes to learn from, of 3"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from training_ground.agents.bundle_format import DataOrigin
 from training_ground.assets.model import Mirror
 from training_ground.configs.errors import AgentError
 from training_ground.datasets.array_build import refresh
+from training_ground.datasets.arrays import View
 from training_ground.datasets.index import Index
 from training_ground.datasets.labels import spoken_of
 from training_ground.datasets.provenance import make_schema
@@ -42,6 +44,7 @@ class Part:
         horizon: Actions in a chunk.
         only_successes: Leave out episodes that did not end in success, or of which nobody says so.
         below_seed: Leave out episodes of this seed and of larger ones.
+        remembered: (k,) places in the observation of numbers whose largest so far is told.
 
     Attributes:
         windows: Of the store's training view; episodes by seed, so that it does not matter in which order they ended.
@@ -61,6 +64,7 @@ class Part:
         horizon: int,
         only_successes: bool,
         below_seed: int | None = None,
+        remembered: Sequence[int] | NDArray[np.int64] = (),
     ) -> None:
         self.path, store = path, Store.open(path)
         check_fit(make_schema(env), store.schema, str(path))
@@ -84,6 +88,7 @@ class Part:
         if rest:
             raise AgentError(f"{path}: observations of {size} numbers, the policy's have {env.observation_space.shape}")
         self.seen = seen
+        self._largest = _largest(view, seen, remembered)
         offsets: dict[str, Any] = {name: range(1 - self.history, 1) for name in seen}
         self.windows = Windows(view, {**offsets, ACTION: range(horizon)}, episodes=numbers)
         self.first = np.array([begin.get(n, 0) for n in numbers], np.int64)
@@ -93,15 +98,16 @@ class Part:
         self.origin = DataOrigin(dataset=str(path), episodes=len(numbers), steps=int(self.counts.sum()), sha256=digest)
 
     def read(self, episode: NDArray[np.int64], row: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return `observation` (B, n), the newest of a history first, `step` (B,) of its episode, `action` (B, H, m)
-        and `is_pad` (B, H).
+        """Return `observation` (B, n), the newest of a history first, `remembered` (B, k), `step` (B,) of its episode,
+        `action` (B, H, m) and `is_pad` (B, H).
         """
         before = np.cumsum(self.windows.counts) - self.windows.counts
         batch = self.windows[before[episode] + self.first[episode] + row]
         columns = [batch[name].reshape(len(row), self.history, -1)[:, ::-1] for name in self.seen]
         flat = np.concatenate(columns, axis=2).reshape(len(row), -1)
         chunk = {"action": batch[ACTION], "is_pad": batch[ACTION + PAD]}
-        return {"observation": flat.astype(np.float32), "step": batch[ROW], **chunk}
+        largest = self._largest[self.windows.view.starts[self.windows.positions[episode]] + batch[ROW]]
+        return {"observation": flat.astype(np.float32), "remembered": largest, "step": batch[ROW], **chunk}
 
     def moments(self) -> tuple[Moments, Moments]:
         """Mean and variance of the observation, and of the action, over the rows that are learned from.
@@ -171,6 +177,20 @@ def both_sides(moments: Moments, mirror: Mirror) -> Moments:
 
 def _observed(store: Store) -> list[str]:
     return [channel.name for channel in store.schema.channels if channel.role == "observation"]
+
+
+def _largest(view: View, seen: Sequence[str], places: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return (rows, k) the largest that numbers of the observation have been in their episode up to each row."""
+    columns = [view.columns[name] for name in seen]
+    ends = np.cumsum([int(np.prod(column.shape[1:], dtype=int)) for column in columns])
+    largest = np.empty((len(columns[0]), len(places)), np.float32)
+    for i, place in enumerate(places):
+        column = int(np.searchsorted(ends, place, side="right"))
+        flat = columns[column].reshape(len(largest), -1)
+        largest[:, i] = flat[:, place - ends[column]]  # counted from the column's end
+    for begin, end in itertools.pairwise(view.starts):
+        np.maximum.accumulate(largest[begin:end], axis=0, out=largest[begin:end])
+    return largest
 
 
 def _takeovers(index: Index) -> dict[int, int]:

@@ -23,6 +23,7 @@ from training_ground.agents.imitation.data import Demonstrations, NothingToLearn
 from training_ground.agents.imitation.kinds import make_model, tokens_of
 from training_ground.agents.imitation.settings import DaggerSettings, ImitationSettings
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
+from training_ground.agents.memory import Memory, places_of
 from training_ground.agents.policy import shipped_name
 from training_ground.agents.progress import ProgressLog
 from training_ground.agents.recording import record
@@ -55,22 +56,31 @@ def open_parts(config: RunConfig, env: gymnasium.Env[Any, Any]) -> list[Part]:
     settings: ImitationSettings = getattr(config, config.algorithm)
     if not settings.datasets:
         raise AgentError(f"{config.algorithm}.datasets: names no dataset; record one with `tg record ... --out FOLDER`")
-    looked_at(signature_of(env), settings)
-    return [Part(Path(name), env, settings.horizon, settings.only_successes) for name in settings.datasets]
+    signature = signature_of(env)
+    for field in ("unseen", "exact"):
+        others(signature, settings, field)
+    horizon, only, places = settings.horizon, settings.only_successes, places_of(signature, settings.remembered)
+    return [Part(Path(name), env, horizon, only, remembered=places) for name in settings.datasets]
 
 
-def looked_at(signature: Signature, settings: ImitationSettings) -> NDArray[np.bool_]:
-    """Return (n,) whether a policy looks at each number of the observation.
+def others(signature: Signature, settings: ImitationSettings, field: str) -> NDArray[np.bool_]:
+    """Return (n,) whether each number of the observation is in none of the channels that a field of settings names.
 
     Raises:
-        AgentError: There is no such channel as one of `unseen`.
+        AgentError: There is no such channel.
     """
-    names = [channel.name for channel in signature.channels]
-    for name in settings.unseen:
+    names, chosen = [channel.name for channel in signature.channels], getattr(settings, field)
+    for name in chosen:
         if name not in names:
-            raise AgentError("unseen: " + unknown("channel", name, names))
-    seen = np.concatenate([[c.name not in settings.unseen] * c.size for c in signature.channels])
-    return np.tile(seen, signature.observation_size // len(seen))  # once for each observation of a history
+            raise AgentError(f"{field}: " + unknown("channel", name, names))
+    found = np.concatenate([[c.name not in chosen] * c.size for c in signature.channels])
+    return np.tile(found, signature.observation_size // len(found))  # once for each observation of a history
+
+
+def gains(signature: Signature, settings: ImitationSettings) -> NDArray[np.float64]:
+    """Return (n,) how many times as large each number of the observation goes in, once it is normalised."""
+    found = np.concatenate([[settings.exact.get(c.name, 1.0)] * c.size for c in signature.channels])
+    return np.tile(found, signature.observation_size // len(found))
 
 
 class ImitationRun:
@@ -91,16 +101,20 @@ class ImitationRun:
         self.parts = open_parts(config, env)
         moments, counts = [part.moments() for part in self.parts], [part.origin.steps for part in self.parts]
         observation, action = (pooled([m[i] for m in moments], counts) for i in (0, 1))
+        self.signature, clock = signature_of(env), self.settings.clock
+        observation = observation[0], observation[1] / gains(self.signature, self.settings) ** 2
         self.symmetry = symmetry_of(env) if self.settings.mirror else None
         if self.symmetry is not None:
             observation = both_sides(observation, self.symmetry.observation)
             action = both_sides(action, self.symmetry.action)
-        self.signature, clock = signature_of(env), self.settings.clock
-        seen = looked_at(self.signature, self.settings)
+        seen, self._noisy = (others(self.signature, self.settings, field) for field in ("unseen", "exact"))
         if clock is not None:  # its numbers stay as they are
             mean, variance = observation
             observation = np.append(mean, np.zeros(clock.size)), np.append(variance, np.ones(clock.size))
             seen = np.append(seen, [True] * clock.size)
+        self.places = places_of(self.signature, self.settings.remembered)
+        observation = tuple(np.append(moment, moment[self.places]) for moment in observation)
+        seen = np.append(seen, [True] * len(self.places))
         self.model = make_model(
             self.settings,
             config.network,
@@ -179,13 +193,13 @@ class ImitationRun:
         seen = batch["observation"]
         if settings.observation_noise:
             deviation = np.sqrt(self.model.moments["observation/variance"][: seen.shape[1]]).astype(np.float32)
-            noise = generator.standard_normal(seen.shape, np.float32)
+            noise = generator.standard_normal(seen.shape, np.float32) * self._noisy
             seen = seen + np.float32(settings.observation_noise) * deviation * noise
         if settings.clock is not None:
             time = batch["step"] / self.signature.control_rate
             time = time + settings.clock_noise_s * generator.standard_normal(len(seen))
             seen = np.concatenate([seen, settings.clock.tell(time.clip(min=0.0))], axis=1)
-        return {**batch, "observation": seen}
+        return {**batch, "observation": np.concatenate([seen, batch["remembered"]], axis=1)}
 
     def _roll_out(self, stage: int) -> None:
         """Record the episodes of a round; those that are there already, of these very weights, stay."""
@@ -195,7 +209,8 @@ class ImitationRun:
         assert isinstance(box, gymnasium.spaces.Box)
         hashed = hashlib.sha256(b"".join(array.tobytes() for array in model.arrays().values())).hexdigest()
         rate, clock = self.signature.control_rate, self.settings.clock
-        actor = ChunkActor(model.numpy(), self.settings.chunk, box.low, box.high, Clock(clock, rate), model.spec.noise)
+        kept = Clock(clock, rate), Memory(self.places)
+        actor = ChunkActor(model.numpy(), self.settings.chunk, box.low, box.high, *kept, model.spec.noise)
         policy = TakeoverPolicy(actor, max(1, round(rounds.latest_s * rate)), self.config.seed, hashed)
         seeds = rounds.seeds(stage)
         env, path, workers = self.config.env, self.folder / ROLLOUTS, self.config.workers
@@ -217,7 +232,7 @@ class ImitationRun:
         settings, end = self.settings, self.rounds.seeds(stage).stop
         path = self.folder / ROLLOUTS
         try:
-            return [Part(path, self.env, settings.horizon, settings.only_successes, below_seed=end)]
+            return [Part(path, self.env, settings.horizon, settings.only_successes, end, self.places)]
         except NothingToLearn:  # a learner that fails before the expert's turn may get better yet
             return []
 
@@ -250,7 +265,7 @@ class ImitationRun:
             signature = signature_of(deployed)
         data = self.origins()
         clock = self.settings.clock
-        size = signature.observation_size + (0 if clock is None else clock.size)
+        size = len(model.moments["observation/mean"])
         if config.normalisation.observation:
             moments = (model.moments["observation/mean"], model.moments["observation/variance"])
             normaliser = NormaliserSpec(clip=config.normalisation.clip, epsilon=config.normalisation.epsilon)
@@ -263,6 +278,7 @@ class ImitationRun:
             network=model.spec,
             chunk=self.settings.chunk,
             clock=clock,
+            remembered=self.settings.remembered,
             normaliser=normaliser,
             env=signature,
             env_kwargs=config.env.kwargs,

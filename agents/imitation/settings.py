@@ -55,10 +55,15 @@ class ImitationSettings(StrictModel):
     """Tell the policy the time since the episode's beginning."""
     clock_noise_s: Annotated[float, Field(ge=0)] = 0.0
     """Deviation, s, of the noise that the time is learned with: what is seen says when to go on, where it says it."""
+    remembered: Annotated[tuple[str, ...], Field(max_length=100)] = ()
+    """Channels of which the policy is told the largest that they have been since the episode's beginning."""
     unseen: Annotated[tuple[str, ...], Field(max_length=100)] = ()
     """Channels of the observation that the policy does not look at."""
     observation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Deviation of the noise that observations are learned with, in units of their own deviation; actions have none."""
+    exact: Annotated[dict[str, Positive], Field(max_length=100)] = {}
+    """Channels that are learned without this noise, and how many times as large as others they go in: what depends on
+    small differences of them, such as where to stop, is learned sooner then."""
     mirror: bool = False
     """Learn from the mirror image of half of what was recorded; the robot and the task must have one."""
     learning_rate: Positive = 1e-3
@@ -80,6 +85,8 @@ class ImitationSettings(StrictModel):
         ChunkSpec(horizon=self.horizon, execute=self.execute, ensemble=self.ensemble)
         if self.flow is not None and self.transformer is not None:
             raise ValueError("transformer and flow: two networks; leave one of them out")
+        if self.mirror and self.remembered:
+            raise ValueError("mirror and remembered: what is remembered has no mirror image; leave one of them out")
         if self.flow is not None and self.ensemble is not None:
             raise ValueError(f"ensemble = {self.ensemble}: would average what flow draws; leave one of them out")
         return self

@@ -20,6 +20,7 @@ from training_ground.agents.chunks import ChunkPlayer, ChunkSpec
 from training_ground.agents.clock import Clock
 from training_ground.agents.experts.catalog import TaskExpert
 from training_ground.agents.imitation.data import TAKEOVER
+from training_ground.agents.memory import Memory
 from training_ground.agents.network import Float32
 from training_ground.agents.noise import Noise
 from training_ground.datasets.index import Index
@@ -35,6 +36,7 @@ class ChunkActor:
         chunk: How it is carried out.
         low, high: (m,) of the actions.
         clock: Says the time behind the observation.
+        memory: Says behind the time what is remembered.
         noise: Standard normal numbers that the network wants.
     """
 
@@ -45,20 +47,23 @@ class ChunkActor:
         low: Float32,
         high: Float32,
         clock: Clock,
+        memory: Memory | None = None,
         noise: int = 0,
     ) -> None:
         self._network, self._low, self._high, self._clock = network, low, high, clock
+        self._memory = Memory() if memory is None else memory
         self._player, self._noise = ChunkPlayer(chunk), Noise(noise)
 
     def reset(self, seed: int | None = None) -> None:
         """Begin an episode of this seed."""
         self._player.reset()
         self._clock.reset()
+        self._memory.reset()
         self._noise.reset(seed)
 
     def act(self, observation: NDArray[np.float32]) -> Float32:
         """Return the action (m,) of this control step."""
-        seen = self._clock.beside(observation)
+        seen = self._memory.beside(self._clock.beside(observation))
         return self._player.act(lambda: self._foresee(seen))
 
     def _foresee(self, seen: NDArray[np.float32]) -> Float32:
