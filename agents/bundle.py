@@ -65,7 +65,7 @@ class BundlePolicy(LearnedPolicy):
             ),
             spec.network.output,
         )
-        self._bounds = spec.env.bounds
+        self._bounds = spec.bounds
 
     def _forward(self, observation: NDArray[Any]) -> Float32:
         action = self._network(observation)
@@ -83,7 +83,7 @@ class Bundle:
     Attributes:
         policy: It, in numpy.
         tensors: The arrays of `policy.safetensors`.
-        golden: `observation` (16, n) and `action` (16, m).
+        golden: `observation` (16, n) and `action` (16, m), of a chunk all actions one after the other.
         onnx: The bytes of `policy.onnx`; None where the bundle has none.
     """
 
@@ -143,10 +143,11 @@ def read_bundle(folder: Path | str, leave_out: Sequence[str] = ()) -> Bundle:
 
 def _check_spec(path: Path, spec: BundleSpec) -> None:
     layers, env = spec.network.layers, spec.env
-    if (layers[0], layers[-1]) != (env.observation_size, env.action_size):
+    if (layers[0], layers[-1]) != (env.observation_size, spec.outputs):
+        chunk = "" if spec.chunk is None else f" × chunk.horizon = {spec.chunk.horizon}"
         raise AgentError(
             f"{path}: network.layers go from {layers[0]} to {layers[-1]}, the environment's sizes are "
-            f"{env.observation_size} and {env.action_size}"
+            f"{env.observation_size} and {env.action_size}{chunk}"
         )
     if spec.network.weights > MAX_WEIGHTS:
         raise AgentError(f"{path}: network.layers make {spec.network.weights} weights, more than {MAX_WEIGHTS}")
@@ -163,7 +164,7 @@ def _check_spec(path: Path, spec: BundleSpec) -> None:
 def _golden_shapes(spec: BundleSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
     return {
         "observation": (np.float32, (GOLDEN_COUNT, spec.env.observation_size)),
-        "action": (np.float32, (GOLDEN_COUNT, spec.env.action_size)),
+        "action": (np.float32, (GOLDEN_COUNT, spec.outputs)),
     }
 
 
@@ -173,7 +174,7 @@ def check_golden(folder: Path, policy: LearnedPolicy, golden: dict[str, NDArray[
     Raises:
         AgentError: An action differs by more than `GOLDEN_TOLERANCE`.
     """
-    actions = np.stack([policy.act(o) for o in golden["observation"]])
+    actions = np.stack([policy.infer(o) for o in golden["observation"]])
     error = np.abs(actions - golden["action"])
     if not np.allclose(actions, golden["action"], rtol=GOLDEN_TOLERANCE, atol=GOLDEN_TOLERANCE):
         raise AgentError(

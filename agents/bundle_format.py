@@ -17,6 +17,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import Field
 
+from training_ground.agents.chunks import ChunkSpec
 from training_ground.agents.machine import Machine
 from training_ground.agents.signature import Signature
 from training_ground.configs.errors import AgentError
@@ -47,7 +48,7 @@ class NetworkSpec(StrictModel):
     """A multilayer perceptron: `activation` after every layer but the last, `output` after the last."""
 
     layers: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_WIDTH)], ...], Field(min_length=2, max_length=16)]
-    """Widths from the observation to the action, both included."""
+    """Widths from the observation to the action or chunk of actions, both included."""
     activation: Literal["elu", "tanh", "relu"]
     output: Literal["linear", "tanh"] = "linear"
     """`tanh` is then stretched from [-1, 1] to the action's bounds, as stable-baselines3's SAC and TD3 do."""
@@ -75,6 +76,18 @@ class Origin(StrictModel):
     """Environment steps of its own training and of what came before; None where unknown."""
 
 
+class DataOrigin(StrictModel):
+    """Episodes that a policy learned from."""
+
+    dataset: str
+    """Its path, as the configuration names it."""
+    episodes: Annotated[int, Field(ge=1)]
+    steps: Annotated[int, Field(ge=1)]
+    """Control steps in them whose actions were learned."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Over the content hashes of these episodes, in the order of their numbers."""
+
+
 class Provenance(StrictModel):
     """Where the weights come from."""
 
@@ -94,6 +107,8 @@ class Provenance(StrictModel):
     machine: Machine | None = None
     """Where it was trained; None in bundles that are older than this field."""
     began_from: Origin | None = None
+    data: tuple[DataOrigin, ...] | None = None
+    """Of policies that learned from recorded episodes; `steps` are those of the episodes then."""
 
     @property
     def all_steps(self) -> int | None:
@@ -110,11 +125,27 @@ class BundleSpec(StrictModel):
     schema_version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     network: NetworkSpec
+    chunk: ChunkSpec | None = None
+    """How the network's actions are carried out where it gives several at once; None where it gives one."""
     normaliser: NormaliserSpec
     env: Signature
     env_kwargs: dict[str, Json]
     """Keyword arguments of the environment that the policy was trained in; information, never used to load anything."""
     provenance: Provenance
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the network gives: an action, or a chunk of them one after the other."""
+        return self.env.action_size * (1 if self.chunk is None else self.chunk.horizon)
+
+    @property
+    def bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Lowest and highest of each of them; None where actions have no bounds."""
+        bounds = self.env.bounds
+        if bounds is None or self.chunk is None:
+            return bounds
+        low, high = (np.tile(bound, self.chunk.horizon) for bound in bounds)
+        return low, high
 
 
 class FileEntry(StrictModel):

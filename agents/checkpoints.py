@@ -98,14 +98,20 @@ def save_checkpoint(folder: Path, model: RolloutPPO | OffPolicyLearner, counters
     replay = _replay(model)
     if replay is not None:
         tensors.update(replay.save(folder))
+    path = write_checkpoint(folder, tensors, counters, keep)
+    if replay is not None:
+        remove_unused(folder, (s for kept in list_checkpoints(folder) for s in _segments_of(kept)))
+    return path
+
+
+def write_checkpoint(folder: Path, tensors: dict[str, torch.Tensor], counters: Counters, keep: int) -> Path:
+    """Write a checkpoint of a learner's arrays and remove all but the newest `keep`; see `save_checkpoint`."""
     state = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(counters)})
     metadata = {"state": state, "sha256": _digest(state, tensors)}
     path = checkpoint_path(folder, counters.steps)
     write_atomic(path, safetensors.torch.save(tensors, metadata))
     for old in list_checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
-    if replay is not None:
-        remove_unused(folder, (s for kept in list_checkpoints(folder) for s in _segments_of(kept)))
     return path
 
 

@@ -19,6 +19,7 @@ from training_ground.agents.bundle import GOLDEN_COUNT, BundlePolicy, load_bundl
 from training_ground.agents.bundle_format import (
     SCHEMA_VERSION,
     BundleSpec,
+    DataOrigin,
     NetworkSpec,
     NormaliserSpec,
     Origin,
@@ -69,10 +70,9 @@ def export_bundle(
     if config.normalisation.observation:
         moments: Any = model.normaliser.obs_rms
         mean, variance = (m[:size].astype(np.float64) for m in (moments.mean, moments.var))
-        epsilon, clip = config.normalisation.epsilon, config.normalisation.clip
+        normaliser = NormaliserSpec(clip=config.normalisation.clip, epsilon=config.normalisation.epsilon)
     else:
-        # The statistics that change nothing, with a clip beyond every observation.
-        mean, variance, epsilon, clip = np.zeros(size), np.ones(size), 1e-12, 1e12
+        (mean, variance), normaliser = unchanged(size)
     layers = (size, *(len(b) for b in biases))
     spec = BundleSpec(
         schema_version=SCHEMA_VERSION,
@@ -80,10 +80,10 @@ def export_bundle(
         network=NetworkSpec(
             layers=layers, activation=config.network.activation, output=getattr(algorithm, "OUTPUT", "linear")
         ),
-        normaliser=NormaliserSpec(clip=clip, epsilon=epsilon),
+        normaliser=normaliser,
         env=signature,
         env_kwargs=config.env.kwargs,
-        provenance=_provenance(config, steps, seconds, began_from),
+        provenance=provenance(config, steps, seconds, began_from),
     )
     return save_policy(folder, spec, list(zip(weights, biases, strict=True)), (mean, variance), act)
 
@@ -116,15 +116,27 @@ def save_policy(
     drawn = generator.standard_normal((GOLDEN_COUNT, len(mean))) * deviation + mean
     observations = drawn.astype(np.float32)
     actions = act(((observations - mean) / deviation).clip(-clip, clip).astype(np.float32))
-    if spec.env.bounds is not None:
-        low, high = spec.env.bounds
+    if spec.bounds is not None:
+        low, high = spec.bounds
         if spec.network.output == "tanh":
             actions = low + 0.5 * (actions + 1.0) * (high - low)
         actions = actions.clip(low, high)
     return save_bundle(folder, spec, tensors, {"observation": observations, "action": actions.astype(np.float32)})
 
 
-def _provenance(config: RunConfig, steps: int, seconds: float, before: BundlePolicy | None) -> Provenance:
+def unchanged(size: int) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], NormaliserSpec]:
+    """Moments (size,) and settings of a normaliser that changes nothing: its clip is beyond every observation."""
+    return (np.zeros(size), np.ones(size)), NormaliserSpec(clip=1e12, epsilon=1e-12)
+
+
+def provenance(
+    config: RunConfig,
+    steps: int,
+    seconds: float,
+    before: BundlePolicy | None,
+    data: tuple[DataOrigin, ...] | None = None,
+) -> Provenance:
+    """Say where weights come from; see `Provenance`."""
     origin = before and Origin(name=before.name, hash=before.hash, steps=before.spec.provenance.all_steps)
     versions: dict[str, str] = {}
     for package in PACKAGES:
@@ -143,6 +155,7 @@ def _provenance(config: RunConfig, steps: int, seconds: float, before: BundlePol
         config=config.model_dump(mode="json"),
         machine=this_machine(),
         began_from=origin,
+        data=data,
     )
 
 
@@ -223,7 +236,10 @@ def _training(made: Provenance) -> str:
     if made.began_from is not None:
         count = "an unknown number of" if made.began_from.steps is None else f"{made.began_from.steps:,}"
         before = f" after {count} of `{made.began_from.name}`, with which it began,"
-    return f"{made.algorithm}, {steps} environment steps{before}{duration}{where}, seed {seed}"
+    kind = "environment steps"
+    if made.data is not None:
+        kind = f"recorded steps of {sum(one.episodes for one in made.data):,} episodes"
+    return f"{made.algorithm}, {steps} {kind}{before}{duration}{where}, seed {seed}"
 
 
 def _percent(share: float) -> str:

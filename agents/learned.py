@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_ground.agents.bundle_format import BundleSpec
+from training_ground.agents.chunks import ChunkPlayer
 from training_ground.agents.network import Float32
 from training_ground.agents.signature import signature_of
 from training_ground.configs.errors import AgentError
@@ -30,10 +31,11 @@ class LearnedPolicy(ABC):
 
     def __init__(self, spec: BundleSpec, hash: str) -> None:
         self.spec, self.hash, self.name = spec, hash, spec.name
+        self._player = None if spec.chunk is None else ChunkPlayer(spec.chunk)
 
     @abstractmethod
     def _forward(self, observation: NDArray[Any]) -> Float32:
-        """Return the action (..., m) for raw observations (..., n)."""
+        """Return the action (..., m) for raw observations (..., n), or (..., horizon m) of a chunk."""
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -47,6 +49,8 @@ class LearnedPolicy(ABC):
         if getattr(self, "_checked", None) is not env.unwrapped:
             self.check(env)
             self._checked = env.unwrapped
+        if self._player is not None:
+            self._player.reset()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the environment behind when the policy goes to another process."""
@@ -66,11 +70,14 @@ class LearnedPolicy(ABC):
         if found:
             raise AgentError(f"policy '{self.name}' does not fit this environment: {'; '.join(found)}")
 
-    def act(self, observation: NDArray[Any]) -> Float32:
-        """Return the deterministic action.
+    def infer(self, observation: NDArray[Any]) -> Float32:
+        """Return what the network says: the deterministic action, or the chunk of those to come.
 
         Args:
             observation: (n,) or a batch (k, n), raw, as the environment returns it.
+
+        Returns:
+            (..., m), or (..., horizon m) of a chunk, the actions one after the other.
 
         Raises:
             AgentError: The observation has the wrong length, or the action is not finite.
@@ -82,3 +89,18 @@ class LearnedPolicy(ABC):
         if not np.isfinite(action).all():
             raise AgentError(f"policy '{self.name}': the action is not finite; the observation: {observation}")
         return action
+
+    def act(self, observation: NDArray[Any]) -> Float32:
+        """Return the deterministic action, of a chunked policy that of this control step.
+
+        Args:
+            observation: (n,) or, unless actions are chunked, a batch (k, n), raw, as the environment returns it.
+
+        Raises:
+            AgentError: See `infer`; or a chunked policy is given a batch.
+        """
+        if self._player is None:
+            return self.infer(observation)
+        if observation.ndim != 1:
+            raise AgentError(f"policy '{self.name}': plays one episode at a time, not {len(observation)}")
+        return self._player.act(lambda: self.infer(observation).reshape(-1, self.spec.env.action_size))

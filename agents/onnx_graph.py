@@ -3,6 +3,9 @@
 The normaliser is inside and computes in float64, as in numpy; the layers compute in float32:
 
 observation (batch, n) float32 → Cast → Sub → Div → Clip → Cast → Gemm, Elu | Tanh | Relu, … → action (batch, m) float32
+
+Of a policy that foresees a chunk of actions it gives all of them, one after the other: (batch, horizon m). How they are
+carried out, one a control step, stands in the metadata as `chunk`.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ class Graph:
         nodes: In the order in which they are computed.
         constants: float32 or float64 by name.
         metadata: JSON by key: what a controller must know to use the policy.
-        sizes: n of the observation, m of the action.
+        sizes: n of the observation, m of the action or of all actions of a chunk.
     """
 
     nodes: tuple[Node, ...]
@@ -89,7 +92,7 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
         steps.append(("Gemm", names, {"transB": 1}))
         if i < count - 1:
             steps.append((ACTIVATIONS[spec.network.activation], (), {}))
-    bounds = spec.env.bounds
+    bounds = spec.bounds
     if bounds is not None:
         low, high = bounds
         constants |= {"action_low": low, "action_high": high}
@@ -106,8 +109,10 @@ def graph_of(spec: BundleSpec, tensors: dict[str, NDArray[Any]], hash: str) -> G
     # Bundles that were written before there were these fields stay what they are.
     left_out = {field for field in ("reference", "legs") if getattr(spec.env, field) is None}
     about = {"name": spec.name, "policy_hash": hash, **spec.env.model_dump(mode="json", exclude=left_out)}
+    if spec.chunk is not None:
+        about["chunk"] = spec.chunk.model_dump(mode="json")
     metadata = {key: json.dumps(value) for key, value in about.items()}
-    return Graph(tuple(nodes), constants, metadata, (spec.env.observation_size, spec.env.action_size))
+    return Graph(tuple(nodes), constants, metadata, (spec.env.observation_size, spec.outputs))
 
 
 def write_onnx(graph: Graph) -> bytes:

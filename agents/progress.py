@@ -130,7 +130,12 @@ def progress_line(record: dict[str, Any]) -> str:
         parts += [f"{name} {share:.0%}" for name, share in sorted(record["failures"].items())]
     if "level" in record:
         parts.append(f"level {record['level']:.2f}")
-    shown = (("kl", "KL {:.3f}"), ("std", "std {:.2f}"), ("entropy_coefficient", "entropy × {:.1e}"))
+    shown = (
+        ("kl", "KL {:.3f}"),
+        ("std", "std {:.2f}"),
+        ("entropy_coefficient", "entropy × {:.1e}"),
+        ("loss", "loss {:.4f}"),
+    )
     shown = [(record.get(name), form) for name, form in (*shown, ("learning_rate", "lr {:.1e}"))]
     parts += [form.format(value) for value, form in shown if value is not None and math.isfinite(value)]
     return "  ".join(parts)

@@ -126,12 +126,15 @@ def check_environments(config: RunConfig) -> None:
         AgentError: They differ in what a policy sees or does.
         SimulationError: One refuses its arguments.
     """
+    algorithm = find_algorithm(config.algorithm)
     with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
+        if hasattr(algorithm, "check"):
+            algorithm.check(config, env)
         if config.origin is not None:
             from training_ground.agents.bundle import read_bundle
             from training_ground.agents.warm_start import columns
 
-            if not hasattr(find_algorithm(config.algorithm), "begin_from"):
+            if not hasattr(algorithm, "begin_from"):
                 raise AgentError(f"start_from: algorithm {config.algorithm} begins from nothing; PPO can")
             columns(read_bundle(bundle_folder(config.origin)), signature_of(env))
         if config.evaluated_kwargs == config.env.kwargs or not hasattr(env.unwrapped, "describe"):
@@ -242,13 +245,17 @@ def _run(
     if report is not None:
         report({"run": str(folder), "total_steps": config.total_steps, "from_step": from_step})
     with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
-        watch = Watch(config, control_rate(env), known)
-        steps, seconds = _learn(config, folder, checkpoint, algorithm, env, keep, same_env, watch)
+        watch = None
+        if hasattr(algorithm, "learn"):
+            steps, seconds = algorithm.learn(config, folder, checkpoint, env, keep)
+        else:
+            watch = Watch(config, control_rate(env), known)
+            steps, seconds = _learn(config, folder, checkpoint, algorithm, env, keep, same_env, watch)
     bundle = folder / "bundle"
     evaluation = None
     if config.eval.episodes:
         evaluation = evaluate_bundle(bundle, config, report)
-    return RunResult(folder, bundle, steps, seconds, record, evaluation, watch.verdict if record else None)
+    return RunResult(folder, bundle, steps, seconds, record, evaluation, watch.verdict if watch and record else None)
 
 
 def diagnose(run: Path, *, root: Path = Path("runs")) -> Verdict:
@@ -259,6 +266,10 @@ def diagnose(run: Path, *, root: Path = Path("runs")) -> Verdict:
     """
     folder = find_run(run, root)
     config = resolve(load_yaml(folder / "config.yaml"), str(folder / "config.yaml"))
+    if hasattr(find_algorithm(config.algorithm), "learn"):
+        raise AgentError(
+            f"{folder}: {config.algorithm} learns from data and has no reward to stall at; look at its loss"
+        )
     with contextlib.closing(make_env(config.env.id, config.env.kwargs)) as env:
         return judge(read_progress(folder), config, control_rate(env))
 

@@ -63,6 +63,10 @@ def columns(bundle: Bundle, signature: Signature) -> list[tuple[Indices, Indices
             and joints that it does not move may be driven.
     """
     old, name = bundle.policy.spec.env, bundle.policy.name
+    if bundle.policy.spec.chunk is not None:
+        raise AgentError(
+            f"policy '{name}': foresees {bundle.policy.spec.chunk.horizon} actions; none begins with those"
+        )
     joints = _moved(old)
     known = [i for i, joint in enumerate(_moved(signature)) if joint in joints]
     narrowed = _part(signature, known) if len(known) < signature.action_size else {}

@@ -11,6 +11,11 @@ A file `agents/algorithms/<name>.py` has
 - where they differ from these: `OUTPUT = "linear"`, what follows the last layer, and `RECORD_STEPS = 1`, environment
   steps between two progress records.
 
+An algorithm that learns from recorded episodes has, beside `Settings` and in place of the rest,
+- `check(config, env)`: look at its datasets before a run's folder is made;
+- `learn(config, folder, checkpoint, env, report) -> (updates, seconds)`: the whole run, up to its bundle.
+`bc` and `dagger` share `agents/imitation/`; their `total_steps` are updates of the weights.
+
 SAC and TQC share `_off_policy.py`.
 
 Importing a file must not import torch: a typo in a preset is reported without it.

@@ -1,0 +1,1 @@
+"""Learning from recorded episodes: what the algorithms `bc` and `dagger` share."""
