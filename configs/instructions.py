@@ -1,8 +1,8 @@
 """Phrasings of the tasks' instructions: what a language-conditioned policy learns from, and what it is tested with.
 
-A file of `configs/instructions` belongs to one template. It says how the task itself asks (`asked`), with names in braces
-for what differs from episode to episode, and how people may say the same: in `training` what a policy may learn from, in
-`held_out` what it must never have seen.
+A file of `configs/instructions` belongs to one template. It says how the task itself asks (`asked`), with names in
+braces for what differs from episode to episode, and how people may say the same: in `training` what a policy may learn
+from, in `held_out` what it must never have seen.
 """
 
 from __future__ import annotations
