@@ -36,12 +36,13 @@ from training_ground.agents.files import to_json, write_atomic
 from training_ground.agents.language import HASHES, SIZE, embed
 from training_ground.agents.multitask import Interface, require_alike
 from training_ground.agents.network import Float32, Network, Normalisation
+from training_ground.agents.policy import MULTITASK
 from training_ground.agents.signature import Signature, signature_of
 from training_ground.configs.errors import AgentError, unknown
 from training_ground.configs.instructions import SPLITS, Split, instruction_files, instructions_of
 from training_ground.configs.loading import StrictModel
 
-SPEC, WEIGHTS = "multitask.json", "weights.safetensors"
+SPEC, WEIGHTS = MULTITASK, "weights.safetensors"
 MAX_BYTES = {SPEC: 4_000_000, WEIGHTS: 256_000_000}
 PHRASINGS = ("asked", *SPLITS)
 MODEL = HASHES["model.safetensors"]
@@ -165,6 +166,10 @@ class MultiTaskPolicy:
         later = range(1, len(spec.network.layers) - 1)
         rest = [(tensors[f"weight.{i}"].T.copy(), tensors[f"bias.{i}"]) for i in later]
         return Network([(weight, bias.astype(np.float32)), *rest], spec.network.activation, normalisation)
+
+    def told_by(self, phrasing: Phrasing) -> MultiTaskPolicy:
+        """Return the same policy, told in other words."""
+        return MultiTaskPolicy(self.spec, self._tensors, phrasing, self.told)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the environment behind when the policy goes to another process."""

@@ -15,6 +15,7 @@ from training_ground.agents.multitask_data import Demonstrations, TaskData
 from training_ground.agents.multitask_policy import SPEC, WEIGHTS, MultiTaskPolicy, load
 from training_ground.agents.signature import ChannelSignature, Signature, signature_of
 from training_ground.agents.stepping import make_env
+from training_ground.cli.main import main
 from training_ground.configs.errors import AgentError, ConfigError
 from training_ground.configs.instructions import instruction_files
 from training_ground.configs.loading import validate
@@ -320,3 +321,18 @@ def test_a_configuration_names_what_is_wrong() -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             validate(MultiTaskConfig, {**good, **change}, "here")
+
+
+def test_the_command_learns_and_another_one_measures(
+    learned: Path, signatures: dict[str, Signature], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "--policy", "zero", "--task", "PressButton", "--phrasing", "asked"]) == 2
+    assert "policy 'zero' does one task" in capsys.readouterr().err
+    assert main(["multitask", "six_g1", "--out", str(learned)]) == 2
+    assert "holds a policy" in capsys.readouterr().err
+    assert main(["multitask", "six_g1", "data.PressButton=nowhere", "--out", str(tmp_path / "new")]) == 2
+    assert "nowhere: there is no such folder" in capsys.readouterr().err
+    arguments = ["eval", "--policy", str(learned), "--task", "PressButton", "--phrasing", "held_out", "--json"]
+    assert main([*arguments, "--episodes", "1", "--workers", "0", "--set", "episode_length_s=0.2"]) == 0
+    evaluation = json.loads(capsys.readouterr().out)
+    assert (evaluation["policy"], len(evaluation["episodes"])) == ("test", 1)
