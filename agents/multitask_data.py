@@ -36,6 +36,7 @@ class TaskData:
         actions: (N, m).
         last: (N,) row of the last action of the episode that a row belongs to.
         episode: (N,) index of that episode, from 0 on.
+        row: (N,) control steps since it began.
         instructions: (E) what each episode asked for.
         numbers: (E) of the episodes in the store.
         sha256: Over the content hashes of these episodes.
@@ -47,9 +48,27 @@ class TaskData:
     actions: Float32
     last: NDArray[np.int64]
     episode: NDArray[np.int64]
+    row: NDArray[np.int64]
     instructions: tuple[str, ...]
     numbers: tuple[int, ...]
     sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples, those of a task one after the other.
+
+    Attributes:
+        seen: Of each task its index and its own observations.
+        times: (count,) s since the episode's beginning.
+        heard: (count, 384) embeddings of phrases that were drawn.
+        done: (count, horizon, m) actions.
+    """
+
+    seen: list[tuple[int, Float32]]
+    times: NDArray[np.float64]
+    heard: Float32
+    done: Float32
 
 
 def read_task(task: str, path: Path, most: int | None = None) -> TaskData:
@@ -91,6 +110,7 @@ def read_task(task: str, path: Path, most: int | None = None) -> TaskData:
         _rows(view, chosen, [ACTION]),
         np.repeat(ends - 1, lengths),
         np.repeat(np.arange(len(chosen)), lengths),
+        np.concatenate([np.arange(length) for length in lengths]),
         tuple(view.manifest.instructions[view.manifest.instruction[i]] for i in chosen),
         numbers,
         hashlib.sha256("".join(view.manifest.content_sha256[i] for i in chosen).encode()).hexdigest(),
@@ -168,31 +188,26 @@ class Demonstrations:
         """Different sentences to learn from."""
         return len(self._number)
 
-    def draw(
-        self, count: int, horizon: int, generator: np.random.Generator
-    ) -> tuple[list[tuple[int, Float32]], Float32, Float32]:
+    def draw(self, count: int, horizon: int, generator: np.random.Generator) -> Batch:
         """Draw a batch, about as many samples of each task.
 
         Args:
             count: Samples.
             horizon: Actions of each; behind the end of an episode its last one is repeated.
             generator: Of all that is random.
-
-        Returns:
-            Of each task its index and its own observations; embeddings (count, 384) of phrases that were drawn; actions
-            (count, horizon, m). Tasks stand one after the other.
         """
-        seen, heard, done = [], [], []
+        seen, heard, done, times = [], [], [], []
         shares = np.diff(np.linspace(0, count, len(self.tasks) + 1).astype(np.int64))
         for i, (data, share) in enumerate(zip(self.tasks, shares.tolist(), strict=True)):
             rows = generator.integers(len(data.actions), size=share)
             seen.append((i, data.observations[rows]))
+            times.append(data.row[rows] / data.signature.control_rate)
             wanted = np.minimum(rows[:, None] + np.arange(horizon), data.last[rows][:, None])
             done.append(data.actions[wanted])
             said, which = self._said[i], generator.random(share)
             lists = [said[episode] for episode in data.episode[rows]]
             heard += [one[int(part * len(one))] for one, part in zip(lists, which, strict=True)]
-        return seen, self._embeddings[heard], np.concatenate(done)
+        return Batch(seen, np.concatenate(times), self._embeddings[heard], np.concatenate(done))
 
     def see(self, seen: Sequence[tuple[int, Float32]], clip: float, epsilon: float) -> Float32:
         """Return shared observations (count, n), normalised; zeros in empty slots."""

@@ -3,6 +3,9 @@
 multitask.json      what it is for: tasks with their signatures, slots, network, chunks, sentence model, provenance
 weights.safetensors what it has learned; the former holds its sha256
 
+Where the policy has a clock, it is told the time since the beginning of the episode: experts wait for things to come
+to rest, and nothing that is seen says for how long.
+
 An instruction's embedding e goes through a narrow layer, z = tanh(A e + a), and stands behind the shared observation
 (`agents/multitask.py`); then comes a multilayer perceptron that gives a chunk of actions. Within an episode task and
 instruction stay what they are. So the first layer is folded once, at its beginning, into one over the task's own
@@ -51,6 +54,13 @@ _STREAM = 11
 
 Phrasing = Literal["asked"] | Split
 
+CLOCK_S = 20.0
+"""s after which the clock stands still."""
+PERIODS = (8.0, 4.0, 2.0)
+"""s of the waves that tell the time more finely."""
+CLOCK = 1 + 2 * len(PERIODS)
+"""Numbers of the clock."""
+
 
 class MultiTaskSpec(StrictModel):
     """`multitask.json`."""
@@ -62,6 +72,8 @@ class MultiTaskSpec(StrictModel):
     interface: Interface
     sentence_model: str
     """sha256 of the weights that made the embeddings."""
+    clock: bool
+    """Whether the time stands behind the observation."""
     words: Annotated[int, Field(ge=1, le=SIZE)]
     """Numbers that an instruction is reduced to."""
     network: NetworkSpec
@@ -99,6 +111,7 @@ class MultiTaskPolicy:
         self.said = ""
         self._tensors = dict(tensors)
         self._player = ChunkPlayer(spec.chunk)
+        self._steps = 0
         self._network: Network | None = None
         self._fits: Any = None
 
@@ -121,6 +134,7 @@ class MultiTaskPolicy:
         self.said = self._words(task, base.task.asked, int(base.episode_seed))
         self._network = self.specialised(task, self.said)
         self._player.reset()
+        self._steps = 0
 
     def act(self, observation: NDArray[Any]) -> Float32:
         """Return the action (m,) for the task's own flat observation (n,).
@@ -132,19 +146,20 @@ class MultiTaskPolicy:
         if network is None:
             raise AgentError(f"policy '{self.name}': reset(env) must come before act(observation)")
         signature = next(iter(self.spec.tasks.values()))
-
-        def foresee() -> Float32:
-            if observation.shape != (network.inputs,):
-                raise AgentError(f"policy '{self.name}': observation {observation.shape}, not ({network.inputs},)")
-            return network(observation).reshape(-1, signature.action_size)
-
-        action = self._player.act(foresee)
+        time = clock(self._steps / signature.control_rate) if self.spec.clock else np.zeros(0, np.float32)
+        size = network.inputs - len(time)
+        if observation.shape != (size,):
+            raise AgentError(f"policy '{self.name}': observation of shape {observation.shape}, not ({size},)")
+        self._steps += 1
+        action = self._player.act(
+            lambda: network(np.concatenate([observation, time])).reshape(-1, signature.action_size)
+        )
         if not np.isfinite(action).all():
             raise AgentError(f"policy '{self.name}': the action is not finite; the observation: {observation}")
         return action if signature.bounds is None else action.clip(*signature.bounds)
 
     def specialised(self, task: str, words: str) -> Network:
-        """Return the network over a task's own observation that does what the words say.
+        """Return the network over a task's own observation, and the clock, that does what the words say.
 
         Raises:
             AgentError: The policy has not learned the task.
@@ -156,10 +171,12 @@ class MultiTaskPolicy:
         wiring = spec.interface.wiring(task, signature.channels)
         heard = np.tanh(embed([words])[0] @ tensors["words.weight"].T + tensors["words.bias"])
         whole = tensors["weight.0"].T
-        weight = np.zeros((signature.observation_size, whole.shape[1]), np.float32)
+        own, ticks = signature.observation_size, CLOCK if spec.clock else 0
+        weight = np.zeros((own + ticks, whole.shape[1]), np.float32)
         weight[wiring.source] = whole[wiring.target]
-        bias = tensors["bias.0"] + wiring.flags @ whole[: wiring.size] + heard @ whole[wiring.size :]
-        mean, variance = np.zeros(signature.observation_size), np.ones(signature.observation_size)
+        weight[own:] = whole[wiring.size : wiring.size + ticks]
+        bias = tensors["bias.0"] + wiring.flags @ whole[: wiring.size] + heard @ whole[wiring.size + ticks :]
+        mean, variance = np.zeros(own + ticks), np.full(own + ticks, 1.0 - spec.normaliser.epsilon)
         mean[wiring.source] = tensors["observation.mean"][wiring.target]
         variance[wiring.source] = tensors["observation.variance"][wiring.target]
         normalisation = Normalisation(mean, np.sqrt(variance + spec.normaliser.epsilon), spec.normaliser.clip)
@@ -182,6 +199,13 @@ class MultiTaskPolicy:
             return asked
         generator = np.random.default_rng([seed, _STREAM])
         return instructions_of(task, instruction_files()).draw(asked, self.phrasing, generator)
+
+
+def clock(seconds: Any) -> Float32:
+    """Return the time since an episode's beginning, s (...), as a policy is told it, (..., 7) from -1 to 1."""
+    time = np.minimum(np.asarray(seconds, np.float64), CLOCK_S)[..., None]
+    waves = 2.0 * np.pi * time / np.array(PERIODS)
+    return np.concatenate([2.0 * time / CLOCK_S - 1.0, np.sin(waves), np.cos(waves)], axis=-1).astype(np.float32)
 
 
 def expected_tensors(spec: MultiTaskSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
@@ -232,7 +256,7 @@ def load(folder: Path, phrasing: Phrasing = "asked", told: str | None = None) ->
         raise AgentError(f"{path}: sentence_model {spec.sentence_model[:16]}…: only {MODEL[:16]}… is known")
     require_alike(spec.tasks)
     action = next(iter(spec.tasks.values())).action_size
-    ends = (spec.interface.size + spec.words, action * spec.chunk.horizon)
+    ends = (spec.interface.size + (CLOCK if spec.clock else 0) + spec.words, action * spec.chunk.horizon)
     if (spec.network.layers[0], spec.network.layers[-1]) != ends:
         raise AgentError(f"{path}: network.layers must go from {ends[0]} to {ends[1]}, not {spec.network.layers}")
     for task, signature in spec.tasks.items():

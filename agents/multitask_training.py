@@ -24,7 +24,7 @@ from training_ground.agents.export import code_commit
 from training_ground.agents.language import SIZE
 from training_ground.agents.machine import this_machine
 from training_ground.agents.multitask_data import Demonstrations, read_task
-from training_ground.agents.multitask_policy import MODEL, MultiTaskPolicy, save
+from training_ground.agents.multitask_policy import CLOCK, MODEL, MultiTaskPolicy, clock, save
 from training_ground.configs.instructions import instruction_files, instructions_of
 from training_ground.configs.multitask_training import MultiTaskConfig
 
@@ -85,6 +85,11 @@ def fit(config: MultiTaskConfig, data: Demonstrations, report: Report | None = N
     return network
 
 
+def _inputs(config: MultiTaskConfig, data: Demonstrations) -> int:
+    """Numbers that the perceptron is given: observation, clock, words."""
+    return data.size[0] + (CLOCK if config.clock else 0) + config.words
+
+
 def _network(config: MultiTaskConfig, data: Demonstrations) -> Any:
     """A layer for the words, and a perceptron behind them and the observation."""
     import torch
@@ -92,7 +97,7 @@ def _network(config: MultiTaskConfig, data: Demonstrations) -> Any:
     activation = {"elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[config.activation]
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        widths = (data.size[0] + config.words, *config.hidden)
+        widths = (_inputs(config, data), *config.hidden)
         parts: list[torch.nn.Module] = []
         for inputs, outputs in itertools.pairwise(widths):
             parts += [torch.nn.Linear(inputs, outputs), activation()]
@@ -107,11 +112,15 @@ def _loss(config: MultiTaskConfig, data: Demonstrations, network: Any, generator
     """Of one batch."""
     import torch
 
-    seen, heard, done = data.draw(config.batch, config.horizon, generator)
-    observed = data.see(seen, config.clip, config.epsilon)
+    batch = data.draw(config.batch, config.horizon, generator)
+    heard, done = batch.heard, batch.done
+    observed = data.see(batch.seen, config.clip, config.epsilon)
     if config.observation_noise:
         noise = np.float32(config.observation_noise) * generator.standard_normal(observed.shape, np.float32)
-        observed += noise * data.filled(seen)
+        observed += noise * data.filled(batch.seen)
+    if config.clock:
+        late = config.clock_noise * generator.standard_normal(config.batch)
+        observed = np.concatenate([observed, clock(np.maximum(batch.times + late, 0.0))], axis=1)
     if config.words_noise:
         heard = heard + np.float32(config.words_noise) * generator.standard_normal(heard.shape, np.float32)
     wanted = ((done - data.action_mean) / data.action_deviation).astype(np.float32)
@@ -136,7 +145,6 @@ def tensors_of(config: MultiTaskConfig, data: Demonstrations, network: Any) -> d
 
 
 def _spec(config: MultiTaskConfig, data: Demonstrations, seconds: float) -> dict[str, Any]:
-    size, actions = data.size
     versions = {}
     for package in PACKAGES:
         try:
@@ -151,9 +159,10 @@ def _spec(config: MultiTaskConfig, data: Demonstrations, seconds: float) -> dict
         "tasks": {one.task: one.signature for one in data.tasks},
         "interface": data.interface,
         "sentence_model": MODEL,
+        "clock": config.clock,
         "words": config.words,
         "network": NetworkSpec(
-            layers=(size + config.words, *config.hidden, config.horizon * actions), activation=config.activation
+            layers=(_inputs(config, data), *config.hidden, config.horizon * data.size[1]), activation=config.activation
         ),
         "chunk": ChunkSpec(horizon=config.horizon, execute=config.execute),
         "normaliser": NormaliserSpec(clip=config.clip, epsilon=config.epsilon),

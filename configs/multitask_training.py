@@ -25,6 +25,10 @@ class MultiTaskConfig(StrictModel):
     """Channels that the policy does not see, by task, or under `*` for all: goals that the instruction names, say."""
     hidden: Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)] = (512, 512, 512)
     activation: Literal["elu", "tanh", "relu"] = "elu"
+    clock: bool = True
+    """Whether the policy is told the time since the episode's beginning."""
+    clock_noise: Annotated[float, Field(ge=0)] = 0.1
+    """s: standard deviation of that time while learning."""
     words: Annotated[int, Field(ge=1, le=384)] = 32
     """Numbers that an instruction is reduced to before it stands beside the observation."""
     horizon: Annotated[int, Field(ge=1, le=1000)] = 20

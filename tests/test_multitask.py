@@ -12,7 +12,7 @@ import pytest
 from training_ground.agents import multitask_data, multitask_policy
 from training_ground.agents.multitask import require_alike, shared
 from training_ground.agents.multitask_data import Demonstrations, TaskData
-from training_ground.agents.multitask_policy import SPEC, WEIGHTS, MultiTaskPolicy, load
+from training_ground.agents.multitask_policy import SPEC, WEIGHTS, MultiTaskPolicy, clock, load
 from training_ground.agents.signature import ChannelSignature, Signature, signature_of
 from training_ground.agents.stepping import make_env
 from training_ground.cli.main import main
@@ -167,6 +167,7 @@ def demonstrations(signatures: dict[str, Signature]) -> list[TaskData]:
                 actions,
                 np.repeat(np.arange(1, episodes + 1) * steps - 1, steps),
                 np.repeat(np.arange(episodes), steps),
+                np.tile(np.arange(steps), episodes),
                 tuple(asked[i % len(asked)] for i in range(episodes)),
                 tuple(range(episodes)),
                 "0" * 64,
@@ -213,9 +214,10 @@ def test_words_alone_decide_what_is_done(learned: Path) -> None:
 
 def test_a_goal_that_is_left_out_is_not_seen(learned: Path, signatures: dict[str, Signature]) -> None:
     network = load(learned).specialised("PressButton", "red")
-    observation = np.full(signatures["PressButton"].observation_size, 0.02, np.float32)
+    size = signatures["PressButton"].observation_size
+    observation = np.full(network.inputs, 0.02, np.float32)
     changed = observation.copy()
-    changed[-3:] = 7.0  # the goal
+    changed[size - 3 : size] = 7.0  # the goal
     np.testing.assert_array_equal(network(observation), network(changed))
     changed[0] = 0.03
     assert not np.array_equal(network(observation), network(changed))
@@ -228,12 +230,32 @@ def test_the_folded_network_is_the_one_that_was_trained(learned: Path, signature
     data = Demonstrations(demonstrations(signatures), CONFIG.unseen, instruction_files())
     own = np.random.default_rng(0).standard_normal((20, data.tasks[1].observations.shape[1])).astype(np.float32)
     own *= 0.02  # what was learned from hardly moved: more would be clipped
-    seen = torch.from_numpy(data.see([(1, own)], CONFIG.clip, CONFIG.epsilon))
+    time = clock(np.arange(20) * 0.3)
+    seen = torch.from_numpy(np.concatenate([data.see([(1, own)], CONFIG.clip, CONFIG.epsilon), time], axis=1))
     words = torch.tanh(torch.from_numpy(heard(["drawer"])) @ tensors["words.weight"].T + tensors["words.bias"])
     x = torch.cat([seen, words.expand(20, -1)], dim=1)
     x = torch.nn.functional.elu(x @ tensors["weight.0"].T + tensors["bias.0"])
     whole = x @ tensors["weight.1"].T + tensors["bias.1"]
-    np.testing.assert_allclose(policy.specialised(task, "drawer")(own), whole.numpy(), atol=2e-6)
+    np.testing.assert_allclose(
+        policy.specialised(task, "drawer")(np.concatenate([own, time], axis=1)), whole.numpy(), atol=2e-6
+    )
+
+
+def test_the_clock_tells_the_time_until_it_stands_still(learned: Path, signatures: dict[str, Signature]) -> None:
+    times = clock(np.arange(0.0, 19.9, 0.02))
+    assert np.abs(times).max() <= 1.0
+    assert len({tuple(row) for row in times.round(3).tolist()}) == len(times)
+    np.testing.assert_array_equal(clock(20.0), clock(50.0))
+    policy = load(learned)
+    env = make_env("TrainingGround/OpenDrawer-v0", {"robot": "g1_dex3"})
+    observation, _ = env.reset(seed=1_000_000)
+    policy.reset(env)
+    network = policy.specialised("OpenDrawer", policy.said)
+    played = [policy.act(observation) for _ in range(4)]
+    for step in (0, 2):  # two of four actions of a chunk are carried out
+        chunk = network(np.concatenate([observation, clock(step / 50.0)])).reshape(4, -1).clip(-1, 1)
+        np.testing.assert_array_equal(played[step : step + 2], chunk[:2])
+    env.close()
 
 
 def test_training_repeats(learned: Path, signatures: dict[str, Signature]) -> None:
