@@ -163,10 +163,11 @@ class Demonstrations:
         actions = [(d.actions.mean(axis=0, dtype=np.float64), d.actions.var(axis=0, dtype=np.float64)) for d in tasks]
         self.action_mean, variance = _pooled(*(np.array(part) for part in zip(*actions, strict=True)))
         self.action_deviation = np.sqrt(variance + 1e-6)
-        self._phrases = [_phrases(data, phrasings[data.task]) for data in tasks]
-        texts = list(dict.fromkeys(text for lists in self._phrases for said in lists for text in said))
-        self._embeddings, self._number = embed(texts), {text: i for i, text in enumerate(texts)}
-        self._said = [[np.array([self._number[t] for t in said]) for said in lists] for lists in self._phrases]
+        phrases = [_phrases(data, phrasings[data.task]) for data in tasks]
+        texts = list(dict.fromkeys(text for lists in phrases for said in lists for text in said))
+        numbers = {text: i for i, text in enumerate(texts)}
+        self._embeddings = embed(texts)
+        self._said = [[np.array([numbers[text] for text in said]) for said in lists] for lists in phrases]
 
     def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         size = self.interface.size
@@ -186,7 +187,7 @@ class Demonstrations:
     @property
     def phrases(self) -> int:
         """Different sentences to learn from."""
-        return len(self._number)
+        return len(self._embeddings)
 
     def draw(self, count: int, horizon: int, generator: np.random.Generator) -> Batch:
         """Draw a batch, about as many samples of each task.

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from training_ground.agents.bundle_format import NetworkSpec, NormaliserSpec, Provenance
+from training_ground.agents.bundle_format import DataOrigin, NetworkSpec, NormaliserSpec, Provenance
 from training_ground.agents.chunks import ChunkSpec
 from training_ground.agents.export import code_commit
 from training_ground.agents.language import SIZE
@@ -151,9 +151,10 @@ def _spec(config: MultiTaskConfig, data: Demonstrations, seconds: float) -> dict
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    episodes = {
-        one.task: {"episodes": len(one.numbers), "steps": len(one.actions), "sha256": one.sha256} for one in data.tasks
-    }
+    origins = [
+        DataOrigin(dataset=config.data[one.task], episodes=len(one.numbers), steps=len(one.actions), sha256=one.sha256)
+        for one in data.tasks
+    ]
     return {
         "name": config.name,
         "tasks": {one.task: one.signature for one in data.tasks},
@@ -174,7 +175,8 @@ def _spec(config: MultiTaskConfig, data: Demonstrations, seconds: float) -> dict
             commit=code_commit(),
             created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             versions=versions,
-            config={**config.model_dump(mode="json"), "learned_from": episodes},
+            config=config.model_dump(mode="json"),
             machine=this_machine(),
+            data=tuple(origins),
         ),
     }
