@@ -77,7 +77,7 @@ def _model() -> tuple[Any, dict[str, Float32]]:
     from safetensors.numpy import load
 
     text, weights = _checked("tokenizer.json").decode(), load(_checked("model.safetensors"))
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
 
     tokenizer = Tokenizer.from_str(text)
     tokenizer.no_truncation()

@@ -42,7 +42,7 @@ from training_ground.agents.network import Float32, Network, Normalisation
 from training_ground.agents.policy import MULTITASK
 from training_ground.agents.signature import Signature, signature_of
 from training_ground.configs.errors import AgentError, unknown
-from training_ground.configs.instructions import SPLITS, Split, instruction_files, instructions_of
+from training_ground.configs.instructions import SPLITS, instruction_files, instructions_of
 from training_ground.configs.loading import StrictModel
 
 SPEC, WEIGHTS = MULTITASK, "weights.safetensors"
@@ -52,7 +52,7 @@ MODEL = HASHES["model.safetensors"]
 _STREAM = 11
 """Of the phrases that are drawn: a stream of random numbers of their own, by the episode's seed."""
 
-Phrasing = Literal["asked"] | Split
+Phrasing = Literal["asked", "training", "held_out"]
 
 CLOCK_S = 20.0
 """s after which the clock stands still."""
@@ -105,8 +105,9 @@ class MultiTaskPolicy:
         told: str | None = None,
     ) -> None:  # fmt: skip
         if phrasing not in PHRASINGS:
-            raise AgentError(unknown("phrasing", phrasing, PHRASINGS))
-        self.spec, self.name, self.phrasing, self.told = spec, spec.name, phrasing, told
+            raise AgentError(unknown("phrasing", str(phrasing), PHRASINGS))
+        self.spec, self.name, self.told = spec, spec.name, told
+        self.phrasing: Phrasing = phrasing
         self.hash = hashlib.sha256(to_json(spec.model_dump(mode="json")).encode()).hexdigest()
         self.said = ""
         self._tensors = dict(tensors)

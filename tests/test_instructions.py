@@ -27,8 +27,9 @@ DRAWER = {
 def asked(template: str) -> list[str]:
     """Every way in which the task itself asks."""
     kind: Any = tasks()[template]
-    if isinstance(kind.asked, property) and template in GOALS:
-        return [kind.asked.fget(SimpleNamespace(goal=goal)) for goal in GOALS[template]]
+    if template in GOALS:
+        said: Any = kind.asked.fget
+        return [said(SimpleNamespace(goal=goal)) for goal in GOALS[template]]
     return [kind.instruction]
 
 
