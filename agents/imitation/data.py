@@ -47,6 +47,7 @@ class Part:
         windows: Of the store's training view; episodes by seed, so that it does not matter in which order they ended.
         first: (E,) row of each episode with which there is something to learn.
         counts: (E,) rows of each episode that are learned from.
+        said: (E,) what each episode asked for.
 
     Raises:
         DatasetError: There is no store, or its episodes do not fit the environment.
@@ -88,20 +89,23 @@ class Part:
         self.windows = Windows(view, {**offsets, ACTION: range(horizon)}, episodes=numbers)
         self.first = np.array([begin.get(n, 0) for n in numbers], np.int64)
         self.counts = self.windows.counts - self.first
+        manifest = view.manifest
+        said = [manifest.instructions[manifest.instruction[i]] for i in self.windows.positions]
+        self.said = np.array(said, object)
         hashes = dict(zip(index.numbers.tolist(), index.column("content_sha256"), strict=True))
         digest = hashlib.sha256("".join(hashes[n] for n in sorted(numbers)).encode()).hexdigest()
         self.origin = DataOrigin(dataset=str(path), episodes=len(numbers), steps=int(self.counts.sum()), sha256=digest)
 
     def read(self, episode: NDArray[np.int64], row: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return `observation` (B, n), the newest of a history first, `step` (B,) of its episode, `action` (B, H, m)
-        and `is_pad` (B, H).
+        """Return `observation` (B, n), the newest of a history first, `step` (B,) of its episode and what that `said`
+        (B,), `action` (B, H, m) and `is_pad` (B, H).
         """
         before = np.cumsum(self.windows.counts) - self.windows.counts
         batch = self.windows[before[episode] + self.first[episode] + row]
         columns = [batch[name].reshape(len(row), self.history, -1)[:, ::-1] for name in self.seen]
         flat = np.concatenate(columns, axis=2).reshape(len(row), -1)
         chunk = {"action": batch[ACTION], "is_pad": batch[ACTION + PAD]}
-        return {"observation": flat.astype(np.float32), "step": batch[ROW], **chunk}
+        return {"observation": flat.astype(np.float32), "step": batch[ROW], "said": self.said[episode], **chunk}
 
     def moments(self) -> tuple[Moments, Moments]:
         """Mean and variance of the observation, and of the action, over the rows that are learned from.

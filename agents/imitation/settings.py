@@ -85,21 +85,19 @@ class ImitationSettings(StrictModel):
         return self
 
 
-class DaggerSettings(ImitationSettings):
-    """Settings of DAgger, besides those of behaviour cloning."""
+class RoundSettings(ImitationSettings):
+    """Settings of rounds in which the learner acts, besides those of behaviour cloning."""
 
     rounds: Annotated[int, Field(ge=1, le=1000)] = 5
     episodes: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Of each round."""
     first_seed: Annotated[int, Field(ge=0, lt=1_000_000)] = 500_000
     """Of the first episode of the first round; they go up from there, and must stay below 1,000,000."""
-    latest_s: Positive = 2.0
-    """The expert takes over at a time that is drawn evenly between the begin of the episode and this, s."""
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of the updates before the first round; the rest is the same after each."""
 
     @model_validator(mode="after")
-    def _seeds_below_evaluation(self) -> DaggerSettings:
+    def _seeds_below_evaluation(self) -> RoundSettings:
         last = self.first_seed + self.rounds * self.episodes
         if last > 1_000_000:
             raise ValueError(f"first_seed = {self.first_seed}: the rounds need seeds up to {last - 1}, allowed: 999999")
@@ -114,3 +112,23 @@ class DaggerSettings(ImitationSettings):
         """Return the seeds of a round, the first of which is 1."""
         first = self.first_seed + (stage - 1) * self.episodes
         return range(first, first + self.episodes)
+
+
+class DaggerSettings(RoundSettings):
+    """Settings of DAgger."""
+
+    latest_s: Positive = 2.0
+    """The expert takes over at a time that is drawn evenly between the begin of the episode and this, s."""
+
+
+class DistilSettings(RoundSettings):
+    """Settings of distillation; the actions of `datasets` are not looked at but for their scale."""
+
+    teacher: str = ""
+    """Folder of a policy for several tasks, as `tg multitask` makes them."""
+
+    @model_validator(mode="after")
+    def _of_a_teacher(self) -> DistilSettings:
+        if self.mirror:
+            raise ValueError("mirror = true: the teacher has learned no mirror images; leave it out")
+        return self
