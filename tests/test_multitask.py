@@ -1,25 +1,30 @@
 """One policy for several tasks: what it sees, what it hears, and what its file holds."""
 
-import hashlib
+import contextlib
 import json
-from collections.abc import Sequence
+import os
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from told import CLOCK, CONFIG, WRITTEN, demonstrations, hear, heard, made_up, teach
 
-from training_ground.agents import multitask_data, multitask_policy
 from training_ground.agents.multitask import require_alike, shared
-from training_ground.agents.multitask_data import Demonstrations, TaskData
-from training_ground.agents.multitask_policy import SPEC, WEIGHTS, MultiTaskPolicy, clock, load
+from training_ground.agents.multitask_data import Demonstrations
+from training_ground.agents.multitask_policy import SPEC, WEIGHTS, MultiTaskPolicy, load
+from training_ground.agents.multitask_settings import MultiTaskConfig
+from training_ground.agents.policy import load_policy
+from training_ground.agents.progress import read_progress
 from training_ground.agents.signature import ChannelSignature, Signature, signature_of
 from training_ground.agents.stepping import make_env
 from training_ground.cli.main import main
 from training_ground.configs.errors import AgentError, ConfigError
 from training_ground.configs.instructions import instruction_files
 from training_ground.configs.loading import validate
-from training_ground.configs.multitask_training import MultiTaskConfig
 
 TEMPLATES = ("PressButton", "OpenDrawer", "BeltPick")
 
@@ -124,83 +129,40 @@ def test_tasks_that_act_differently_cannot_share(signatures: dict[str, Signature
 # ---- what is heard ---------------------------------------------------------------------------------------------------
 
 
-def heard(texts: Sequence[str]) -> np.ndarray:
-    """Stands in for the sentence model: what matters of a text is its colour, the rest is noise."""
-    vectors = []
-    for text in texts:
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
-        vector = 0.2 * np.random.default_rng(seed).standard_normal(384)
-        for i, words in enumerate((("green", "start"), ("blue", "reset"), ("red", "stop"), ("drawer",))):
-            vector[i] += 12.0 * any(word in text.lower() for word in words)
-        vectors.append(vector / np.linalg.norm(vector))
-    return np.array(vectors, np.float32).reshape(len(texts), 384)
-
-
 @pytest.fixture(autouse=True)
 def _no_sentence_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (multitask_data, multitask_policy):
-        monkeypatch.setattr(module, "embed", heard)
+    hear(monkeypatch)
 
 
-ASKED = {
-    "PressButton": [
-        f"Press the {button}, and take your hand away."
-        for button in ("green button (start)", "blue button (reset)", "red button (stop)")
-    ],
-    "OpenDrawer": ["Pull the drawer open, let go of its handle, and take your hand away."],
-}
-
-
-def demonstrations(signatures: dict[str, Signature]) -> list[TaskData]:
-    """Episodes of six steps in which the first joint does what is asked for; all that is seen is zeros."""
-    tasks = []
-    for task, asked in ASKED.items():
-        signature, episodes, steps = signatures[task], 12, 6
-        actions = np.zeros((episodes * steps, signature.action_size), np.float32)
-        actions[:, 0] = np.repeat([0.2 * (i % len(asked)) - 0.2 for i in range(episodes)], steps)
-        actions[:, 1] = 0.5 if task == "OpenDrawer" else -0.5
-        tasks.append(
-            TaskData(
-                task,
-                signature,
-                np.zeros((episodes * steps, signature.observation_size), np.float32),
-                actions,
-                np.repeat(np.arange(1, episodes + 1) * steps - 1, steps),
-                np.repeat(np.arange(episodes), steps),
-                np.tile(np.arange(steps), episodes),
-                tuple(asked[i % len(asked)] for i in range(episodes)),
-                tuple(range(episodes)),
-                "0" * 64,
-            )
-        )
-    return tasks
-
-
-CONFIG = MultiTaskConfig(
-    name="test", data={"PressButton": "a", "OpenDrawer": "b"}, unseen={"PressButton": ("goal",)}, hidden=(32,), words=8,
-    horizon=4, execute=2, steps=300, batch=64, learning_rate=3e-3, loss="l2",
-)  # fmt: skip
+def test_noise_is_in_units_of_what_a_task_sees_itself(signatures: dict[str, Signature]) -> None:
+    """A handle that moves by 1 cm in each of two tasks, and is 1 m away from that of the other."""
+    tasks, generator = demonstrations(signatures), np.random.default_rng(0)
+    slots = [
+        shared({d.task: d.signature.channels for d in tasks}, {}).wiring(d.task, d.signature.channels) for d in tasks
+    ]
+    at = next(int(i) for i in slots[0].target if i in slots[1].target)
+    for i, (data, wiring) in enumerate(zip(tasks, slots, strict=True)):
+        rows = data.observations[:, wiring.source[wiring.target == at]]
+        data.observations[:, wiring.source[wiring.target == at]] = i + 0.01 * generator.standard_normal(rows.shape)
+    data = Demonstrations(tasks, {}, instruction_files())
+    assert np.sqrt(data.variance[at]) == pytest.approx(0.5, rel=0.01)
+    np.testing.assert_allclose(data.spread[:, at], 0.02, rtol=0.2)
+    assert not data.spread[:, at + 1].any(), "what never moves has no noise"
 
 
 @pytest.fixture(scope="module")
 def learned(signatures: dict[str, Signature], tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch")
-    from training_ground.agents import multitask_training
-
     folder = tmp_path_factory.mktemp("policy")
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (multitask_data, multitask_policy):
-            patch.setattr(module, "embed", heard)
-        data = Demonstrations(demonstrations(signatures), CONFIG.unseen, instruction_files())
-        patch.setattr(multitask_training, "read", lambda config: data)
-        multitask_training.train(CONFIG, folder)
+    teach(folder, signatures)
     return folder
 
 
 def first_action(policy: MultiTaskPolicy, task: str, words: str) -> np.ndarray:
     """The first action of a chunk."""
     network = policy.specialised(task, words)
-    return network(np.zeros(network.inputs, np.float32)).reshape(4, -1)[0]
+    seen = np.concatenate([np.zeros(network.inputs - CLOCK.size, np.float32), CLOCK.tell(0.0)])
+    return network(seen).reshape(4, -1)[0]
 
 
 def test_words_alone_decide_what_is_done(learned: Path) -> None:
@@ -225,47 +187,84 @@ def test_a_goal_that_is_left_out_is_not_seen(learned: Path, signatures: dict[str
 
 def test_the_folded_network_is_the_one_that_was_trained(learned: Path, signatures: dict[str, Signature]) -> None:
     torch = pytest.importorskip("torch")
-    policy, task = load(learned), "OpenDrawer"
-    tensors = {name: torch.from_numpy(np.array(value)) for name, value in policy._tensors.items()}
-    data = Demonstrations(demonstrations(signatures), CONFIG.unseen, instruction_files())
+    from training_ground.agents.checkpoints import last_good_checkpoint
+    from training_ground.agents.multitask_training import ToldModel
+
+    data = made_up(signatures)
+    model = ToldModel(CONFIG, data)
+    checkpoint, _ = last_good_checkpoint(learned / "checkpoints")
+    assert checkpoint is not None
+    model.restore(checkpoint.tensors, "")
     own = np.random.default_rng(0).standard_normal((20, data.tasks[1].observations.shape[1])).astype(np.float32)
     own *= 0.02  # what was learned from hardly moved: more would be clipped
-    time = clock(np.arange(20) * 0.3)
-    seen = torch.from_numpy(np.concatenate([data.see([(1, own)], CONFIG.clip, CONFIG.epsilon), time], axis=1))
-    words = torch.tanh(torch.from_numpy(heard(["drawer"])) @ tensors["words.weight"].T + tensors["words.bias"])
-    x = torch.cat([seen, words.expand(20, -1)], dim=1)
-    x = torch.nn.functional.elu(x @ tensors["weight.0"].T + tensors["bias.0"])
-    whole = x @ tensors["weight.1"].T + tensors["bias.1"]
-    np.testing.assert_allclose(
-        policy.specialised(task, "drawer")(np.concatenate([own, time], axis=1)), whole.numpy(), atol=2e-6
-    )
+    time, normal = CLOCK.tell(np.arange(20) * 0.3), CONFIG.normalisation
+    seen = data.see([(1, own)], normal.clip, normal.epsilon)
+    with torch.no_grad():
+        whole = model.network(torch.from_numpy(np.hstack([seen, time, np.tile(heard(["drawer"]), (20, 1))]))).numpy()
+    deviation, mean = (np.tile(part, 4) for part in model.scale)
+    folded = load(learned).specialised("OpenDrawer", "drawer")(np.concatenate([own, time], axis=1))
+    np.testing.assert_allclose(folded, whole * deviation + mean, atol=2e-6)
 
 
-def test_the_clock_tells_the_time_until_it_stands_still(learned: Path, signatures: dict[str, Signature]) -> None:
-    times = clock(np.arange(0.0, 19.9, 0.02))
-    assert np.abs(times).max() <= 1.0
-    assert len({tuple(row) for row in times.round(3).tolist()}) == len(times)
-    np.testing.assert_array_equal(clock(20.0), clock(50.0))
+def test_the_policy_is_told_the_time_and_carries_out_its_chunks(learned: Path) -> None:
     policy = load(learned)
-    env = make_env("TrainingGround/OpenDrawer-v0", {"robot": "g1_dex3"})
-    observation, _ = env.reset(seed=1_000_000)
-    policy.reset(env)
-    network = policy.specialised("OpenDrawer", policy.said)
-    played = [policy.act(observation) for _ in range(4)]
-    for step in (0, 2):  # two of four actions of a chunk are carried out
-        chunk = network(np.concatenate([observation, clock(step / 50.0)])).reshape(4, -1).clip(-1, 1)
-        np.testing.assert_array_equal(played[step : step + 2], chunk[:2])
-    env.close()
+    with contextlib.closing(make_env("TrainingGround/OpenDrawer-v0", {"robot": "g1_dex3"})) as env:
+        observation, _ = env.reset(seed=1_000_000)
+        for _ in range(2):  # the second episode begins as the first did
+            policy.reset(env)
+            network = policy.specialised("OpenDrawer", policy.said)
+            played = [policy.act(observation) for _ in range(4)]
+            for step in (0, 2):  # two of four actions of a chunk are carried out
+                seen = np.concatenate([observation, CLOCK.tell(step / 50.0)])
+                np.testing.assert_array_equal(played[step : step + 2], network(seen).reshape(4, -1).clip(-1, 1)[:2])
 
 
-def test_training_repeats(learned: Path, signatures: dict[str, Signature]) -> None:
+# ---- runs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _made_up(signatures: dict[str, Signature], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    from training_ground.agents.multitask_training import fit, tensors_of
+    from training_ground.agents import multitask_training
 
-    data = Demonstrations(demonstrations(signatures), CONFIG.unseen, instruction_files())
-    again = tensors_of(CONFIG, data, fit(CONFIG, data))
-    for name, value in load(learned)._tensors.items():
-        np.testing.assert_array_equal(again[name], value)
+    data = made_up(signatures)
+    monkeypatch.setattr(multitask_training, "read", lambda config: data)
+
+
+@pytest.mark.usefixtures("_made_up")
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(learned: Path, tmp_path: Path) -> None:
+    preset, folder = tmp_path / "tiny.yaml", tmp_path / "run"
+    preset.write_text(yaml.safe_dump(WRITTEN))
+    from training_ground.agents.imitation import loop
+
+    with pytest.MonkeyPatch.context() as patch:
+        tell = loop.UpdateLoop._tell
+
+        def interrupted(self: Any, log: Any, number: int, loss: float) -> None:
+            tell(self, log, number, loss)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        patch.setattr(loop.UpdateLoop, "_tell", interrupted)
+        assert main(["multitask", str(preset), "--out", str(folder), "--json"]) == 130
+    assert not (folder / SPEC).exists()
+    assert main(["multitask", "--resume", str(folder), "--json"]) == 0
+    resumed, whole = load(folder), load(learned)
+    for name, value in whole._tensors.items():
+        np.testing.assert_array_equal(resumed._tensors[name], value)
+    assert [record["steps"] for record in read_progress(folder)] == [100, 200, 300]
+
+
+@pytest.mark.usefixtures("_made_up")
+def test_what_cannot_be_resumed_is_refused(learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["multitask", "--resume", str(tmp_path)]) == 2
+    assert "there is no config.yaml" in capsys.readouterr().err
+    shutil.copytree(learned, tmp_path / "damaged")
+    for file in (tmp_path / "damaged" / "checkpoints").iterdir():
+        file.write_bytes(file.read_bytes()[:-1])
+    assert main(["multitask", "--resume", str(tmp_path / "damaged")]) == 2
+    assert "no whole checkpoint is left" in capsys.readouterr().err
+    assert main(["multitask", "six_g1", "--resume", str(learned), "--out", "x"]) == 2
+    assert "give CONFIG and --out" in capsys.readouterr().err
 
 
 def test_an_episode_is_told_in_the_words_of_its_split(learned: Path) -> None:
@@ -336,10 +335,13 @@ def test_a_changed_file_is_refused(learned: Path, tmp_path: Path) -> None:
 def test_a_configuration_names_what_is_wrong() -> None:
     good = {"name": "a", "data": {"PressButton": "x", "OpenDrawer": "y"}}
     for change, message in (
-        ({"execute": 30}, "execute = 30: no more than horizon"),
+        ({"bc": {"execute": 30}}, "execute = 30: a chunk has no more than horizon"),
+        ({"bc": {"datasets": ["a"]}}, "bc.datasets: not for several tasks; 'data' is"),
+        ({"bc": {"mirror": True}}, "bc.mirror: not for several tasks"),
         ({"unseen": {"OpenDoor": ["goal"]}}, "OpenDoor: no task of 'data'"),
-        ({"batch": 1}, "at least one sample of each"),
-        ({"stepz": 3}, "did you mean 'steps'"),
+        ({"bc": {"batch_size": 1}}, "at least one sample of each"),
+        ({"normalisation": {"observation": False}}, "tasks that share slots need one scale"),
+        ({"total_stepz": 3}, "did you mean 'total_steps'"),
     ):
         with pytest.raises(ConfigError, match=message):
             validate(MultiTaskConfig, {**good, **change}, "here")
@@ -351,10 +353,34 @@ def test_the_command_learns_and_another_one_measures(
     assert main(["eval", "--policy", "zero", "--task", "PressButton", "--phrasing", "asked"]) == 2
     assert "policy 'zero' does one task" in capsys.readouterr().err
     assert main(["multitask", "six_g1", "--out", str(learned)]) == 2
-    assert "holds a policy" in capsys.readouterr().err
+    assert "holds a run" in capsys.readouterr().err
     assert main(["multitask", "six_g1", "data.PressButton=nowhere", "--out", str(tmp_path / "new")]) == 2
-    assert "nowhere: there is no such folder" in capsys.readouterr().err
+    assert "nowhere: " in capsys.readouterr().err
     arguments = ["eval", "--policy", str(learned), "--task", "PressButton", "--phrasing", "held_out", "--json"]
     assert main([*arguments, "--episodes", "1", "--workers", "0", "--set", "episode_length_s=0.2"]) == 0
     evaluation = json.loads(capsys.readouterr().out)
     assert (evaluation["policy"], len(evaluation["episodes"])) == ("test", 1)
+
+
+def test_told_once_and_for_all_it_is_an_ordinary_bundle(
+    learned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It acts as the policy does that is told the same, in numpy and in ONNX Runtime."""
+    for task, words in (("PressButton", "the blue one"), ("OpenDrawer", None)):
+        out = tmp_path / task
+        said = [] if words is None else ["--words", words]
+        assert main(["policies", "tell", str(learned), "--task", task, *said, "-o", str(out), "--json"]) == 0
+        words = json.loads(capsys.readouterr().out)["words"]
+        with contextlib.closing(make_env(f"TrainingGround/{task}-v0", {"robot": "g1_dex3"})) as env:
+            observation, info = env.reset(seed=1_000_000)
+            assert task == "PressButton" or words == info["instruction"]
+            played = []
+            for policy in (load(learned, told=words), load_policy(out), load_policy(out, runtime="onnx")):
+                policy.reset(env)
+                played.append([policy.act(observation) for _ in range(3)])
+        np.testing.assert_array_equal(played[0], played[1])
+        np.testing.assert_allclose(played[0], played[2], atol=1e-5)
+    assert main(["policies", "tell", str(learned), "--task", "OpenDrawer", "-o", str(out)]) == 2
+    assert "exists" in capsys.readouterr().err
+    assert main(["policies", "tell", str(learned), "--task", "Stand", "-o", str(tmp_path / "new")]) == 2
+    assert "unknown task of this policy 'Stand'" in capsys.readouterr().err
