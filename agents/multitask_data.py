@@ -122,6 +122,7 @@ class Demonstrations:
         mean, variance: (n,) of the observations over the tasks that fill a slot, each with the same weight; 0 and 1 for
             flags.
         action: Mean and variance (m,) of the actions likewise.
+        known: Of each different instruction the embeddings (k, 384) of its phrases.
         spread: (T, n) deviation of each task's own numbers, in units of that over all of them; 0 where it has none. The
             handle of a drawer moves by centimetres from episode to episode, and is half a metre from that of a door.
 
@@ -146,6 +147,8 @@ class Demonstrations:
         numbers = {text: i for i, text in enumerate(texts)}
         self._embeddings = embed(texts)
         self._said = [[np.array([numbers[text] for text in said]) for said in lists] for lists in phrases]
+        different = dict.fromkeys(said for lists in phrases for said in lists)
+        self.known = [self._embeddings[[numbers[text] for text in said]] for said in different]
 
     def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64], Float32]:
         size = self.interface.size

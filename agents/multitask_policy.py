@@ -6,10 +6,11 @@ weights.safetensors what it has learned; the former holds its sha256
 Where the policy has a clock, it is told the time since the beginning of the episode: experts wait for things to come
 to rest, and nothing that is seen says for how long.
 
-An instruction's embedding e goes through a narrow layer, z = tanh(A e + a), and stands behind the shared observation
-(`agents/multitask.py`); then comes a multilayer perceptron that gives a chunk of actions. Within an episode task and
-instruction stay what they are. So the first layer is folded once, at its beginning, into one over the task's own
-observation: what then runs is an ordinary network, as fast as that of a policy for this task alone.
+An instruction's embedding e goes through a narrow layer, z = tanh(A e + a). The taught instruction that is nearest to z
+stands behind the shared observation (`agents/multitask.py`): the mean of z over its phrases. Then comes a multilayer
+perceptron that gives a chunk of actions. Within an episode task and instruction stay what they are. So the first layer
+is folded once, at its beginning, into one over the task's own observation: what then runs is an ordinary network, as
+fast as that of a policy for this task alone.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class MultiTaskSpec(StrictModel):
     """The time behind the observation; none where null."""
     words: Annotated[int, Field(ge=1, le=SIZE)]
     """Numbers that an instruction is reduced to."""
+    known: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Instructions that it was taught: what it is told counts as the nearest of them. 0 where it counts as it is."""
     network: NetworkSpec
     chunk: ChunkSpec
     normaliser: NormaliserSpec
@@ -183,8 +186,7 @@ class MultiTaskPolicy:
             raise AgentError(unknown("task of this policy", task, spec.tasks))
         signature = spec.tasks[task]
         wiring = spec.interface.wiring(task, signature.channels)
-        heard = np.tanh(embed([words])[0] @ tensors["words.weight"].T + tensors["words.bias"])
-        whole = tensors["weight.0"].T
+        heard, whole = self._hear(words), tensors["weight.0"].T
         own, ticks = signature.observation_size, spec.ticks
         weight = np.zeros((own + ticks, whole.shape[1]), np.float32)
         weight[wiring.source] = whole[wiring.target]
@@ -196,6 +198,16 @@ class MultiTaskPolicy:
         later = range(1, len(spec.network.layers) - 1)
         rest = [(tensors[f"weight.{i}"].T.copy(), tensors[f"bias.{i}"]) for i in later]
         return [(weight, bias.astype(np.float32)), *rest], (mean, variance)
+
+    def _hear(self, words: str) -> Float32:
+        """Return what stands behind the observation for these words."""
+        tensors, size = self._tensors, self.spec.words
+        heard = np.tanh(embed([words])[0] @ tensors["words.weight"].T + tensors["words.bias"])
+        if not self.spec.known:
+            return heard
+        # How far apart two of them are is what the first layer makes of them.
+        far = (tensors["words.known"] - heard) @ tensors["weight.0"][:, -size:].T
+        return tensors["words.known"][np.square(far).sum(axis=1).argmin()]
 
     def told_by(self, phrasing: Phrasing) -> MultiTaskPolicy:
         """Return the same policy, told in other words."""
@@ -223,6 +235,8 @@ def expected_tensors(spec: MultiTaskSpec) -> dict[str, tuple[type[np.generic], t
         "words.weight": (np.float32, (spec.words, SIZE)),
         "words.bias": (np.float32, (spec.words,)),
     }
+    if spec.known:
+        expected["words.known"] = (np.float32, (spec.known, spec.words))
     for i, (inputs, outputs) in enumerate(itertools.pairwise(layers)):
         expected[f"weight.{i}"] = (np.float32, (outputs, inputs))
         expected[f"bias.{i}"] = (np.float32, (outputs,))

@@ -140,6 +140,7 @@ class MultiTaskRun(UpdateLoop):
         config, data = self.config, self.data
         origins = tuple(one.origin for one in data.tasks)
         network, arrays = self.told.told()
+        known = [np.tanh(said @ arrays["words.weight"].T + arrays["words.bias"]).mean(axis=0) for said in data.known]
         spec = {
             "name": config.name,
             "tasks": {one.task: one.signature for one in data.tasks},
@@ -147,13 +148,14 @@ class MultiTaskRun(UpdateLoop):
             "sentence_model": MODEL,
             "clock": config.bc.clock,
             "words": config.words,
+            "known": len(known),
             "network": network,
             "chunk": config.bc.chunk,
             "normaliser": NormaliserSpec(clip=config.normalisation.clip, epsilon=config.normalisation.epsilon),
             "provenance": provenance(config, sum(one.steps for one in origins), counters.seconds, None, origins),
         }
         moments = {"observation.mean": data.mean, "observation.variance": data.variance}
-        return save(self.folder, spec, {**moments, **arrays})
+        return save(self.folder, spec, {**moments, **arrays, "words.known": np.array(known, np.float32)})
 
 
 def start(config: MultiTaskConfig, folder: Path, report: Report) -> MultiTaskPolicy:
