@@ -53,7 +53,7 @@ class NormaliserSpec(StrictModel):
 
 
 class Origin(StrictModel):
-    """The policy whose actor a training began with."""
+    """Another policy that a training needed: the one whose actor it began with, or its teacher."""
 
     name: str
     hash: str
@@ -95,6 +95,8 @@ class Provenance(StrictModel):
     began_from: Origin | None = None
     data: tuple[DataOrigin, ...] | None = None
     """Of policies that learned from recorded episodes; `steps` are those of the episodes then."""
+    teacher: Origin | None = None
+    """Of distilled policies."""
 
     @property
     def all_steps(self) -> int | None:

@@ -34,6 +34,7 @@ from training_ground.configs.training import RunConfig
 
 if TYPE_CHECKING:
     from training_ground.agents.learner import RolloutPPO
+    from training_ground.agents.multitask_settings import MultiTaskConfig
 
 PACKAGES = ("training-ground", "pybullet", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib", "torch")
 
@@ -135,11 +136,12 @@ def unchanged(size: int) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def provenance(
-    config: RunConfig,
+    config: RunConfig | MultiTaskConfig,
     steps: int,
     seconds: float,
     before: BundlePolicy | None,
     data: tuple[DataOrigin, ...] | None = None,
+    teacher: Origin | None = None,
 ) -> Provenance:
     """Say where weights come from; see `Provenance`."""
     origin = before and Origin(name=before.name, hash=before.hash, steps=before.spec.provenance.all_steps)
@@ -161,6 +163,7 @@ def provenance(
         machine=this_machine(),
         began_from=origin,
         data=data,
+        teacher=teacher,
     )
 
 
@@ -243,7 +246,8 @@ def _training(made: Provenance) -> str:
     kind = "environment steps"
     if made.data is not None:
         kind = f"recorded steps of {sum(one.episodes for one in made.data):,} episodes"
-    return f"{made.algorithm}, {steps} {kind}{before}{duration}{where}, seed {seed}"
+    taught = "" if made.teacher is None else f", taught by `{made.teacher.name}`"
+    return f"{made.algorithm}, {steps} {kind}{taught}{before}{duration}{where}, seed {seed}"
 
 
 def _percent(share: float) -> str:

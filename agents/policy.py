@@ -14,6 +14,9 @@ from training_ground.configs.errors import AgentError, unknown
 SHIPPED = Path(__file__).resolve().parent / "policies"
 """Folder of the bundles that ship with the package, one folder each, named `<task>_<robot>`."""
 
+MULTITASK = "multitask.json"
+"""A folder that has this file holds a policy for several tasks (`agents/multitask_policy.py`), which runs in numpy."""
+
 RUNTIMES = ("numpy", "onnx")
 """What can run a bundle's network."""
 
@@ -147,6 +150,10 @@ def load_policy(
                 f"no policy ships for {env_id} with robot '{robot}': " + unknown("policy", text, choices())
             )
     folder = bundle_folder(text)
+    if (folder / MULTITASK).is_file():
+        from training_ground.agents.multitask_policy import load
+
+        return load(folder)
     if runtime == "onnx":
         from training_ground.agents.onnx_runtime import load_onnx
 

@@ -28,7 +28,7 @@ from training_ground.agents.progress import read_progress
 from training_ground.agents.signature import OF_LOCKED_JOINTS, signature_of
 from training_ground.agents.stepping import make_env
 from training_ground.configs.errors import AgentError, unknown
-from training_ground.configs.loading import apply_overrides, load_yaml, validate
+from training_ground.configs.loading import StrictModel, apply_overrides, load_yaml, validate
 from training_ground.configs.presets import for_robot, load_preset
 from training_ground.configs.training import RunConfig
 
@@ -223,7 +223,7 @@ def new_folder(root: Path, name: str | None, stem: str) -> Path:
     raise AgentError(f"{root}: holds 9,999 runs of '{stem}'; choose a --name")
 
 
-def write_config(folder: Path, config: RunConfig) -> None:
+def write_config(folder: Path, config: StrictModel) -> None:
     """Write `config.yaml`: with it alone a run can be begun by `resume`."""
     write_atomic(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 

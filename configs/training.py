@@ -61,7 +61,7 @@ class CheckpointConfig(StrictModel):
     """What is written while training."""
 
     interval: Count = 200_000
-    """Environment steps, or updates of `bc` and `dagger`, between checkpoints."""
+    """Environment steps, or updates of `bc`, `dagger` and `distil`, between checkpoints."""
     keep: Annotated[int, Field(ge=2)] = 3
     """Newest checkpoints kept; at least two, so that one damaged file costs no run."""
 
@@ -93,7 +93,8 @@ class RunConfig(StrictModel):
     policy: Annotated[str, Field(pattern=r"^[A-Za-z0-9{][A-Za-z0-9_.{}-]{0,99}$")] | None = None
     """What the policy is called, `{robot}` in it as above; otherwise after its task: `walk_g1`."""
     total_steps: Count
-    """Environment steps of the whole run, all environments together; of `bc` and `dagger`, updates of the weights."""
+    """Environment steps of the whole run, all environments together; updates of the weights where recorded episodes are
+    learned from."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     workers: Annotated[int, Field(ge=1, le=1024)] = 2
     """Processes that step environments."""

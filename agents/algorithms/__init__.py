@@ -14,7 +14,7 @@ A file `agents/algorithms/<name>.py` has
 An algorithm that learns from recorded episodes has, beside `Settings` and in place of the rest,
 - `check_config(config, env)`: look at its datasets before a run's folder is made;
 - `learn(config, folder, checkpoint, env, report) -> (updates, seconds)`: the whole run, up to its bundle.
-`bc` and `dagger` share `agents/imitation/`; their `total_steps` are updates of the weights.
+`bc`, `dagger` and `distil` share `agents/imitation/`; their `total_steps` are updates of the weights.
 
 SAC and TQC share `_off_policy.py`.
 

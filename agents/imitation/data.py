@@ -50,6 +50,7 @@ class Part:
         windows: Of the store's training view; episodes by seed, so that it does not matter in which order they ended.
         first: (E,) row of each episode with which there is something to learn.
         counts: (E,) rows of each episode that are learned from.
+        said: (E,) what each episode asked for.
 
     Raises:
         DatasetError: There is no store, or its episodes do not fit the environment.
@@ -93,13 +94,16 @@ class Part:
         self.windows = Windows(view, {**offsets, ACTION: range(horizon)}, episodes=numbers)
         self.first = np.array([begin.get(n, 0) for n in numbers], np.int64)
         self.counts = self.windows.counts - self.first
+        manifest = view.manifest
+        said = [manifest.instructions[manifest.instruction[i]] for i in self.windows.positions]
+        self.said = np.array(said, object)
         hashes = dict(zip(index.numbers.tolist(), index.column("content_sha256"), strict=True))
         digest = hashlib.sha256("".join(hashes[n] for n in sorted(numbers)).encode()).hexdigest()
         self.origin = DataOrigin(dataset=str(path), episodes=len(numbers), steps=int(self.counts.sum()), sha256=digest)
 
     def read(self, episode: NDArray[np.int64], row: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return `observation` (B, n), the newest of a history first, `remembered` (B, k), `step` (B,) of its episode,
-        `action` (B, H, m) and `is_pad` (B, H).
+        """Return `observation` (B, n), the newest of a history first, `remembered` (B, k), `step` (B,) of its episode and
+        what that `said` (B,), `action` (B, H, m) and `is_pad` (B, H).
         """
         before = np.cumsum(self.windows.counts) - self.windows.counts
         batch = self.windows[before[episode] + self.first[episode] + row]
@@ -107,7 +111,8 @@ class Part:
         flat = np.concatenate(columns, axis=2).reshape(len(row), -1)
         chunk = {"action": batch[ACTION], "is_pad": batch[ACTION + PAD]}
         largest = self._largest[self.windows.view.starts[self.windows.positions[episode]] + batch[ROW]]
-        return {"observation": flat.astype(np.float32), "remembered": largest, "step": batch[ROW], **chunk}
+        found = {"observation": flat.astype(np.float32), "remembered": largest, "step": batch[ROW]}
+        return {**found, "said": self.said[episode], **chunk}
 
     def moments(self) -> tuple[Moments, Moments]:
         """Mean and variance of the observation, and of the action, over the rows that are learned from.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from training_ground.agents import export
-from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, DataOrigin, NormaliserSpec
-from training_ground.agents.checkpoints import Checkpoint, Counters, write_checkpoint
+from training_ground.agents.bundle_format import SCHEMA_VERSION, BundleSpec, DataOrigin, NormaliserSpec, Origin
+from training_ground.agents.checkpoints import Checkpoint, Counters
 from training_ground.agents.clock import Clock
 from training_ground.agents.imitation.data import Demonstrations, NothingToLearn, Part, both_sides, pooled
 from training_ground.agents.imitation.kinds import make_model, tokens_of
-from training_ground.agents.imitation.settings import DaggerSettings, ImitationSettings
+from training_ground.agents.imitation.loop import Report, UpdateLoop
+from training_ground.agents.imitation.settings import DaggerSettings, ImitationSettings, RoundSettings
 from training_ground.agents.imitation.takeover import ChunkActor, TakeoverPolicy, mark
 from training_ground.agents.memory import Memory, places_of
-from training_ground.agents.policy import shipped_name
-from training_ground.agents.progress import ProgressLog
+from training_ground.agents.policy import Policy, shipped_name
 from training_ground.agents.recording import record
 from training_ground.agents.signature import Signature, signature_of
 from training_ground.agents.stepping import make_env
@@ -36,10 +35,6 @@ from training_ground.configs.training import RunConfig
 from training_ground.datasets.store import Store
 from training_ground.datasets.windows import Batches
 
-Report = Callable[[dict[str, Any]], None]
-
-RECORDS = 100
-"""Updates between two progress records."""
 ROLLOUTS = "rollouts"
 """Folder of a run with the episodes of DAgger's rounds."""
 SPACING = 1_000_000
@@ -83,7 +78,7 @@ def gains(signature: Signature, settings: ImitationSettings) -> NDArray[np.float
     return np.tile(found, signature.observation_size // len(found))
 
 
-class ImitationRun:
+class ImitationRun(UpdateLoop):
     """One training run.
 
     Args:
@@ -94,9 +89,11 @@ class ImitationRun:
     """
 
     def __init__(self, config: RunConfig, folder: Path, env: gymnasium.Env[Any, Any], report: Report) -> None:
-        self.config, self.folder, self.env, self._report = config, folder, env, report
+        super().__init__(folder, config.total_steps, config.checkpoints, report)
+        self.config, self.env = config, env
         self.settings: ImitationSettings = getattr(config, config.algorithm)
-        self.rounds = self.settings if isinstance(self.settings, DaggerSettings) else None
+        self._only_successes = self.settings.only_successes  # of the rounds' episodes
+        self.rounds = self.settings if isinstance(self.settings, RoundSettings) else None
         torch.set_num_threads(config.torch_threads)
         self.parts = open_parts(config, env)
         moments, counts = [part.moments() for part in self.parts], [part.origin.steps for part in self.parts]
@@ -127,42 +124,10 @@ class ImitationRun:
         )
         self._begin = [0, *(self.rounds.updates(config.total_steps) if self.rounds else ())]
 
-    def learn(self, start: Counters, stop: StopRequest) -> Counters:
-        """Do the updates that are left; return where the run stands."""
-        self._start, self._began, self._episodes, self._stop = start, time.monotonic(), start.episodes, stop
-        log = ProgressLog(self.folder / "progress.jsonl", start.steps)
-        number, saved = start.steps, start.steps
-        losses: list[float] = []
-        try:
-            for number, batch in self._batches(start.steps):
-                if stop.asked:
-                    break
-                losses.append(self.model.update(batch, number / self.config.total_steps))
-                number += 1
-                if number % RECORDS == 0 or number == self.config.total_steps:
-                    self._tell(log, number, sum(losses) / len(losses))
-                    losses.clear()
-                if number - saved >= self.config.checkpoints.interval:
-                    self.save(number)
-                    saved = number
-        except RuntimeError as problem:
-            raise AgentError(f"{self.folder}: after {number} updates: {problem}") from problem
-        finally:
-            log.close()
-        if saved != number or start.steps == 0:
-            self.save(number)
-        return self._counters(number)
-
-    def save(self, number: int) -> None:
-        """Write a checkpoint after so many updates."""
-        write_checkpoint(
-            self.folder / "checkpoints", self.model.state(), self._counters(number), self.config.checkpoints.keep
-        )
-
-    def _counters(self, number: int) -> Counters:
-        seconds = self._start.seconds + time.monotonic() - self._began
-        rate = self.settings.learning_rate
-        return Counters(number, number, self._episodes, seconds, rate, self._start.model_hash)
+    @property
+    def teacher(self) -> Origin | None:
+        """The policy that says what is to be learned; None where the datasets do."""
+        return None
 
     def _batches(self, done: int) -> Iterator[tuple[int, dict[str, Any]]]:
         """Give the number and the batch of each update that is left; a round's episodes come before its updates."""
@@ -211,7 +176,7 @@ class ImitationRun:
         rate, clock = self.signature.control_rate, self.settings.clock
         kept = Clock(clock, rate), Memory(self.places)
         actor = ChunkActor(model.numpy(), self.settings.chunk, box.low, box.high, *kept, model.spec.noise)
-        policy = TakeoverPolicy(actor, max(1, round(rounds.latest_s * rate)), self.config.seed, hashed)
+        policy = self._visitor(actor, hashed)
         seeds = rounds.seeds(stage)
         env, path, workers = self.config.env, self.folder / ROLLOUTS, self.config.workers
 
@@ -223,35 +188,25 @@ class ImitationRun:
         if result.interrupted:
             raise KeyboardInterrupt
         self._episodes += len(seeds)
-        mark(Store.open(path), policy)
+        if isinstance(policy, TakeoverPolicy):
+            mark(Store.open(path), policy)
+
+    def _visitor(self, learner: ChunkActor, hashed: str) -> Policy:
+        """Return who plays a round, given the learner and the hash of its weights."""
+        assert isinstance(self.rounds, DaggerSettings)
+        latest = max(1, round(self.rounds.latest_s * self.signature.control_rate))
+        return TakeoverPolicy(learner, latest, self.config.seed, hashed)
 
     def _rolled_out(self, stage: int) -> list[Part]:
         """Return the rounds' episodes up to this stage."""
         if not stage or self.rounds is None:
             return []
-        settings, end = self.settings, self.rounds.seeds(stage).stop
+        end = self.rounds.seeds(stage).stop
         path = self.folder / ROLLOUTS
         try:
-            return [Part(path, self.env, settings.horizon, settings.only_successes, end, self.places)]
+            return [Part(path, self.env, self.settings.horizon, self._only_successes, end, self.places)]
         except NothingToLearn:  # a learner that fails before the expert's turn may get better yet
             return []
-
-    def _tell(self, log: ProgressLog, number: int, loss: float) -> None:
-        elapsed = time.monotonic() - self._began
-        rate = (number - self._start.steps) / max(elapsed, 1e-9)
-        entry = {
-            "steps": number,
-            "total_steps": self.config.total_steps,
-            "seconds": round(self._start.seconds + elapsed, 2),
-            "rate": round(rate, 1),
-            "seconds_left": max(0.0, (self.config.total_steps - number) / max(rate, 1e-9)),
-            "episodes": self._episodes,
-            "return_mean": None,
-            "loss": loss,
-            "learning_rate": self.model.optimizer.param_groups[0]["lr"],
-        }
-        log.write(entry)
-        self._report(entry)
 
     def origins(self) -> tuple[DataOrigin, ...]:
         """What was learned from, the rounds' episodes included."""
@@ -282,13 +237,18 @@ class ImitationRun:
             normaliser=normaliser,
             env=signature,
             env_kwargs=config.env.kwargs,
-            provenance=export.provenance(config, steps, counters.seconds, None, data),
+            provenance=export.provenance(config, steps, counters.seconds, None, data, self.teacher),
         )
         export.save_policy(self.folder / "bundle", spec, model.arrays(), moments, model.forward())
 
 
 def learn(
-    config: RunConfig, folder: Path, checkpoint: Checkpoint | None, env: gymnasium.Env[Any, Any], report: Report
+    config: RunConfig,
+    folder: Path,
+    checkpoint: Checkpoint | None,
+    env: gymnasium.Env[Any, Any],
+    report: Report,
+    kind: type[ImitationRun] = ImitationRun,
 ) -> tuple[int, float]:
     """Train to `total_steps` updates and write the bundle; return updates and seconds.
 
@@ -303,7 +263,7 @@ def learn(
     if start.model_hash != model_hash:
         was, now = start.model_hash[:12], model_hash[:12]
         raise AgentError(f"{folder}: trained on the compiled robot {was}, which is now {now}; start a new run")
-    run = ImitationRun(config, folder, env, report)
+    run = kind(config, folder, env, report)
     if checkpoint is not None:
         run.model.restore(checkpoint.tensors, str(checkpoint.path))
     stop = StopRequest()

@@ -61,7 +61,7 @@ class ImitationSettings(StrictModel):
     """Channels of the observation that the policy does not look at."""
     observation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Deviation of the noise that observations are learned with, in units of their own deviation; actions have none."""
-    exact: Annotated[dict[str, Positive], Field(max_length=100)] = {}
+    exact: Annotated[dict[str, Positive], Field(max_length=100)] = Field(default_factory=dict)
     """Channels that are learned without this noise, and how many times as large as others they go in: what depends on
     small differences of them, such as where to stop, is learned sooner then."""
     mirror: bool = False
@@ -92,21 +92,19 @@ class ImitationSettings(StrictModel):
         return self
 
 
-class DaggerSettings(ImitationSettings):
-    """Settings of DAgger, besides those of behaviour cloning."""
+class RoundSettings(ImitationSettings):
+    """Settings of rounds in which the learner acts, besides those of behaviour cloning."""
 
     rounds: Annotated[int, Field(ge=1, le=1000)] = 5
     episodes: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Of each round."""
     first_seed: Annotated[int, Field(ge=0, lt=1_000_000)] = 500_000
     """Of the first episode of the first round; they go up from there, and must stay below 1,000,000."""
-    latest_s: Positive = 2.0
-    """The expert takes over at a time that is drawn evenly between the begin of the episode and this, s."""
     warmup: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of the updates before the first round; the rest is the same after each."""
 
     @model_validator(mode="after")
-    def _seeds_below_evaluation(self) -> DaggerSettings:
+    def _seeds_below_evaluation(self) -> RoundSettings:
         last = self.first_seed + self.rounds * self.episodes
         if last > 1_000_000:
             raise ValueError(f"first_seed = {self.first_seed}: the rounds need seeds up to {last - 1}, allowed: 999999")
@@ -121,3 +119,23 @@ class DaggerSettings(ImitationSettings):
         """Return the seeds of a round, the first of which is 1."""
         first = self.first_seed + (stage - 1) * self.episodes
         return range(first, first + self.episodes)
+
+
+class DaggerSettings(RoundSettings):
+    """Settings of DAgger."""
+
+    latest_s: Positive = 2.0
+    """The expert takes over at a time that is drawn evenly between the begin of the episode and this, s."""
+
+
+class DistilSettings(RoundSettings):
+    """Settings of distillation; the actions of `datasets` are not looked at but for their scale."""
+
+    teacher: str = ""
+    """Folder of a policy for several tasks, as `tg multitask` makes them."""
+
+    @model_validator(mode="after")
+    def _of_a_teacher(self) -> DistilSettings:
+        if self.mirror:
+            raise ValueError("mirror = true: the teacher has learned no mirror images; leave it out")
+        return self
