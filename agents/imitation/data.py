@@ -102,8 +102,8 @@ class Part:
         self.origin = DataOrigin(dataset=str(path), episodes=len(numbers), steps=int(self.counts.sum()), sha256=digest)
 
     def read(self, episode: NDArray[np.int64], row: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return `observation` (B, n), the newest of a history first, `remembered` (B, k), `step` (B,) of its episode and
-        what that `said` (B,), `action` (B, H, m) and `is_pad` (B, H).
+        """Return `observation` (B, n), the newest of a history first, `remembered` (B, k), `step` (B,) of its episode
+        and what that `said` (B,), `action` (B, H, m) and `is_pad` (B, H).
         """
         before = np.cumsum(self.windows.counts) - self.windows.counts
         batch = self.windows[before[episode] + self.first[episode] + row]
