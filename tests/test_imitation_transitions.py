@@ -194,6 +194,7 @@ def test_a_clone_of_single_actions_can_be_gone_on_with(
         return
     tuned = training.start(tmp_path / "ppo.yaml", name="ppo", root=tmp_path)
     before, after = read_bundle(clone), read_bundle(tuned.bundle)
-    assert after.policy.spec.provenance.began_from.hash == before.policy.hash
+    origin = after.policy.spec.provenance.began_from
+    assert origin is not None and origin.hash == before.policy.hash
     for name in ("observation.mean", "observation.variance"):
         assert np.allclose(after.tensors[name], before.tensors[name], atol=1e-6), "what the network means by a number"
