@@ -136,12 +136,7 @@ class OffPolicyLearner(OffPolicyAlgorithm):
             share: Between 0 and 1.
         """
         self.normaliser.see(rows["observation"])
-        self.memory.show({**rows, "action": self._scaled(rows["action"])}, share)
-
-    def _scaled(self, action: NDArray[Any]) -> Float32:
-        """Return actions as the policy's tanh gives them."""
-        low, high = self._bounds()
-        return (2.0 * (action - low) / (high - low) - 1.0).clip(-1.0, 1.0).astype(np.float32)
+        self.memory.show({**rows, "action": _scaled(rows["action"], *self._bounds())}, share)
 
     def _remember(self, ends: Ends) -> None:
         arrays = self.collector.arrays
@@ -154,7 +149,7 @@ class OffPolicyLearner(OffPolicyAlgorithm):
         rows = {
             "observation": arrays.observation[:-1],
             "next_observation": following,
-            "action": self._scaled(arrays.action),
+            "action": _scaled(arrays.action, *self._bounds()),
             "reward": arrays.reward,
             "terminal": terminal,
         }
@@ -171,6 +166,11 @@ class OffPolicyLearner(OffPolicyAlgorithm):
             callback.update_locals({"infos": infos, "rewards": arrays.reward[t], "dones": dones})
             callback.on_step()
             self._update_info_buffer(infos, dones)
+
+
+def _scaled(action: NDArray[Any], low: Float32, high: Float32) -> Float32:
+    """Return actions as the policy's tanh gives them."""
+    return (2.0 * (action - low) / (high - low) - 1.0).clip(-1.0, 1.0).astype(np.float32)
 
 
 class RolloutSAC(OffPolicyLearner, SAC):
