@@ -37,6 +37,7 @@ from training_ground.agents.bundle_format import (
 from training_ground.agents.files import to_json, write_atomic
 from training_ground.agents.graph_network import network_of
 from training_ground.agents.learned import LearnedPolicy
+from training_ground.agents.memory import places_of
 from training_ground.agents.network import Float32, Normalisation, unscale
 from training_ground.agents.onnx_format import check_onnx
 from training_ground.agents.onnx_graph import graph_of, write_onnx
@@ -136,6 +137,10 @@ def read_bundle(folder: Path | str, leave_out: Sequence[str] = ()) -> Bundle:
 
 def _check_spec(path: Path, spec: BundleSpec) -> None:
     (inputs, outputs), env = spec.network.sizes, spec.env
+    try:
+        places_of(env, spec.remembered)
+    except AgentError as problem:
+        raise AgentError(f"{path}: {problem}") from problem
     if (inputs, outputs) != (spec.inputs, spec.outputs):
         told = spec.inputs - env.observation_size
         told = f" + {told} of clock and memory" if told else ""

@@ -117,7 +117,7 @@ class BundleSpec(StrictModel):
     """How the network's actions are carried out where it gives several at once; None where it gives one."""
     clock: ClockSpec | None = None
     """What the network is told of the time, behind the observation; None where nothing."""
-    remembered: tuple[str, ...] = ()
+    remembered: Annotated[tuple[str, ...], Field(max_length=100)] = ()
     """Channels of which it is told the largest that they have been since the episode's beginning, behind the clock."""
     normaliser: NormaliserSpec
     env: Signature

@@ -390,20 +390,20 @@ def test_a_policy_is_told_what_it_remembers_as_in_the_data(data: Path, tmp_path:
     assert not np.allclose(plain.infer(told[-1]), plain.infer(np.append(told[-1][:-6], told[0][-6:])), atol=1e-3)  # type: ignore[attr-defined]
 
 
-def test_channels_that_are_exact_are_learned_without_noise(data: Path, tmp_path: Path) -> None:
-    config = training.resolve(yaml.safe_load(preset(tmp_path, data, own={"observation_noise": 0.5}).read_text()), "x")
-    exact = training.resolve(
-        yaml.safe_load(preset(tmp_path, data, own={"observation_noise": 0.5, "exact": ["joint_position"]}).read_text()),
-        "x",
-    )
+def test_channels_that_are_exact_are_learned_without_noise_and_go_in_larger(data: Path, tmp_path: Path) -> None:
+    runs = []
     with contextlib.closing(make_env(REACH, KWARGS)) as env:
-        runs = [ImitationRun(one, tmp_path, env, lambda _: None) for one in (config, exact)]
+        for exact in ({}, {"joint_position": 3.0}):
+            path = preset(tmp_path, data, own={"observation_noise": 0.5, "exact": exact})
+            config = training.resolve(yaml.safe_load(path.read_text()), str(path))
+            runs.append(ImitationRun(config, tmp_path, env, lambda _: None))
         clean = runs[0].parts[0].read(np.zeros(8, int), np.arange(8))
         noisy, partly = (run._prepared(dict(clean), 3)["observation"] for run in runs)
-    assert np.array_equal(partly[:, :29], clean["observation"][:, :29]) and np.array_equal(
-        partly[:, 29:], noisy[:, 29:]
-    )
+    assert np.array_equal(partly[:, :29], clean["observation"][:, :29])
+    assert np.array_equal(partly[:, 29:], noisy[:, 29:])
     assert not np.isclose(noisy, clean["observation"]).all(axis=0).any()
+    variance, larger = (run.model.moments["observation/variance"] for run in runs)
+    assert np.allclose(variance / larger, [9.0] * 29 + [1.0] * 70)
 
 
 def test_what_a_policy_does_not_look_at_weighs_nothing(timed: Path) -> None:
@@ -425,6 +425,15 @@ def test_a_bundle_whose_chunk_does_not_fit_its_network_is_refused(run: Path, tmp
         load_bundle(bundle)
 
 
+def test_a_bundle_that_remembers_what_nobody_sees_is_refused(run: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(run / "bundle", tmp_path / "bundle"))
+    spec = json.loads((bundle / "spec.json").read_text())
+    (bundle / "spec.json").write_text(json.dumps({**spec, "remembered": ["mechanism"]}))
+    write_manifest(bundle)
+    with pytest.raises(AgentError, match=r"spec.json: remembered: .*'mechanism'"):
+        load_bundle(bundle)
+
+
 @pytest.mark.parametrize(
     ("own", "more", "error", "told"),
     [
@@ -432,7 +441,7 @@ def test_a_bundle_whose_chunk_does_not_fit_its_network_is_refused(run: Path, tmp
         ({"datasets": ["nowhere"]}, {}, DatasetError, "nowhere"),
         ({"execute": 9}, {}, ConfigError, "execute = 9: a chunk has no more than horizon = 8"),
         ({"unseen": ["previous_actio"]}, {}, AgentError, "did you mean 'previous_action'"),
-        ({"exact": ["gaol"]}, {}, AgentError, "exact: "),
+        ({"exact": {"joint_positio": 2}}, {}, AgentError, "exact: .*did you mean 'joint_position'"),
         ({"remembered": ["hand_position_erro"]}, {}, AgentError, "remembered: .*did you mean 'hand_position_error'"),
         ({"remembered": ["hand_position_error"], "mirror": True}, {}, ConfigError, "mirror and remembered"),
         ({"clock": {"longest_s": 0}}, {}, ConfigError, "longest_s = 0"),
