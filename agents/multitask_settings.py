@@ -42,7 +42,7 @@ class MultiTaskConfig(StrictModel):
     @model_validator(mode="after")
     def _consistent(self) -> MultiTaskConfig:
         for field, instead in OTHERWISE.items():
-            if getattr(self.bc, field) != ImitationSettings.model_fields[field].default:
+            if getattr(self.bc, field) != ImitationSettings.model_fields[field].get_default(call_default_factory=True):
                 raise ValueError(f"bc.{field}: not for several tasks" + (f"; '{instead}' is" if instead else ""))
         if not self.normalisation.observation:
             raise ValueError("normalisation.observation = false: tasks that share slots need one scale")

@@ -81,11 +81,12 @@ class DistilRun(ImitationRun):
     def _prepared(self, batch: dict[str, Any], number: int) -> dict[str, Any]:
         """Put what the teacher would do, seeing the same, in the place of what was done."""
         batch = super()._prepared(batch, number)
-        seen, size = batch["observation"], self.signature.observation_size
-        clock = self._teacher.spec.clock
-        if clock != self.settings.clock:
+        size, clock = self.signature.observation_size, self._teacher.spec.clock
+        if clock == self.settings.clock:
+            seen = batch["observation"][:, : size + self._teacher.spec.ticks]
+        else:
             told = [] if clock is None else [clock.tell(batch["step"] / self.signature.control_rate)]
-            seen = np.concatenate([seen[:, :size], *told], axis=1)
+            seen = np.concatenate([batch["observation"][:, :size], *told], axis=1)
         actions = np.empty_like(batch["action"], np.float32)
         for words in dict.fromkeys(batch["said"].tolist()):
             chosen = batch["said"] == words
