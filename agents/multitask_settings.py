@@ -12,7 +12,11 @@ from training_ground.configs.training import CheckpointConfig, NetworkConfig, No
 
 Count = Annotated[int, Field(ge=1)]
 
-OTHERWISE = {"datasets": "data", "unseen": "unseen", "mirror": None, "transformer": None, "flow": None}
+OTHERWISE = {
+    "datasets": "data",
+    "unseen": "unseen",
+    **dict.fromkeys(("mirror", "transformer", "flow", "remembered", "exact")),
+}
 """Settings of `bc` that a policy for several tasks does not have, and what it has in their place."""
 
 
