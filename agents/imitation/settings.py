@@ -61,7 +61,7 @@ class ImitationSettings(StrictModel):
     """Channels of the observation that the policy does not look at."""
     observation_noise: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Deviation of the noise that observations are learned with, in units of their own deviation; actions have none."""
-    exact: Annotated[dict[str, Positive], Field(default_factory=dict, max_length=100)]
+    exact: Annotated[dict[str, Positive], Field(max_length=100)] = Field(default_factory=dict)
     """Channels that are learned without this noise, and how many times as large as others they go in: what depends on
     small differences of them, such as where to stop, is learned sooner then."""
     mirror: bool = False
