@@ -55,6 +55,17 @@ def test_each_fault_is_seen_by_its_measure_alone(store: Store, fault: planted.Fa
         assert seen(planted.planted(store.read(number), fault), store.schema) == planted.FAULTS[fault]
 
 
+def test_a_joint_that_creeps_may_tremble_between_rows(store: Store) -> None:
+    """What it moved and its speed at one instant of its tremble have little to do with each other."""
+
+    def creep(columns: planted.Columns) -> None:
+        rows = np.arange(len(columns["action"]))
+        columns["joint_angle"][:, 0] = columns["joint_position"][:, 0] = 0.002 * rows  # 0.1 rad/s
+        columns["joint_speed"][:, 0] = 0.1 - 0.25 * (rows % 7 > 1)
+
+    assert "velocity_mismatch" not in seen(planted.planted(store.read(0), creep), store.schema)
+
+
 def test_a_change_in_the_last_bit_is_seen_by_the_simulator_alone(store: Store, tmp_path: Path) -> None:
     forged = Store.create(tmp_path / "forged", store.schema)
 
